@@ -1,0 +1,1 @@
+"""The only writer of audit rows: `record` within a transaction, `record_now` ahead of a release."""

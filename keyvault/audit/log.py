@@ -1,0 +1,149 @@
+"""Append to the audit log.
+
+`record` joins the caller's transaction, so that a change and its row stand or fall together; call
+it last, since it locks the head of the chain. `record_now` commits on a connection of its own, so
+that no rollback of the request can erase it; a secret may leave only after it has returned.
+If a row cannot be written, AuditUnavailable is raised and the act must not happen.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError, connections, models, transaction
+
+from keyvault.audit.context import current
+from keyvault.audit.models import Action
+from keyvault.errors import Unavailable
+from keyvault.redaction import one_line
+
+
+class AuditUnavailable(Unavailable):
+    """The audit row could not be written, so nothing was released or changed."""
+
+    code = "audit_unavailable"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: a member, a service token, or the system for a named reason (never empty)."""
+
+    kind: str
+    id: str
+    label: str
+    on_behalf_of: str = ""
+
+
+def member_actor(member: models.Model) -> Actor:
+    """Return the actor for a signed-in person."""
+    return Actor("member", str(member.pk), str(member))
+
+
+def token_actor(token: models.Model) -> Actor:
+    """Return the actor for a service token."""
+    return Actor("token", str(token.pk), str(token))
+
+
+def system_actor(reason: str, on_behalf_of: str = "") -> Actor:
+    """Return the actor for background work, with the reason and the person it is done for."""
+    return Actor("system", "", f"system: {reason}", on_behalf_of)
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What is acted on, with its label copied in: the log outlives the object."""
+
+    kind: str = ""
+    id: str = ""
+    label: str = ""
+    key_id: int | None = None
+
+
+def thing(obj: models.Model | None) -> Thing:
+    """Describe a model object; the key it belongs to is found by `key_id` or by being one."""
+    if obj is None:
+        return Thing()
+    kind = str(obj._meta.model_name)
+    key_id = obj.pk if kind == "apikey" else getattr(obj, "key_id", None)
+    return Thing(kind, str(obj.pk), one_line(str(obj), 500), key_id)
+
+
+def record(
+    action: Action,
+    actor: Actor,
+    obj: models.Model | Thing | None = None,
+    *,
+    outcome: str = "ok",
+    reason: str = "",
+    **detail: Any,
+) -> int:
+    """Append one row in the caller's transaction; returns its sequence number."""
+    return _append("default", _payload(action, actor, obj, outcome, reason, detail))
+
+
+def record_now(
+    action: Action,
+    actor: Actor,
+    obj: models.Model | Thing | None = None,
+    *,
+    outcome: str = "ok",
+    reason: str = "",
+    **detail: Any,
+) -> int:
+    """Append and commit one row at once on its own connection; returns its sequence number.
+
+    Refuses to run inside a transaction that may hold the head of the chain: it would wait for us.
+    """
+    if transaction.get_connection("default").in_atomic_block:
+        raise RuntimeError("record_now must not be called inside a transaction")
+    return _append("audit", _payload(action, actor, obj, outcome, reason, detail))
+
+
+def _payload(
+    action: Action,
+    actor: Actor,
+    obj: models.Model | Thing | None,
+    outcome: str,
+    reason: str,
+    detail: dict[str, Any],
+) -> dict[str, Any]:
+    subject = obj if isinstance(obj, Thing) else thing(obj)
+    context = current()
+    return {
+        "v": 1,
+        "action": str(action),
+        "outcome": outcome,
+        "reason": one_line(reason, 500),
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "actor_label": one_line(actor.label, 300),
+        "on_behalf_of": one_line(actor.on_behalf_of, 300),
+        "object_kind": subject.kind,
+        "object_id": subject.id,
+        "object_label": subject.label,
+        "key_id": subject.key_id,
+        "request_id": context.request_id,
+        "source": context.source,
+        "detail": {name: _plain(value) for name, value in detail.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return one_line(str(value), 500)
+
+
+def _append(alias: str, payload: dict[str, Any]) -> int:
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT audit_append(%s::jsonb)", [json.dumps(payload)])
+            row = cursor.fetchone()
+    except DatabaseError as error:
+        raise AuditUnavailable(
+            "The audit log could not be written, so nothing was done and nothing was released. "
+            "Try again in a moment; if it persists, look at the database."
+        ) from error
+    return int(row[0])

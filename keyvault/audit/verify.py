@@ -1,0 +1,105 @@
+"""Recompute the chain and name the first row that does not fit."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+
+VERSION = b"\x01"
+_COLUMNS = (
+    "action",
+    "outcome",
+    "actor_kind",
+    "actor_id",
+    "actor_label",
+    "object_kind",
+    "object_id",
+    "object_label",
+    "key_id",
+    "request_id",
+)
+_BATCH = 5000
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a verification: rows read, last sequence number, and what is wrong, if any."""
+
+    rows: int
+    last_seq: int
+    bad_seq: int | None = None
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Return whether every row fits."""
+        return self.bad_seq is None
+
+
+def row_hash(seq: int, prev: bytes, payload: str) -> bytes:
+    """Return SHA-256(version ‖ seq as 8 bytes ‖ previous hash ‖ payload text in UTF-8)."""
+    return hashlib.sha256(
+        VERSION + seq.to_bytes(8, "big", signed=True) + prev + payload.encode()
+    ).digest()
+
+
+def verify() -> Report:
+    """Read the whole log in order and check sequence, links, hashes, columns and the head."""
+    prev, last, count = bytes(32), 0, 0
+    for row in _rows():
+        count += 1
+        problem = _problem(row, last, prev)
+        if problem:
+            return Report(count, last, row["seq"], problem)
+        last, prev = row["seq"], row["hash"]
+    head_seq, head_hash = _head()
+    if (head_seq, head_hash) != (last, prev):
+        return Report(count, last, last + 1, f"rows after #{last} are missing: head is #{head_seq}")
+    return Report(count, last)
+
+
+def _problem(row: dict[str, Any], last: int, prev: bytes) -> str:
+    if row["seq"] != last + 1:
+        return f"row #{last + 1} is missing"
+    if row["prev"] != prev:
+        return "the row is not linked to the one before it"
+    if row_hash(row["seq"], prev, row["payload"]) != row["hash"]:
+        return "the row's text was changed after it was written"
+    said = json.loads(row["payload"])
+    if said.get("seq") != row["seq"] or said.get("at") != row["at_text"]:
+        return "the row's number or time was changed"
+    for name in _COLUMNS:
+        if said.get(name) != row[name]:
+            return f"the column {name} was changed"
+    return ""
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    names = ("seq", "at_text", "payload", "prev", "hash", *_COLUMNS)
+    query = (  # constant column names only
+        "SELECT seq, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), payload,"
+        f" prev, hash, {', '.join(_COLUMNS)} FROM audit_auditevent WHERE seq > %s"
+        " ORDER BY seq LIMIT %s"
+    )
+    last = -(2**62)
+    while True:
+        with connections["audit"].cursor() as cursor:
+            cursor.execute(query, [last, _BATCH])
+            batch = cursor.fetchall()
+        for values in batch:
+            row = dict(zip(names, values, strict=True))
+            row["prev"], row["hash"] = bytes(row["prev"]), bytes(row["hash"])
+            yield row
+        if len(batch) < _BATCH:
+            return
+        last = batch[-1][0]
+
+
+def _head() -> tuple[int, bytes]:
+    with connections["audit"].cursor() as cursor:
+        cursor.execute("SELECT seq, hash FROM audit_chainhead WHERE id = 1")
+        seq, value = cursor.fetchone()
+    return int(seq), bytes(value)

@@ -1,0 +1,48 @@
+"""System checks: name a wrong or missing setting in plain words before it can do harm."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+_LEAST_SECRET = 32
+
+
+@register(Tags.security, deploy=True)
+def check_production(**_: Any) -> list[CheckMessage]:
+    """Refuse sandbox settings, weak secrets and one database role for all in production."""
+    found: list[CheckMessage] = []
+    for name in ("SECRET_KEY", "FINGERPRINT_KEY", "TOKEN_PEPPER"):
+        if len(getattr(settings, name)) < _LEAST_SECRET:
+            found.append(
+                Error(f"{name} is shorter than {_LEAST_SECRET} characters.", id="keyvault.E001")
+            )
+    for name in ("INSECURE_HTTP", "ALLOW_LOOPBACK_TARGETS"):
+        if getattr(settings, name):
+            found.append(Error(f"{name} is for sandboxes on loopback only.", id="keyvault.E002"))
+    for name in ("VAULT_ADDR", "VAULT_ROLE_ID", "BASE_URL"):
+        if not getattr(settings, name):
+            found.append(Error(f"{name} is not set.", id="keyvault.E003"))
+    if not settings.VAULT_ADDR.startswith("https://"):
+        found.append(Error("VAULT_ADDR must begin with https://.", id="keyvault.E004"))
+    owner = settings.DATABASES.get("owner")
+    if owner and owner["USER"] == settings.DATABASE_APP_ROLE:
+        found.append(
+            Error(
+                "DATABASE_URL and DATABASE_OWNER_URL name the same role: whoever runs the app "
+                "could rewrite the audit log. Give the app a role of its own.",
+                id="keyvault.E005",
+            )
+        )
+    return found
+
+
+@register()
+def check_debug(**_: Any) -> list[CheckMessage]:
+    """Refuse DEBUG on anything but loopback."""
+    local = {"localhost", "127.0.0.1", "[::1]"}
+    if settings.DEBUG and not set(settings.ALLOWED_HOSTS) <= local:
+        return [Error("DEBUG must be off where others can connect.", id="keyvault.E006")]
+    if settings.DEBUG:
+        return [Warning("DEBUG is on: for development only.", id="keyvault.W001")]
+    return []

@@ -1,0 +1,38 @@
+"""Read settings from the environment, a secret also from the file that NAME_FILE names."""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def secret(name: str, default: str | None = None) -> str:
+    """Return the secret setting `name`, from NAME or from the file NAME_FILE.
+
+    Raises ImproperlyConfigured when both are set, when the file cannot be read, or when
+    neither is set and there is no default.
+    """
+    value, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if value and file:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one of them.")
+    if file:
+        return _read(name, file)
+    if value:
+        return value
+    if default is None:
+        raise ImproperlyConfigured(
+            f"{name} is not set: put it into the environment, or its file's path into {name}_FILE."
+        )
+    return default
+
+
+def _read(name: str, file: str) -> str:
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name}_FILE cannot be read ({error.strerror}): {file}"
+        ) from None
+    if not text:
+        raise ImproperlyConfigured(f"{name}_FILE is empty: {file}")
+    return text

@@ -1,0 +1,22 @@
+"""Tell secrets apart without keeping them: a keyed fingerprint and, for long ones, a short tail."""
+
+import hashlib
+import hmac
+
+from django.conf import settings
+
+from keyvault.secret_text import Secret
+
+_TAIL = 4
+_SHORTEST_WITH_TAIL = 20
+
+
+def fingerprint(secret: Secret) -> str:
+    """Return HMAC-SHA-256 of the secret in hex, under a key that is not in the database."""
+    key = settings.FINGERPRINT_KEY.encode()
+    return hmac.new(key, secret.reveal().encode(), hashlib.sha256).hexdigest()
+
+
+def tail(secret: Secret) -> str:
+    """Return the last four characters of secrets of 20 or more, else an empty string."""
+    return secret.reveal()[-_TAIL:] if len(secret) >= _SHORTEST_WITH_TAIL else ""

@@ -1,0 +1,270 @@
+"""The door to keys: everything that adds, releases or changes a key or one of its secrets.
+
+Each act asks `may()`, then audits, then changes. Views, API, admin and commands call these and
+nothing below them. State changes of versions stand in versions.py.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from keyvault import checking, pasting, versions
+from keyvault.audit.log import member_actor, record, record_now
+from keyvault.audit.models import Action
+from keyvault.checking import Verdict
+from keyvault.errors import BadInput, Conflict, Denied, NotFound, Unavailable
+from keyvault.fingerprints import fingerprint
+from keyvault.models import (
+    LIVE_STATES,
+    Account,
+    ApiKey,
+    Application,
+    Environment,
+    KeyVersion,
+    Member,
+    VersionState,
+)
+from keyvault.permissions import Verb, may
+from keyvault.secret_text import Secret
+
+_REASON_LEAST = 5
+
+
+@dataclass
+class Added:
+    """A version that was stored, the vendor's verdict on it, and what was taken off the paste."""
+
+    version: KeyVersion
+    verdict: Verdict
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class NewKey:
+    """What a person says of a key that is to be recorded; owned by an application or a member."""
+
+    account: Account
+    environment: Environment
+    name: str
+    application: Application | None = None
+    member: Member | None = None
+    purpose: str = ""
+    expires_at: datetime | None = None
+    vendor_id: str = ""
+
+
+def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
+    """Return the key if `by` may do `verb` to it.
+
+    Raises NotFound for an unknown key and for one that `by` may not know of, alike; Denied when
+    it may be seen but not that be done to it.
+    """
+    key = (
+        ApiKey.objects.select_related("account", "environment", "application", "member", "current")
+        .filter(pk=key_id)
+        .first()
+    )
+    if key is None or not may(by, Verb.VIEW, key):
+        raise NotFound("There is no such key, or it is not yours to see.")
+    if not may(by, verb, key):
+        raise Denied(f"You may see this key, but your role does not let you {verb.label.lower()}.")
+    return key
+
+
+def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False) -> Added:
+    """Record a key that exists at the vendor already, with its secret as pasted in `text`.
+
+    The secret is cleaned, compared with known ones, checked with the vendor, written to Vault, and
+    only then do the rows appear. `unchecked` accepts a key when the vendor cannot be asked now.
+    Raises BadInput, Conflict, Denied, NotFound, Unavailable; then nothing is recorded.
+    """
+    key = _new_key(by, new)
+    pasted = pasting.clean(text)
+    refuse_known(by, pasted.secret)
+    verdict = checking.ask_vendor(new.account, pasted.secret)
+    require_valid(verdict, accept_unknown=unchecked)
+    _refuse_used_name(key)
+    draft = versions.draft(key, pasted.secret, source="registered", added_by=by)
+    draft.expires_at, draft.vendor_id = new.expires_at, new.vendor_id
+    versions.note_verdict(draft, verdict)
+    versions.put_secret(draft, pasted.secret)
+    try:
+        with transaction.atomic():
+            key.save()
+            draft.key = key
+            versions.save_first(draft)
+            record(Action.KEY_REGISTERED, member_actor(by), key, version=1, answer=verdict.answer)
+    except IntegrityError:
+        raise _lost_race() from None
+    return Added(draft, verdict, pasted.notes)
+
+
+def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added:
+    """Store a secret that a person made at the vendor, as `standby` or as a rotation's `pending`.
+
+    Raises BadInput, Conflict or Unavailable; then nothing is stored.
+    """
+    if not may(by, Verb.PASTE, key):
+        raise Denied("Your role does not let you add secrets to this key.")
+    pasted = pasting.clean(text)
+    refuse_known(by, pasted.secret)
+    verdict = checking.ask_vendor(key.account, pasted.secret)
+    require_valid(verdict)
+    refuse_other_account(key, verdict)
+    draft = versions.draft(key, pasted.secret, source="pasted", added_by=by)
+    draft.state = state
+    versions.note_verdict(draft, verdict)
+    versions.put_secret(draft, pasted.secret)
+    try:
+        with transaction.atomic():
+            versions.save_next(draft)
+            record(Action.VERSION_ADDED, member_actor(by), draft, state=state, source="pasted")
+    except IntegrityError:
+        raise _lost_race() from None
+    return Added(draft, verdict, pasted.notes)
+
+
+def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
+    """Change what people call a key; no edit of this kind can reach its secret."""
+    if not may(by, Verb.REGISTER, key):
+        raise Denied("Your role does not let you change this key.")
+    key.name, key.purpose = name, purpose
+    key.full_clean(exclude=["current"])
+    with transaction.atomic():
+        ApiKey.objects.filter(pk=key.pk).update(name=name, purpose=purpose)
+        record(Action.KEY_CHANGED, member_actor(by), key)
+
+
+def reveal(by: Member, key: ApiKey, *, password: str, reason: str) -> Secret:
+    """Return the current secret to a person who has just proved who they are and says why.
+
+    The audit row is committed before Vault is read, and denials are recorded too.
+    """
+    actor = member_actor(by)
+    if not may(by, Verb.REVEAL, key):
+        record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="role")
+        raise Denied("Your role does not let you reveal this key.")
+    if not by.check_password(password):
+        record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="wrong password")
+        raise Denied("The password is not right. Nothing was revealed.", code="wrong_password")
+    if len(reason.strip()) < _REASON_LEAST:
+        record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="no reason given")
+        raise BadInput("Say in a few words why you need the secret; auditors will read it.")
+    if key.current is None:
+        raise Conflict("This key has no current secret.")
+    version = key.current
+    record_now(Action.SECRET_REVEALED, actor, key, reason=reason, version=version.number)
+    return versions.read_secret(version)
+
+
+def check_key(by: Member, key: ApiKey) -> Verdict:
+    """Ask the vendor about the current secret and note the answer."""
+    if not may(by, Verb.VIEW, key):
+        raise NotFound("There is no such key, or it is not yours to see.")
+    if key.current is None:
+        raise Conflict("This key has no current secret to check.")
+    record_now(Action.KEY_CHECKED, member_actor(by), key, version=key.current.number)
+    verdict = checking.ask_vendor(key.account, versions.read_secret(key.current))
+    versions.save_verdict(key.current, verdict)
+    return verdict
+
+
+def refuse_known(by: Member, secret: Secret) -> None:
+    """Raise Conflict when this secret is recorded already; names the key only to who may see it."""
+    known = (
+        KeyVersion.objects.select_related("key__account", "key__environment", "key__application")
+        .filter(fingerprint=fingerprint(secret))
+        .order_by("-pk")
+        .first()
+    )
+    if known is None:
+        return
+    which = f"as “{known.key}”, version {known.number}" if may(by, Verb.VIEW, known.key) else ""
+    if known.state not in LIVE_STATES:
+        raise Conflict(
+            f"This secret was recorded before {which} and has been retired. Nothing was stored. "
+            "Make a new key at the vendor.",
+            code="retired_secret",
+        )
+    raise Conflict(
+        f"This secret is recorded already{' ' + which if which else ''}. Nothing was stored. "
+        "If you meant to replace a key, make a new one at the vendor first.",
+        code="duplicate",
+    )
+
+
+def require_valid(verdict: Verdict, *, accept_unknown: bool = False) -> None:
+    """Raise BadInput for a refused secret, and Unavailable when the vendor gave no verdict."""
+    if verdict.answer == checking.REFUSED:
+        raise BadInput(
+            f"The vendor refuses this key: {verdict.text} Nothing was stored. "
+            "Check that you copied the right key, and that it is active.",
+            code="refused_by_vendor",
+        )
+    if verdict.answer != checking.VALID and not accept_unknown:
+        raise Unavailable(
+            f"The vendor could not be asked about this key: {verdict.text} "
+            "Nothing was stored. Try again in a moment.",
+            code="vendor_cannot_tell",
+        )
+
+
+def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
+    """Raise BadInput when the vendor describes another account than for the key's current secret."""
+    if key.current is None:
+        return
+    known = checking.ask_vendor(key.account, versions.read_secret(key.current))
+    if known.answer != checking.VALID or known.facts == verdict.facts:
+        return
+    raise BadInput(
+        "This key belongs to another account at the vendor: it reports "
+        f"{_facts(verdict)}, the current key reports {_facts(known)}. Nothing was stored. "
+        "Sign in to the right account there and make the key again.",
+        code="other_account",
+    )
+
+
+def _facts(verdict: Verdict) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(verdict.facts.items()))
+
+
+def _new_key(by: Member, new: NewKey) -> ApiKey:
+    if (new.application is None) == (new.member is None):
+        raise BadInput("A key belongs to an application or to a member: give one of them.")
+    key = ApiKey(
+        account=new.account,
+        environment=new.environment,
+        application=new.application,
+        member=new.member,
+        name=new.name.strip(),
+        purpose=new.purpose,
+        created_by=by,
+    )
+    if new.member is not None and new.member.pk != by.pk:
+        raise Denied("A person's own key can be recorded by that person only.")
+    if not may(by, Verb.REGISTER, key):
+        raise Denied("Your role does not let you record keys for this application and environment.")
+    if not key.name:
+        raise BadInput("The key needs a name.")
+    return key
+
+
+def _refuse_used_name(key: ApiKey) -> None:
+    key.clean_fields(exclude=["current"])
+    taken = ApiKey.objects.filter(
+        account=key.account, environment=key.environment, name__iexact=key.name
+    )
+    if taken.exists():
+        raise Conflict(
+            f"There is already a key named “{key.name}” in this account and environment. "
+            "Nothing was stored. Choose another name.",
+            code="name_used",
+        )
+
+
+def _lost_race() -> Conflict:
+    return Conflict(
+        "Someone recorded the same key or name at this moment. Nothing was stored twice. "
+        "Look at the list and try again if yours is missing."
+    )

@@ -1,0 +1,274 @@
+"""Who there is, which keys exist, and which secret versions each key has had. No secret is in here."""
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+# Names end up in logs, mails and exports: no control or invisible formatting characters.
+plain_name = RegexValidator(
+    r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$",
+    "Use visible characters only: this contains a control or invisible character.",
+    code="odd_character",
+)
+
+
+def name_field(length: int = 100, **options: Any) -> "models.CharField[str, str]":
+    """Return a text field for a name of visible characters."""
+    return models.CharField(max_length=length, validators=[plain_name], **options)
+
+
+class Member(AbstractUser):
+    """A person who signs in with an e-mail address."""
+
+    username = models.CharField(max_length=254, unique=True, validators=[plain_name])
+    email = models.EmailField(unique=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="member_email_any_case")]
+
+    def __str__(self) -> str:
+        return self.get_full_name() or self.email
+
+
+class Environment(models.Model):
+    """Development, staging, production, or another one that the team adds."""
+
+    name = name_field()
+    is_production = models.BooleanField(default=False)
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="environment_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Application(models.Model):
+    """A program that uses keys."""
+
+    name = name_field()
+    team = name_field(blank=True, default="")
+    contact = models.EmailField(blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="application_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a grant lets a member do; permissions.py says what each one means."""
+
+    VIEWER = "viewer"
+    DEVELOPER = "developer"
+    OPERATOR = "operator"
+    OWNER = "owner"
+    AUDITOR = "auditor"
+
+
+class Grant(models.Model):
+    """A role over everything, an application, an environment, or both together."""
+
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="grants")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    application = models.ForeignKey(Application, null=True, blank=True, on_delete=models.CASCADE)
+    environment = models.ForeignKey(Environment, null=True, blank=True, on_delete=models.CASCADE)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["member", "role", "application", "environment"],
+                nulls_distinct=False,
+                name="grant_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        where = [str(part) for part in (self.application, self.environment) if part]
+        return f"{self.role} of {' in '.join(where) or 'everything'}"
+
+
+class Account(models.Model):
+    """One account at a vendor. `management_path` names its credential in Vault, where it has one."""
+
+    name = name_field()
+    provider = models.CharField(max_length=50)
+    base_url = models.URLField(max_length=500)
+    dashboard_url = models.URLField(max_length=500, blank=True, default="")
+    settings = models.JSONField(default=dict, blank=True)
+    management_path = models.UUIDField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="account_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """The lasting thing that people name; its secrets are versions.
+
+    Owned by exactly one application or member. `current` is what consumers get.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="keys")
+    application = models.ForeignKey(
+        Application, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
+    )
+    member = models.ForeignKey(
+        Member, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
+    )
+    name = name_field()
+    purpose = models.TextField(blank=True, default="", max_length=1000, validators=[plain_name])
+    current = models.OneToOneField(
+        "KeyVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="current_of"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    rotated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="key_one_owner",
+                condition=Q(application__isnull=False, member__isnull=True)
+                | Q(application__isnull=True, member__isnull=False),
+            ),
+            models.UniqueConstraint(
+                "account", "environment", Lower("name"), name="key_name_any_case"
+            ),
+        ]
+        indexes = [models.Index(fields=["application", "environment"], name="key_by_place")]
+
+    def __str__(self) -> str:
+        return f"{self.account} / {self.environment} / {self.name}"
+
+
+class VersionState(models.TextChoices):
+    """The life of one secret: pending, standby or current, previous, deleted; or discarded."""
+
+    PENDING = "pending"
+    STANDBY = "standby"
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    DELETED = "deleted"
+    DISCARDED = "discarded"
+
+
+LIVE_STATES = (
+    VersionState.PENDING,
+    VersionState.STANDBY,
+    VersionState.CURRENT,
+    VersionState.PREVIOUS,
+)
+
+
+class KeyVersion(models.Model):
+    """One secret that the vendor issued for a key; the secret itself is at `path` in Vault."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=VersionState.choices)
+    path = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    tail = models.CharField(max_length=4, blank=True, default="", editable=False)
+    length = models.PositiveIntegerField(editable=False)
+    vendor_id = models.CharField(max_length=200, blank=True, default="")
+    label = models.CharField(max_length=200, blank=True, default="")
+    source = models.CharField(max_length=20)
+    added_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    check_answer = models.CharField(max_length=12, blank=True, default="")
+    check_text = models.CharField(max_length=300, blank=True, default="")
+    published_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    refused_at = models.DateTimeField(null=True, blank=True)
+    destroyed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "number"], name="version_number"),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state="current"), name="version_one_current"
+            ),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state="pending"), name="version_one_pending"
+            ),
+            # A secret that is still alive somewhere stands for one key only.
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                condition=Q(state__in=["pending", "standby", "current", "previous"]),
+                name="version_live_secret_once",
+            ),
+            models.CheckConstraint(
+                name="version_deleted_was_refused",
+                condition=~Q(state="deleted") | Q(refused_at__isnull=False),
+            ),
+        ]
+        indexes = [models.Index(fields=["tail"], name="version_by_tail")]
+
+    def __str__(self) -> str:
+        return f"{self.key} version {self.number}"
+
+
+class ServiceToken(models.Model):
+    """What a running application presents; bound to one application in one environment.
+
+    The token itself is shown once; here is only its HMAC digest, under a key outside the database.
+    """
+
+    public_id = models.CharField(max_length=16, unique=True)
+    digest = models.CharField(max_length=64, editable=False)
+    name = name_field()
+    application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="tokens")
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="tokens")
+    created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                "application", "environment", Lower("name"), name="token_name_any_case"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.application} in {self.environment})"
+
+
+class Fetch(models.Model):
+    """Which version a token was last given of a key, and since when: one row a token and key."""
+
+    token = models.ForeignKey(ServiceToken, on_delete=models.CASCADE, related_name="fetches")
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="fetches")
+    version = models.ForeignKey(KeyVersion, on_delete=models.CASCADE, related_name="+")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["token", "key"], name="fetch_once")]
+
+    def __str__(self) -> str:
+        return f"{self.token} holds version {self.version_id} since {self.first_at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,117 @@
+"""Turn what a person pasted into a secret, or say exactly why it cannot be one.
+
+Outer white space, quotes, a `Bearer ` prefix and `NAME=` are taken off, and the person is told so.
+Anything that hints at a damaged copy (inner spaces, invisible or look-alike characters, a mask) is
+refused with its position: stripping it would only hide a wrong key. No message repeats the key.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+from keyvault.errors import BadInput
+from keyvault.secret_text import Secret
+
+MAX_LENGTH = 4096
+MIN_LENGTH = 8
+
+_HEADER = re.compile(r"(?i)^(?:authorization|x-api-key)\s*:\s*")
+_SCHEME = re.compile(r"(?i)^(?:bearer|token)\s+")
+_ASSIGNMENT = re.compile(r"^(?:export\s+)?[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\s*=(?!=|$)\s*")
+_MASKED = re.compile(r"\*{3,}|\.{3,}|[xX]{8,}|^\[?(?:hidden|redacted|masked)\]?$")
+_SPACE = " \t\r\n\f\v"
+
+
+@dataclass
+class Pasted:
+    """A cleaned secret and, in words, what was taken off around it."""
+
+    secret: Secret
+    notes: list[str] = field(default_factory=list)
+
+
+def clean(text: str) -> Pasted:
+    """Return the secret in `text`; raises BadInput (code and position) when it cannot be one."""
+    notes: list[str] = []
+    text = _strip(text, notes)
+    _refuse_odd_characters(text)
+    text = _unwrap(text, notes)
+    _refuse_unusable(text)
+    return Pasted(Secret(text), notes)
+
+
+def _strip(text: str, notes: list[str]) -> str:
+    stripped = text.strip(_SPACE)
+    if stripped != text:
+        notes.append("White space around the key was removed.")
+    return stripped
+
+
+def _unwrap(text: str, notes: list[str]) -> str:
+    for pattern, note in (
+        (_HEADER, "The header name in front of the key was removed."),
+        (_ASSIGNMENT, "The variable name in front of the key was removed."),
+    ):
+        text = _cut(pattern, text, note, notes)
+    text = _unquote(text, notes)
+    text = _cut(_SCHEME, text, "The word “Bearer” in front of the key was removed.", notes)
+    return _unquote(text, notes)
+
+
+def _cut(pattern: re.Pattern[str], text: str, note: str, notes: list[str]) -> str:
+    shorter = pattern.sub("", text, count=1)
+    if shorter != text:
+        notes.append(note)
+    return shorter
+
+
+def _unquote(text: str, notes: list[str]) -> str:
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"`":
+        notes.append("Quotation marks around the key were removed.")
+        return text[1:-1].strip(_SPACE)
+    return text
+
+
+def _refuse_odd_characters(text: str) -> None:
+    for position, character in enumerate(text, start=1):
+        if 32 <= ord(character) < 127 or character in _SPACE:
+            continue
+        name = unicodedata.name(character, "a control character")
+        raise BadInput(
+            f"Character {position} is U+{ord(character):04X} ({name}), which no API key contains. "
+            "Nothing was stored. Copy the key again from the vendor's page, not from a document.",
+            code="odd_character",
+            details={"position": position, "code_point": f"U+{ord(character):04X}"},
+        )
+
+
+def _refuse_unusable(text: str) -> None:
+    if not text:
+        raise BadInput("The key is empty. Nothing was stored. Paste the whole key.", code="empty")
+    if len(text) > MAX_LENGTH:
+        raise BadInput(
+            f"The key has {len(text):,} characters; keys of up to {MAX_LENGTH:,} are accepted. "
+            "Nothing was stored. Check that only the key was copied.",
+            code="too_long",
+            details={"length": len(text), "limit": MAX_LENGTH},
+        )
+    for position, character in enumerate(text, start=1):
+        if character in _SPACE:
+            raise BadInput(
+                f"There is white space inside the key, at character {position}. Nothing was stored. "
+                "Copy the key again in one piece.",
+                code="inner_space",
+                details={"position": position},
+            )
+    if _MASKED.search(text):
+        raise BadInput(
+            "This looks like a masked key as shown in lists, not the key itself. Nothing was "
+            "stored. Copy the full key; if it is no longer shown, make a new one at the vendor.",
+            code="masked",
+        )
+    if len(text) < MIN_LENGTH:
+        raise BadInput(
+            f"The key has only {len(text)} characters; {MIN_LENGTH} are the least. Nothing was "
+            "stored. Check that the whole key was copied.",
+            code="too_short",
+        )

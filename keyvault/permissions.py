@@ -1,0 +1,119 @@
+"""May this member do this to this thing? One question, one function, answered anew each time."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from keyvault.models import (
+    Account,
+    ApiKey,
+    Application,
+    Environment,
+    Grant,
+    Member,
+    Role,
+    ServiceToken,
+)
+
+
+class Verb(models.TextChoices):
+    """What a person may want to do."""
+
+    VIEW = "view"
+    REVEAL = "reveal"
+    ROTATE = "rotate"
+    PASTE = "paste"
+    REGISTER = "register"
+    WAIVE = "waive"
+    MANAGE = "manage"
+    READ_AUDIT = "read_audit"
+
+
+ALLOWED: dict[str, frozenset[Verb]] = {
+    Role.VIEWER: frozenset({Verb.VIEW}),
+    Role.DEVELOPER: frozenset({Verb.VIEW, Verb.REVEAL}),
+    Role.OPERATOR: frozenset({Verb.VIEW, Verb.ROTATE, Verb.PASTE, Verb.REGISTER, Verb.WAIVE}),
+    Role.OWNER: frozenset(Verb),
+    Role.AUDITOR: frozenset({Verb.READ_AUDIT}),
+}
+# What the member a key belongs to may do with it; a reveal is theirs alone.
+OWN_KEY = frozenset({Verb.VIEW, Verb.REVEAL, Verb.ROTATE, Verb.PASTE, Verb.REGISTER, Verb.WAIVE})
+
+Thing = ApiKey | Application | Environment | Account | ServiceToken | None
+
+
+def may(member: Member, verb: Verb, thing: Thing = None) -> bool:
+    """Return whether `member` may do `verb` to `thing` (None: to the installation as a whole)."""
+    if not (member.is_active and member.pk):
+        return False
+    if isinstance(thing, ApiKey) and thing.member_id is not None:
+        if thing.member_id == member.pk:
+            return verb in OWN_KEY or _granted(member, verb, thing)
+        if verb == Verb.REVEAL:
+            return False
+    return _granted(member, verb, thing)
+
+
+def _granted(member: Member, verb: Verb, thing: Thing) -> bool:
+    roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
+    grants = live_grants(member).filter(role__in=roles)
+    return grants.filter(_covers(verb, thing)).exists()
+
+
+def live_grants(member: Member) -> models.QuerySet[Grant]:
+    """Return the grants of an active member that have not expired."""
+    return Grant.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+        member=member,
+        member__is_active=True,
+    )
+
+
+def _covers(verb: Verb, thing: Thing) -> Q:
+    """Match the grants that reach `thing`: a missing part of a grant stands for all of that part."""
+    everywhere = Q(application__isnull=True, environment__isnull=True)
+    if isinstance(thing, ApiKey | ServiceToken):
+        application = thing.application_id
+        part = Q(application__isnull=True)
+        if application is not None:
+            part |= Q(application=application)
+        return part & (Q(environment__isnull=True) | Q(environment=thing.environment_id))
+    if isinstance(thing, Application) and verb in (Verb.VIEW, Verb.REGISTER):
+        return Q(application__isnull=True) | Q(application=thing)
+    if isinstance(thing, Application):
+        return everywhere | Q(application=thing, environment__isnull=True)
+    if isinstance(thing, Environment) and verb == Verb.VIEW:
+        return Q(environment__isnull=True) | Q(environment=thing)
+    if isinstance(thing, Account) and verb == Verb.VIEW:
+        return Q()
+    return everywhere
+
+
+def visible_keys(member: Member, verb: Verb = Verb.VIEW) -> models.QuerySet[ApiKey]:
+    """Return the keys that `member` may do `verb` to; agrees with `may` for each of them."""
+    if not member.is_active:
+        return ApiKey.objects.none()
+    reach = Q(pk__in=[])
+    roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
+    for application, environment in (
+        live_grants(member).filter(role__in=roles).values_list("application_id", "environment_id")
+    ):
+        part = Q()
+        if application is not None:
+            part &= Q(application=application)
+        if environment is not None:
+            part &= Q(environment=environment)
+        reach |= part if part else Q(pk__isnull=False)
+    if verb == Verb.REVEAL:
+        reach &= Q(member__isnull=True)
+    if verb in OWN_KEY:
+        reach |= Q(member=member)
+    return ApiKey.objects.filter(reach)
+
+
+def visible_applications(member: Member) -> models.QuerySet[Application]:
+    """Return the applications that `member` may know of."""
+    grants = live_grants(member).exclude(role=Role.AUDITOR)
+    if grants.filter(application__isnull=True).exists():
+        return Application.objects.all()
+    return Application.objects.filter(pk__in=grants.values("application_id"))

@@ -1,0 +1,92 @@
+"""Hide secrets by value wherever text leaves the process: logs, stored reasons, error reports.
+
+Patterns alone miss keys without a known prefix, so every secret the process handles is remembered
+(in memory only, bounded) and replaced wherever it turns up, also base64- or URL-encoded.
+"""
+
+import base64
+import json
+import logging
+import re
+import threading
+import traceback
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+HIDDEN = "[hidden]"
+_MAX_REMEMBERED = 4096
+_MIN_LENGTH = 8
+_remembered: OrderedDict[str, None] = OrderedDict()
+_lock = threading.Lock()
+
+# Shapes that are secret whoever made them; the value registry catches the rest.
+_SHAPES = re.compile(
+    r"(?i)(bearer\s+|authorization['\"]?\s*[:=]\s*['\"]?|x-vault-token['\"]?\s*[:=]\s*['\"]?)"
+    r"(?!\[hidden\])[^\s'\",;}]+"
+    r"|\b(?:hvs|hvb|s)\.[A-Za-z0-9_-]{20,}|\bkvt_[A-Za-z0-9_]{16,}|\binf_[A-Za-z0-9_-]{16,}"
+    r"|\bmgmt_[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9+/=]{16,}"
+)
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROL.update({0x2028: "\\u2028", 0x2029: "\\u2029"})
+
+
+def remember(value: str) -> None:
+    """Hide `value` (8 characters or more) in all text that passes `redact` from now on."""
+    if len(value) < _MIN_LENGTH:
+        return
+    with _lock:
+        for form in _forms(value):
+            _remembered[form] = None
+            _remembered.move_to_end(form)
+        while len(_remembered) > _MAX_REMEMBERED:
+            _remembered.popitem(last=False)
+
+
+def _forms(value: str) -> set[str]:
+    raw = value.encode()
+    encoded = base64.b64encode(raw).decode().rstrip("=")
+    return {value, encoded, base64.urlsafe_b64encode(raw).decode().rstrip("="), quote(value, "")}
+
+
+def redact(text: str) -> str:
+    """Return `text` with every known secret and every secret-looking shape replaced."""
+    with _lock:
+        known = list(_remembered)
+    for value in known:
+        if value in text:
+            text = text.replace(value, HIDDEN)
+    return _SHAPES.sub(lambda match: (match.group(1) or "") + HIDDEN, text)
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Redact, escape control characters and shorten: fit for a stored reason or a log line."""
+    clean = redact(text).translate(_CONTROL)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; messages, extras and tracebacks redacted, control characters escaped."""
+
+    _standard = frozenset(vars(logging.makeLogRecord({})))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        for name, value in vars(record).items():
+            if name not in self._standard and name not in ("request", "data"):
+                line[name] = redact(str(value))
+        if record.exc_info and record.exc_info[0]:
+            line["traceback"] = redact("".join(traceback.format_exception(*record.exc_info)))
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def json_formatter() -> JsonFormatter:
+    """Build the formatter for the logging configuration."""
+    return JsonFormatter()

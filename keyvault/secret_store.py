@@ -1,0 +1,301 @@
+"""The one place that talks to Vault: write once, read, destroy, probe.
+
+Each secret has a path of its own that is written once (`cas=0`) and never changes its value.
+The login token is passed explicitly, lives per process, and is renewed by logging in again.
+"""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import hvac
+import requests
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from hvac import exceptions as vault_errors
+
+from keyvault.environment import secret
+from keyvault.errors import Conflict, KeyServiceError, Unavailable
+
+READ_TIMEOUT = (2.0, 4.0)
+_RELOGIN_AT = 2 / 3
+# After a login that found Vault away, others fail at once for so long instead of queueing for it.
+_REST_SECONDS = 1.0
+# What reading an answer raises that is JSON but not of Vault's shape, also within hvac.
+_ODD_SHAPE = (KeyError, TypeError, AttributeError, ValueError)
+T = TypeVar("T")
+
+
+class StoreUnavailable(Unavailable):
+    """Vault is sealed, down, slow or overloaded; nothing can be said about any secret."""
+
+    code = "vault_unavailable"
+
+
+class StoreDenied(KeyServiceError):
+    """Vault refuses our role this path: a policy must be mended by a person."""
+
+    code, status = "vault_denied", 503
+
+
+class StoreMissing(KeyServiceError):
+    """Vault answers that nothing was ever written at this path."""
+
+    code, status = "vault_missing", 503
+
+
+class StoreDeleted(StoreMissing):
+    """The secret at this path was deleted or destroyed in Vault."""
+
+    code = "vault_deleted"
+
+
+class StoreConflict(Conflict):
+    """The path holds a value already: another worker, or an earlier try of ours, was first."""
+
+    code = "vault_conflict"
+
+
+@dataclass
+class _Login:
+    client: hvac.Client
+    pid: int
+    relogin_at: float
+
+
+_login: _Login | None = None
+_resting_until = 0.0
+_lock = threading.Lock()
+
+
+def write_once(area: str, path: uuid.UUID, data: dict[str, str]) -> None:
+    """Write `data` at a fresh path; raises StoreConflict when the path holds a value already."""
+    where = f"{area}/{path}"
+
+    def written(client: hvac.Client) -> int:
+        answer = client.secrets.kv.v2.create_or_update_secret(
+            where, secret=data, cas=0, mount_point=settings.VAULT_MOUNT
+        )
+        return int(answer["data"]["version"])
+
+    _call(where, written)
+
+
+def read(area: str, path: uuid.UUID) -> dict[str, str]:
+    """Return what was written at the path; StoreMissing or StoreDeleted when it is not there."""
+    where = f"{area}/{path}"
+
+    def found(client: hvac.Client) -> dict[str, str]:
+        answer = client.secrets.kv.v2.read_secret_version(
+            where, mount_point=settings.VAULT_MOUNT, raise_on_deleted_version=True
+        )
+        return {str(name): str(value) for name, value in answer["data"]["data"].items()}
+
+    return _call(where, found)
+
+
+def destroy(area: str, path: uuid.UUID) -> None:
+    """Destroy the secret at the path for good, with its metadata; a path already gone is fine."""
+    where = f"{area}/{path}"
+
+    def gone(client: hvac.Client) -> None:
+        client.secrets.kv.v2.destroy_secret_versions(
+            where, versions=[1], mount_point=settings.VAULT_MOUNT
+        )
+        client.secrets.kv.v2.delete_metadata_and_all_versions(
+            where, mount_point=settings.VAULT_MOUNT
+        )
+
+    try:
+        _call(where, gone)
+    except StoreMissing:
+        return
+
+
+def probe() -> None:
+    """Write, read back and destroy a test value: the way is open for the secret that will come."""
+    path = uuid.uuid4()
+    write_once("probe", path, {"probe": "yes"})
+    if read("probe", path) != {"probe": "yes"}:
+        raise StoreUnavailable("Vault gave back another value than was written.")
+    destroy("probe", path)
+
+
+def health() -> dict[str, Any]:
+    """Return Vault's own word: {"reachable", "sealed", "active", "server_time"}; never raises."""
+    try:
+        with _new_session() as session:
+            answer = session.get(
+                f"{settings.VAULT_ADDR.rstrip('/')}/v1/sys/health",
+                params={"standbyok": "true", "sealedcode": "200", "uninitcode": "200"},
+                timeout=(1, 2),
+                allow_redirects=False,
+            ).json()
+        sealed, initialized = answer["sealed"], answer["initialized"]
+    except (requests.RequestException, *_ODD_SHAPE):
+        return {"reachable": False, "sealed": None, "active": False, "server_time": None}
+    return {
+        "reachable": True,
+        "sealed": bool(sealed),
+        "active": bool(initialized) and not sealed,
+        "server_time": answer.get("server_time_utc"),
+    }
+
+
+def forget_login() -> None:
+    """Drop the login of this process; the next call logs in anew."""
+    global _login, _resting_until
+    with _lock:
+        _login, _resting_until = None, 0.0
+
+
+def _call(where: str, work: Callable[[hvac.Client], T]) -> T:
+    """Run `work`; a 403 gets one new login and one more try, if it was the token that ended."""
+    client = _client()
+    try:
+        return _mapped(where, work, client)
+    except StoreDenied:
+        if _token_lives(client):
+            raise
+        _forget(client)
+        return _mapped(where, work, _client())
+
+
+def _token_lives(client: hvac.Client) -> bool:
+    """Ask about the very token that was refused; another thread may have a new one by now."""
+    try:
+        client.auth.token.lookup_self()
+    except vault_errors.Forbidden:
+        return False
+    except (vault_errors.VaultError, requests.RequestException, *_ODD_SHAPE):
+        return True
+    return True
+
+
+def _forget(client: hvac.Client) -> None:
+    global _login
+    with _lock:
+        if _login and _login.client is client:
+            _login = None
+
+
+def _mapped(where: str, work: Callable[[hvac.Client], T], client: hvac.Client) -> T:
+    """Turn every way in which Vault can fail into one of our errors, without its text."""
+    try:
+        return work(client)
+    except vault_errors.Forbidden:
+        raise StoreDenied(
+            f"Vault refuses access to {settings.VAULT_MOUNT}/{where.split('/', 1)[0]}. Nothing was "
+            "changed. Check the policy of this process's AppRole, VAULT_MOUNT and VAULT_NAMESPACE."
+        ) from None
+    except vault_errors.InvalidPath as error:
+        raise _missing(error) from None
+    except vault_errors.InvalidRequest as error:
+        raise _invalid(error) from None
+    except (vault_errors.VaultError, requests.RequestException, *_ODD_SHAPE) as error:
+        raise StoreUnavailable(
+            f"Vault did not answer as it should ({type(error).__name__}). No secret was lost. "
+            "The work goes on by itself when Vault is back."
+        ) from None
+
+
+def _missing(error: vault_errors.InvalidPath) -> StoreMissing:
+    if "deletion_time" in str(error.text or error.json or ""):
+        return StoreDeleted("The secret was deleted or destroyed in Vault. A rotation replaces it.")
+    return StoreMissing("Vault has nothing at the path of this secret. A rotation replaces it.")
+
+
+def _invalid(error: vault_errors.InvalidRequest) -> KeyServiceError:
+    if "check-and-set" in str(error.text or ""):
+        return StoreConflict("The path in Vault holds a value already.")
+    return StoreUnavailable("Vault refused the request as malformed; nothing was written.")
+
+
+def _client() -> hvac.Client:
+    global _login, _resting_until
+    with _lock:
+        # A client made before a fork must not be shared between the processes.
+        if _login and _login.pid == os.getpid() and time.monotonic() < _login.relogin_at:
+            return _login.client
+        if time.monotonic() < _resting_until:
+            raise StoreUnavailable("Vault could not be reached a moment ago. No secret was lost.")
+        try:
+            _login = _log_in()
+        except StoreUnavailable:
+            _resting_until = time.monotonic() + _REST_SECONDS
+            raise
+        return _login.client
+
+
+def _log_in() -> _Login:
+    client = _new_client()
+    try:
+        answer = client.auth.approle.login(
+            role_id=settings.VAULT_ROLE_ID,
+            # Read anew each time: a replaced secret-id file takes effect without a restart.
+            secret_id=secret("VAULT_SECRET_ID"),
+            use_token=True,
+        )
+        life = float(answer["auth"]["lease_duration"]) or 600.0
+    except ImproperlyConfigured:
+        raise StoreDenied(
+            "This process has no secret-id for Vault: neither VAULT_SECRET_ID nor a readable "
+            "VAULT_SECRET_ID_FILE. Nothing was changed. Deliver the file again."
+        ) from None
+    except (vault_errors.InvalidRequest, vault_errors.Forbidden, vault_errors.Unauthorized):
+        raise StoreDenied(
+            "Vault refused the AppRole login: VAULT_ROLE_ID or VAULT_SECRET_ID is wrong, used up "
+            "or expired. Nothing was changed. Issue a new secret-id for this process."
+        ) from None
+    except (vault_errors.VaultError, requests.RequestException, *_ODD_SHAPE) as error:
+        raise StoreUnavailable(
+            f"Vault could not be reached to log in ({type(error).__name__}). No secret was lost."
+        ) from None
+    return _Login(client, os.getpid(), time.monotonic() + life * _RELOGIN_AT)
+
+
+def _after_fork() -> None:
+    """Give a forked process a free lock and no login: both may have been in use at the fork."""
+    global _lock, _login
+    _lock, _login = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _new_client() -> hvac.Client:
+    if not settings.VAULT_ADDR:
+        raise ImproperlyConfigured("VAULT_ADDR is not set: give the address of Vault or OpenBao.")
+    client = hvac.Client(
+        url=settings.VAULT_ADDR,
+        token="",
+        verify=settings.VAULT_CACERT or True,
+        timeout=READ_TIMEOUT,
+        allow_redirects=False,
+        session=_new_session(),
+        namespace=settings.VAULT_NAMESPACE or None,
+    )
+    client.token = None
+    return client
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    # No proxy, no netrc, no CA bundle from the environment: only what our settings say.
+    session.trust_env = False
+    session.verify = settings.VAULT_CACERT or True
+    session.hooks["response"].append(_refuse_odd_answers)
+    return session
+
+
+def _refuse_odd_answers(response: requests.Response, *_: Any, **__: Any) -> None:
+    """Take neither a redirect nor a proxy's page for Vault's word: hvac would call both a success."""
+    if 300 <= response.status_code < 400:
+        raise requests.TooManyRedirects("Vault answered with a redirect")
+    kind = response.headers.get("Content-Type", "")
+    if response.status_code == 200 and not kind.startswith("application/json"):
+        raise requests.exceptions.InvalidJSONError("the answer is not Vault's")

@@ -1,0 +1,263 @@
+"""All settings, from the environment only; README lists each one, and a test holds it to that."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import environ
+from csp.constants import NONE, SELF
+
+from keyvault.environment import secret
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = secret("SECRET_KEY")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+BASE_URL = env.str("BASE_URL", default="").rstrip("/")
+# For a sandbox on loopback only: cookies without Secure, and vendors and webhooks on 127.0.0.1.
+INSECURE_HTTP = env.bool("INSECURE_HTTP", default=False)
+ALLOW_LOOPBACK_TARGETS = env.bool("ALLOW_LOOPBACK_TARGETS", default=False)
+
+# Keys outside the database: whoever steals a dump can neither match secrets nor forge tokens.
+FINGERPRINT_KEY = secret("FINGERPRINT_KEY")
+TOKEN_PEPPER = secret("TOKEN_PEPPER")
+
+VAULT_ADDR = env.str("VAULT_ADDR", default="")
+VAULT_MOUNT = env.str("VAULT_MOUNT", default="keyvault")
+VAULT_NAMESPACE = env.str("VAULT_NAMESPACE", default="").strip("/")
+VAULT_CACERT = env.str("VAULT_CACERT", default="")
+VAULT_ROLE_ID = env.str("VAULT_ROLE_ID", default="")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "keyvault.apps.KeyVaultConfig",
+    "keyvault.audit.apps.AuditConfig",
+    "rotation.apps.RotationConfig",
+]
+
+MIDDLEWARE = [
+    "keyvault.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "keyvault.urls"
+WSGI_APPLICATION = "keyvault.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Databases: the app's role cannot migrate, and cannot touch the audit table but to append. ---
+
+
+def _database(name: str) -> dict[str, Any]:
+    config = environ.Env.db_url_config(secret(name))
+    config.update(
+        HOST=unquote(config["HOST"]),  # a folder, for a unix socket, is written %2Frun%2Fpostgresql
+        CONN_MAX_AGE=60,
+        CONN_HEALTH_CHECKS=True,
+        OPTIONS={
+            "connect_timeout": 5,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "application_name": "keyvault",
+            "options": "-c lock_timeout=3s -c statement_timeout=15s"
+            " -c idle_in_transaction_session_timeout=20s -c timezone=UTC",
+        },
+    )
+    return dict(config)
+
+
+DATABASES = {"default": _database("DATABASE_URL"), "audit": _database("DATABASE_URL")}
+if env.str("DATABASE_OWNER_URL", default="") or env.str("DATABASE_OWNER_URL_FILE", default=""):
+    DATABASES["owner"] = _database("DATABASE_OWNER_URL")
+DATABASE_APP_ROLE = DATABASES["default"]["USER"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Tasks: a message is only a nudge with an id; the reasons stand in THREAT_MODEL and README. ---
+
+CELERY_BROKER_URL = secret("CELERY_BROKER_URL")
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 45
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_VISIBILITY_TIMEOUT = 300
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 200
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.float("WORKER_SHUTDOWN_SECONDS", default=70.0)
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": CELERY_VISIBILITY_TIMEOUT,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "health_check_interval": 25,
+    "socket_keepalive": True,
+    # Publishing must fail fast: Postgres remembers, and the next tick nudges again.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.5,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_DB_REUSE_MAX = 1000
+TICK_SECONDS = env.float("TICK_SECONDS", default=5.0)
+CELERY_BEAT_SCHEDULE = {
+    # `expires`: a worker that was away finds one tick, not a thousand.
+    "tick": {
+        "task": "rotation.tick",
+        "schedule": TICK_SECONDS,
+        "options": {"expires": TICK_SECONDS},
+    },
+    "sweep": {"task": "rotation.sweep", "schedule": 60.0, "options": {"expires": 60}},
+}
+# Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.
+MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)
+MAX_OPEN_PER_ACCOUNT = env.int("MAX_OPEN_PER_ACCOUNT", default=10)
+
+# Wiring: keyvault asks vendors through this function and never imports rotation.
+KEY_CHECKER = "rotation.checking.check_secret"
+
+# --- People and pages ---
+
+AUTH_USER_MODEL = "keyvault.Member"
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 15},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not INSECURE_HTTP
+SESSION_COOKIE_NAME = "keyvault_session" if INSECURE_HTTP else "__Host-session"
+CSRF_COOKIE_NAME = "keyvault_csrf" if INSECURE_HTTP else "__Host-csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if BASE_URL else []
+CSRF_FAILURE_VIEW = "keyvault.views.errors.csrf_failure"
+
+SECURE_SSL_REDIRECT = not INSECURE_HTTP
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SECURE_HSTS_SECONDS = 0 if INSECURE_HTTP else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not INSECURE_HTTP
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if env.bool("BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
+
+# How long old and new secret overlap, and how long an old key must be unused, without a policy.
+DEFAULT_OVERLAP_SECONDS = env.int("DEFAULT_OVERLAP_SECONDS", default=3600)
+DEFAULT_QUIET_SECONDS = env.int("DEFAULT_QUIET_SECONDS", default=3600)
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+USE_I18N = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "keyvault.api.errors.handle",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Key management and rotation",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
+DEFAULT_EXCEPTION_REPORTER_FILTER = "keyvault.error_reports.ReportFilter"
+
+# --- Logs: one JSON object a line, redacted by value; HTTP clients never at DEBUG. ---
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "keyvault.redaction.json_formatter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # These print URLs and headers at DEBUG; no setting may lower them.
+        **{name: {"level": "WARNING"} for name in ("urllib3", "requests", "hvac", "kombu", "amqp")},
+        "requests_hardened": {"level": "ERROR"},
+        "django.request": {"level": "ERROR"},
+        "celery": {"level": "INFO"},
+    },
+}

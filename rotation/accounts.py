@@ -1,0 +1,69 @@
+"""The door to vendor accounts: record one, and put its management credential into Vault."""
+
+import uuid
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from keyvault import pasting, secret_store
+from keyvault.audit.log import member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.models import Account, Member
+from keyvault.permissions import Verb, may
+from rotation.checking import ACCOUNTS
+from rotation.providers import PROVIDERS
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def add_account(
+    by: Member,
+    *,
+    name: str,
+    provider: str,
+    base_url: str,
+    dashboard_url: str = "",
+    management_credential: str = "",
+) -> Account:
+    """Record an account at a vendor; the credential goes straight to Vault and is never shown.
+
+    Raises Denied, BadInput, Conflict on a used name, or an error of the secret store.
+    """
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may add accounts.")
+    if provider not in PROVIDERS:
+        raise BadInput(f"“{provider}” is not a known vendor.")
+    for url in filter(None, (base_url, dashboard_url)):
+        _require_safe_url(url)
+    account = Account(
+        name=name.strip(), provider=provider, base_url=base_url, dashboard_url=dashboard_url
+    )
+    if management_credential:
+        account.management_path = _store_credential(management_credential)
+    elif PROVIDERS[provider].can_create:
+        raise BadInput(f"{PROVIDERS[provider].name} needs a management credential to make keys.")
+    try:
+        with transaction.atomic():
+            account.save()
+            record(Action.ACCOUNT_CREATED, member_actor(by), account, provider=provider)
+    except IntegrityError:
+        raise Conflict(f"There is already an account named “{name}”.", code="name_used") from None
+    return account
+
+
+def _store_credential(text: str) -> uuid.UUID:
+    pasted = pasting.clean(text)
+    path = uuid.uuid4()
+    secret_store.write_once(ACCOUNTS, path, {"credential": pasted.secret.reveal()})
+    return path
+
+
+def _require_safe_url(url: str) -> None:
+    parts = urlsplit(url)
+    local = settings.ALLOW_LOOPBACK_TARGETS and parts.hostname in _LOOPBACK
+    if parts.scheme != "https" and not local:
+        raise BadInput("A vendor's address must begin with https://.", code="insecure_address")
+    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        raise BadInput("A vendor's address is scheme, host and path only.", code="bad_address")

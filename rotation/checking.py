@@ -1,0 +1,48 @@
+"""Ask vendors: build the account a provider needs, and get its verdict on a secret."""
+
+from django.conf import settings
+
+from keyvault import secret_store
+from keyvault.errors import BadInput
+from keyvault.models import Account
+from keyvault.secret_text import Secret
+from rotation.providers import PROVIDERS
+from rotation.providers.base import CheckResult, Provider, Timing, VendorAccount
+
+ACCOUNTS = "accounts"
+
+
+def provider_of(account: Account) -> Provider:
+    """Return the provider that speaks to this account's vendor; BadInput for an unknown one."""
+    try:
+        return PROVIDERS[account.provider]
+    except KeyError:
+        raise BadInput(
+            f"The account “{account}” names the vendor “{account.provider}”, which this version "
+            "does not know. Nothing was changed.",
+            code="unknown_provider",
+        ) from None
+
+
+def timing_of(account: Account) -> Timing:
+    """Return how this account's vendor lags: the provider's word, adjusted by the account."""
+    return provider_of(account).timing.adjusted(account.settings)
+
+
+def vendor_account(account: Account, *, manage: bool = False) -> VendorAccount:
+    """Return where and as whom to call; with `manage`, with the management credential from Vault."""
+    management = None
+    if manage and account.management_path:
+        management = Secret(secret_store.read(ACCOUNTS, account.management_path)["credential"])
+    return VendorAccount(
+        base_url=account.base_url,
+        dashboard_url=account.dashboard_url,
+        settings=account.settings,
+        management=management,
+        allow_loopback=settings.ALLOW_LOOPBACK_TARGETS,
+    )
+
+
+def check_secret(account: Account, secret: Secret) -> CheckResult:
+    """Return the vendor's verdict on `secret`: valid, refused or cannot tell."""
+    return provider_of(account).check(vendor_account(account), secret)

@@ -1,0 +1,79 @@
+"""A claim on a rotation: only its holder may write, and only while nobody has claimed anew.
+
+The fence is raised by each claim and demanded by each later write; a worker that was frozen past
+its lease finds no row to write to and stops. No lock is held across a call to the outside.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from rotation.models import OPEN_STEPS, Rotation
+
+LEASE_SECONDS = 90
+
+_CLAIM = """
+UPDATE rotation_rotation SET fence = fence + 1,
+    lost_claims = CASE WHEN claimed_until IS NULL THEN 0 ELSE lost_claims + 1 END,
+    claimed_until = now() + make_interval(secs => %s)
+WHERE id = %s AND step = ANY(%s) AND due_at <= now()
+    AND (claimed_until IS NULL OR claimed_until < now())
+RETURNING fence
+"""
+
+
+class ClaimLost(Exception):
+    """Another worker has claimed the rotation: stop, and do nothing more."""
+
+
+class Claim:
+    """The right to move one rotation, as long as its fence is the latest."""
+
+    def __init__(self, rotation: Rotation, fence: int) -> None:
+        self.rotation = rotation
+        self.fence = fence
+
+    def write(self, **changes: Any) -> None:
+        """Change the rotation's row if the fence still holds, else raise ClaimLost."""
+        if not Rotation.objects.filter(pk=self.rotation.pk, fence=self.fence).update(**changes):
+            raise ClaimLost
+        for name, value in changes.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(self.rotation, name, value)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run a transaction that first locks the row under our fence; ClaimLost when it is not ours."""
+        with transaction.atomic():
+            self.write(fence=F("fence"))
+            yield
+
+    def still_ours(self) -> bool:
+        """Return whether nobody has claimed the rotation since, and the lease has not run out."""
+        return Rotation.objects.filter(
+            pk=self.rotation.pk, fence=self.fence, claimed_until__gt=Now()
+        ).exists()
+
+
+def claim(rotation_id: int) -> Claim | None:
+    """Claim a due rotation in one statement; None when it is not due, ended, or held by another."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [LEASE_SECONDS, rotation_id, [str(step) for step in OPEN_STEPS]])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    rotation = Rotation.objects.select_related(
+        "key__account",
+        "key__environment",
+        "key__application",
+        "key__member",
+        "key__current",
+        "old_version",
+        "new_version",
+        "requested_by",
+    ).get(pk=rotation_id)
+    return Claim(rotation, row[0])

@@ -1,0 +1,191 @@
+"""The door to consumers: record them, give them a token and a webhook, take acknowledgements.
+
+An acknowledgement proves possession: HMAC-SHA-256 over a nonce of ours, keyed with the secret. A
+proof for another version, or by another token, is refused and recorded.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import signing
+from django.db import transaction
+from django.utils import timezone
+
+from keyvault import fetching, secret_store, tokens, versions
+from keyvault.audit.log import member_actor, record, record_now, token_actor
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member, ServiceToken
+from keyvault.permissions import Verb, may
+from keyvault.secret_text import Secret
+from rotation.models import Acknowledgement, Consumer
+from rotation.outbox import WEBHOOKS
+from rotation.workflow import look_now, open_rotation
+
+NONCE_SECONDS = 300
+_SALT = "keyvault.acknowledge"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass
+class NewConsumer:
+    """A consumer that was just recorded, with the two secrets that are shown once."""
+
+    consumer: Consumer
+    token: Secret
+    webhook_secret: Secret | None
+
+
+def add_consumer(
+    by: Member,
+    name: str,
+    application: Application,
+    environment: Environment,
+    *,
+    webhook_url: str = "",
+    expires_at: datetime | None = None,
+) -> NewConsumer:
+    """Record a running place of an application, with a token of its own.
+
+    Raises NotFound, Denied, Conflict on a used name, BadInput on an unusable webhook address.
+    """
+    if webhook_url:
+        require_safe_url(webhook_url)
+    if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
+        raise Denied("Only an owner of this application and environment may add consumers.")
+    path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
+    with transaction.atomic():
+        token, text = tokens.issue(by, name, application, environment, expires_at)
+        consumer = Consumer.objects.create(
+            application=application,
+            environment=environment,
+            name=name,
+            token=token,
+            webhook_url=webhook_url,
+            webhook_path=path,
+        )
+        record(Action.CONSUMER_CHANGED, member_actor(by), consumer, added=True)
+    return NewConsumer(consumer, text, webhook_secret)
+
+
+def remove_consumer(by: Member, consumer: Consumer) -> None:
+    """Take a consumer out of use: its token ends, and no rotation waits for it any more."""
+    if not may(by, Verb.MANAGE, consumer.token):
+        raise NotFound("There is no such consumer.")
+    with transaction.atomic():
+        if not Consumer.objects.filter(pk=consumer.pk, active=True).update(active=False):
+            raise Conflict("This consumer is out of use already.")
+        if consumer.token.revoked_at is None:
+            tokens.revoke(by, consumer.token)
+        record(Action.CONSUMER_CHANGED, member_actor(by), consumer, removed=True)
+
+
+def require_safe_url(url: str) -> None:
+    """Raise BadInput unless webhooks may be sent there: https, and loopback only in a sandbox.
+
+    Private addresses are refused when sending, after the name is resolved.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise BadInput("A webhook address must not contain a user name or password.")
+    if settings.ALLOW_LOOPBACK_TARGETS and parts.hostname in _LOOPBACK:
+        return
+    if parts.scheme != "https" or not parts.hostname:
+        raise BadInput("A webhook address must begin with https://.", code="insecure_address")
+
+
+def _webhook_secret() -> tuple[uuid.UUID, Secret]:
+    path, raw = uuid.uuid4(), secrets.token_bytes(32)
+    secret = Secret("whsec_" + base64.b64encode(raw).decode())
+    secret_store.write_once(WEBHOOKS, path, {"secret": secret.reveal()})
+    return path, secret
+
+
+def nonce(token_text: str, key_id: int) -> tuple[str, int]:
+    """Return a nonce that is good for five minutes for this token and key, and the version now."""
+    token = fetching.authenticate(token_text)
+    key = fetching.reachable_key(token, key_id)
+    if key.current is None:
+        raise Conflict("This key has no current secret to acknowledge.")
+    value = f"{token.pk}:{key.pk}:{secrets.token_urlsafe(16)}"
+    return signing.TimestampSigner(salt=_SALT).sign(value), key.current.number
+
+
+def acknowledge(token_text: str, key_id: int, version: int, nonce: str, proof: str) -> str:
+    """Take a consumer's word, with proof, that it holds this version now; returns its name.
+
+    Raises TokenRefused, NotFound, BadInput for a stale nonce or a wrong proof, Conflict when the
+    version is not the current one. Repeating it changes nothing.
+    """
+    token = fetching.authenticate(token_text)
+    key = fetching.reachable_key(token, key_id)
+    consumer = Consumer.objects.filter(token=token, active=True).first()
+    if consumer is None:
+        raise NotFound("This token belongs to no consumer; only consumers acknowledge.")
+    _require_fresh(token, key, nonce)
+    current = key.current
+    if current is None or current.number != version:
+        raise Conflict(f"Version {version} is not the current one; fetch the key again.")
+    _require_proof(token, key, current, nonce, proof)
+    _note(consumer, key, current, token)
+    return consumer.name
+
+
+def proof_of(secret: Secret, nonce: str, key_id: int, version: int) -> str:
+    """Return the proof that a holder of `secret` computes, in hex."""
+    message = f"keyvault-ack:v1:{nonce}:{key_id}:{version}"
+    return hmac.new(secret.reveal().encode(), message.encode(), hashlib.sha256).hexdigest()
+
+
+def _require_fresh(token: ServiceToken, key: ApiKey, nonce: str) -> None:
+    try:
+        value = signing.TimestampSigner(salt=_SALT).unsign(nonce, max_age=NONCE_SECONDS)
+    except signing.BadSignature:
+        raise BadInput("The nonce is not ours or is too old; ask for a new one.") from None
+    if not value.startswith(f"{token.pk}:{key.pk}:"):
+        raise BadInput("The nonce was given for another token or key; ask for a new one.")
+
+
+def _require_proof(
+    token: ServiceToken, key: ApiKey, version: KeyVersion, nonce: str, proof: str
+) -> None:
+    wanted = proof_of(versions.read_secret(version), nonce, key.pk, version.number)
+    if hmac.compare_digest(wanted.encode(), proof.encode()):
+        return
+    record_now(
+        Action.CONSUMER_ACKNOWLEDGED,
+        token_actor(token),
+        key,
+        outcome="denied",
+        reason="wrong proof",
+        version=version.number,
+    )
+    raise BadInput(
+        "The proof does not match: this consumer does not hold the current secret. Fetch it again.",
+        code="wrong_proof",
+    )
+
+
+def _note(consumer: Consumer, key: ApiKey, version: KeyVersion, token: ServiceToken) -> None:
+    with transaction.atomic():
+        _, created = Acknowledgement.objects.get_or_create(
+            consumer=consumer, key=key, defaults={"version": version, "at": timezone.now()}
+        )
+        changed = created or (
+            Acknowledgement.objects.filter(consumer=consumer, key=key)
+            .exclude(version=version)
+            .update(version=version, at=timezone.now())
+        )
+        if not changed:
+            return
+        record(Action.CONSUMER_ACKNOWLEDGED, token_actor(token), key, version=version.number)
+    rotation = open_rotation(key)
+    if rotation:
+        look_now(rotation)

@@ -1,0 +1,366 @@
+"""Rotations, what they intend to do outside, what people must do for them, and who must move."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from keyvault.models import (
+    ApiKey,
+    Application,
+    Environment,
+    KeyVersion,
+    Member,
+    ServiceToken,
+    name_field,
+)
+
+
+class Step(models.TextChoices):
+    """What a rotation does next; the last three are ends."""
+
+    GENERATE = "generate"
+    UPDATE = "update"
+    VERIFY = "verify"
+    DELETE = "delete"
+    ROLL_BACK = "roll_back", "Roll back"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN_STEPS = (Step.GENERATE, Step.UPDATE, Step.VERIFY, Step.DELETE, Step.ROLL_BACK)
+ENDS = (Step.DONE, Step.FAILED, Step.CANCELLED)
+
+
+class WaitingFor(models.TextChoices):
+    """What keeps a rotation from going on."""
+
+    NOTHING = "", "nothing"
+    KEY = "key", "a key from a person"
+    ADOPTION = "adoption", "consumers to move to the new key"
+    OVERLAP = "overlap", "the overlap time to pass"
+    QUIET = "quiet", "the old key to fall quiet"
+    DELETION = "deletion", "a person to delete the key at the vendor"
+    VENDOR = "vendor", "the vendor"
+    VAULT = "vault", "the secret store"
+    PERSON = "person", "a person to look into it"
+
+
+class Reason(models.TextChoices):
+    """Why a rotation was started."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    EXPIRY = "expiry"
+    LEAK = "leak"
+    LEAVER = "leaver"
+    INCIDENT = "incident"
+
+
+class RotationPolicy(models.Model):
+    """When a key rotates by itself, and how long old and new secret live side by side."""
+
+    key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, related_name="policy")
+    enabled = models.BooleanField(default=True)
+    every_days = models.PositiveIntegerField()
+    at_time = models.TimeField()
+    time_zone = models.CharField(max_length=60, default="UTC")
+    overlap_seconds = models.PositiveIntegerField()
+    quiet_seconds = models.PositiveIntegerField()
+    next_run_at = models.DateTimeField(null=True, blank=True)
+    set_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="policy_days", condition=Q(every_days__gte=1)),
+        ]
+        indexes = [
+            models.Index(fields=["next_run_at"], condition=Q(enabled=True), name="policy_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"every {self.every_days} days at {self.at_time:%H:%M} {self.time_zone}"
+
+
+class Rotation(models.Model):
+    """One run that replaces a key's current version. `fence` is raised by each claim."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="rotations")
+    step = models.CharField(max_length=10, choices=Step.choices, default=Step.GENERATE)
+    reason = models.CharField(max_length=10, choices=Reason.choices)
+    requested_by = models.ForeignKey(
+        Member, null=True, on_delete=models.SET_NULL, related_name="rotations"
+    )
+    scheduled_for = models.DateTimeField(null=True, blank=True)
+    old_version = models.ForeignKey(
+        KeyVersion, null=True, on_delete=models.PROTECT, related_name="replaced_by"
+    )
+    new_version = models.ForeignKey(
+        KeyVersion, null=True, on_delete=models.PROTECT, related_name="made_by"
+    )
+    overlap_seconds = models.PositiveIntegerField()
+    quiet_seconds = models.PositiveIntegerField()
+
+    waiting_for = models.CharField(
+        max_length=10, choices=WaitingFor.choices, blank=True, default=""
+    )
+    waiting_text = models.CharField(max_length=500, blank=True, default="")
+    waiting_since = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    fence = models.BigIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    lost_claims = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveIntegerField(default=0)
+    last_error = models.CharField(max_length=500, blank=True, default="")
+
+    # Raised by every event that should be looked at; a worker that missed one looks again at once.
+    wake = models.BigIntegerField(default=0)
+    proving_since = models.DateTimeField(null=True, blank=True)
+    good_answers = models.PositiveSmallIntegerField(default=0)
+    bad_answers = models.PositiveSmallIntegerField(default=0)
+    cancelling = models.BooleanField(default=False)
+    started_at = models.DateTimeField(auto_now_add=True)
+    step_since = models.DateTimeField()
+    published_at = models.DateTimeField(null=True, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    adopted_at = models.DateTimeField(null=True, blank=True)
+    adopted_how = models.CharField(max_length=300, blank=True, default="")
+    waived_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    waived_at = models.DateTimeField(null=True, blank=True)
+    waiver_reason = models.CharField(max_length=500, blank=True, default="")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key"],
+                condition=~Q(step__in=["done", "failed", "cancelled"]),
+                name="rotation_one_open",
+            ),
+            models.UniqueConstraint(fields=["key", "scheduled_for"], name="rotation_once_due"),
+            models.CheckConstraint(
+                name="rotation_end_has_time",
+                condition=Q(step__in=["done", "failed", "cancelled"], finished_at__isnull=False)
+                | Q(finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="rotation_delete_was_adopted",
+                condition=~Q(step="delete")
+                | Q(verified_at__isnull=False, adopted_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"],
+                condition=~Q(step__in=["done", "failed", "cancelled"]),
+                name="rotation_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"rotation {self.pk} of {self.key}"
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the rotation has not ended."""
+        return self.step in OPEN_STEPS
+
+
+class Intent(models.Model):
+    """Something that will be done at the vendor, committed before it is done.
+
+    An open create intent after a crash or an unclear answer is looked up by `label`; its secret is
+    adopted only if it reached Vault at `path`, else the stray key is deleted.
+    """
+
+    class Kind(models.TextChoices):
+        CREATE = "create"
+        DELETE = "delete"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        DONE = "done"
+        ABANDONED = "abandoned"
+
+    rotation = models.ForeignKey(Rotation, on_delete=models.PROTECT, related_name="intents")
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    label = models.CharField(max_length=100, blank=True, default="")
+    path = models.UUIDField(default=uuid.uuid4)
+    version = models.ForeignKey(KeyVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    vendor_id = models.CharField(max_length=200, blank=True, default="")
+    fence = models.BigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    unclear_since = models.DateTimeField(null=True, blank=True)
+    look_again_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rotation"],
+                condition=Q(kind="create", state="open"),
+                name="intent_one_open",
+            ),
+            models.UniqueConstraint(
+                fields=["rotation", "version"],
+                condition=Q(kind="delete"),
+                name="intent_delete_once",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["look_again_at"],
+                condition=Q(look_again_at__isnull=False),
+                name="intent_look_again",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.label or self.version_id} ({self.state})"
+
+
+class Attempt(models.Model):
+    """One try of a step, or several alike ones in a row: what came of it and why."""
+
+    rotation = models.ForeignKey(Rotation, on_delete=models.CASCADE, related_name="attempts")
+    step = models.CharField(max_length=10, choices=Step.choices)
+    outcome = models.CharField(max_length=10)
+    text = models.CharField(max_length=500, blank=True, default="")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.outcome}"
+
+
+class HumanTask(models.Model):
+    """Something only a person can do; closed by a proof, not by a tick."""
+
+    class Kind(models.TextChoices):
+        PASTE = "paste", "Make a key and paste it"
+        DELETE = "delete", "Delete a key at the vendor"
+        CONFIRM = "confirm", "Confirm that consumers moved"
+        LOOK = "look", "Look into a problem"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    rotation = models.ForeignKey(Rotation, on_delete=models.CASCADE, related_name="tasks")
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="tasks")
+    version = models.ForeignKey(KeyVersion, null=True, on_delete=models.CASCADE, related_name="+")
+    text = models.CharField(max_length=500, blank=True, default="")
+    opened_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    outcome = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rotation", "kind"],
+                condition=Q(closed_at__isnull=True),
+                name="task_open_once",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["opened_at"], condition=Q(closed_at__isnull=True), name="task_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} for {self.key}"
+
+
+class Consumer(models.Model):
+    """One running place that holds an application's keys in one environment.
+
+    It fetches with its service token, may be told by webhook, and acknowledges with a proof.
+    """
+
+    application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="consumers")
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="consumers")
+    name = name_field()
+    token = models.OneToOneField(ServiceToken, on_delete=models.PROTECT, related_name="consumer")
+    webhook_url = models.URLField(max_length=500, blank=True, default="")
+    webhook_path = models.UUIDField(null=True, blank=True, editable=False)
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["application", "environment", "name"], name="consumer_name"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.application} in {self.environment})"
+
+
+class Acknowledgement(models.Model):
+    """The last version of a key that a consumer proved to hold, and when."""
+
+    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="acknowledged")
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="acknowledged")
+    version = models.ForeignKey(KeyVersion, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["consumer", "key"], name="ack_once")]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} holds version {self.version_id}"
+
+
+class Delivery(models.Model):
+    """A webhook to be sent: the outbox row that stands in the same transaction as its cause."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        SENT = "sent"
+        FAILED = "failed"
+
+    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="deliveries")
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="deliveries")
+    version = models.ForeignKey(KeyVersion, on_delete=models.CASCADE, related_name="+")
+    message_id = models.UUIDField(default=uuid.uuid4, unique=True)
+    event = models.CharField(max_length=30, default="key.updated")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    attempt = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state="waiting"), name="delivery_due"),
+            models.Index(fields=["key", "-id"], name="delivery_by_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.consumer}: {self.state}"
+
+
+class Heartbeat(models.Model):
+    """When a loop last ran, written by the loop's own task."""
+
+    name = models.CharField(max_length=30, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%H:%M:%S}"

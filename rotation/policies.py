@@ -1,0 +1,120 @@
+"""Set a key's policy, and start the rotations whose time has come: once each, never a storm."""
+
+from dataclasses import dataclass
+from datetime import time
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from keyvault.audit.log import member_actor, record, system_actor
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Denied
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import Verb, may
+from rotation import schedule
+from rotation.models import OPEN_STEPS, Reason, Rotation, RotationPolicy
+from rotation.workflow import create, nudge
+
+_LONGEST_DAYS = 3650
+_LOOK_AHEAD = 5
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A policy as a person asks for it; times in seconds, the clock time in `time_zone`."""
+
+    every_days: int
+    at_time: time
+    time_zone: str
+    overlap_seconds: int
+    quiet_seconds: int
+    enabled: bool = True
+
+
+def set_policy(by: Member, key: ApiKey, wish: Wish) -> RotationPolicy:
+    """Set when and how the key rotates; raises Denied, or BadInput with what does not fit."""
+    if not may(by, Verb.ROTATE, key):
+        raise Denied("Your role does not let you set this key's rotation policy.")
+    _require_possible(wish)
+    with transaction.atomic():
+        policy, _ = RotationPolicy.objects.update_or_create(
+            key=key, defaults={**vars(wish), "set_by": by}
+        )
+        schedule.plan_next(key.pk)
+        record(Action.POLICY_CHANGED, member_actor(by), key, policy=str(policy))
+    policy.refresh_from_db()
+    return policy
+
+
+def _require_possible(wish: Wish) -> None:
+    if not 1 <= wish.every_days <= _LONGEST_DAYS:
+        raise BadInput(f"Rotate every 1 to {_LONGEST_DAYS} days.", code="impossible_policy")
+    if wish.time_zone not in available_timezones():
+        raise BadInput(f"“{wish.time_zone}” is not a known time zone.", code="impossible_policy")
+    if wish.overlap_seconds < 0 or wish.quiet_seconds < 0:
+        raise BadInput("Overlap and quiet period cannot be negative.", code="impossible_policy")
+    if wish.overlap_seconds + wish.quiet_seconds >= wish.every_days * 86400:
+        raise BadInput(
+            "Overlap and quiet period together must be shorter than the interval: the next "
+            "rotation would be due before this one can end.",
+            code="impossible_policy",
+        )
+    ZoneInfo(wish.time_zone)
+
+
+def start_due() -> int:
+    """Start the rotations that are due, within the storm caps; returns how many were started."""
+    started = 0
+    for policy in schedule.due_policies(settings.MAX_STARTS_PER_TICK * _LOOK_AHEAD):
+        if started >= settings.MAX_STARTS_PER_TICK:
+            break
+        if _room(policy.key.account_id):
+            started += _start_one(policy.pk)
+    return started
+
+
+def _room(account_id: int) -> bool:
+    busy = Rotation.objects.filter(
+        key__account=account_id, step__in=OPEN_STEPS, reason=Reason.SCHEDULE
+    )
+    return bool(busy.count() < settings.MAX_OPEN_PER_ACCOUNT)
+
+
+def _start_one(policy_id: int) -> int:
+    """Claim one due policy, start its rotation and plan the next: one transaction, so once only."""
+    try:
+        with transaction.atomic():
+            policy = (
+                RotationPolicy.objects.select_for_update(skip_locked=True, of=("self",))
+                .select_related("key__account", "set_by")
+                .filter(pk=policy_id, enabled=True, next_run_at__lte=timezone.now())
+                .first()
+            )
+            if policy is None:
+                return 0
+            rotation = create(policy.key, Reason.SCHEDULE, None, scheduled_for=policy.next_run_at)
+            _move_on(policy)
+            by = f"schedule set up by {policy.set_by}" if policy.set_by else "schedule"
+            record(Action.ROTATION_STARTED, system_actor(by), rotation, reason="schedule")
+    except IntegrityError:
+        _skip(policy_id)
+        return 0
+    nudge(rotation.pk)
+    return 1
+
+
+def _skip(policy_id: int) -> None:
+    """A rotation is open already: this due time is served by it."""
+    policy = RotationPolicy.objects.filter(pk=policy_id, next_run_at__lte=timezone.now()).first()
+    if policy:
+        _move_on(policy)
+
+
+def _move_on(policy: RotationPolicy) -> None:
+    """Plan the next run from now: however many windows were missed, one run makes up for them."""
+    policy.next_run_at = schedule.next_run(
+        timezone.now(), policy.every_days, policy.at_time, policy.time_zone
+    )
+    policy.save(update_fields=["next_run_at"])

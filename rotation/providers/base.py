@@ -1,0 +1,147 @@
+"""What a provider is: one vendor's API, told as capabilities and a few plain calls.
+
+Providers know neither Django nor our models: they get a `VendorAccount` and give back facts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from keyvault.secret_text import Secret
+
+VALID, REFUSED, CANNOT_TELL = "valid", "refused", "cannot_tell"
+
+
+@dataclass(frozen=True)
+class VendorAccount:
+    """Where to call and as whom; `management` is the credential that may manage keys."""
+
+    base_url: str
+    dashboard_url: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    management: Secret | None = None
+    allow_loopback: bool = False
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A vendor's verdict on a secret: `valid`, `refused` or `cannot_tell`, with a redacted reason.
+
+    `facts` describe the vendor account and are compared between an old and a new secret;
+    `retry_after` is in seconds.
+    """
+
+    answer: str
+    text: str
+    code: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class CreatedKey:
+    """A key that the vendor just made; the only time its secret is told."""
+
+    secret: Secret
+    vendor_id: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ListedKey:
+    """A key as the vendor lists it; never with its secret."""
+
+    vendor_id: str
+    label: str
+    disabled: bool = False
+    created_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class VendorError(Exception):
+    """A call to the vendor did not succeed.
+
+    `sent`: the request may have been carried out although we know of no success.
+    `retryable`: the same call may succeed later without anyone doing something.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: str = "",
+        status: int = 0,
+        retryable: bool = True,
+        sent: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+        self.status = status
+        self.retryable = retryable
+        self.sent = sent
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a vendor's systems lag; an account's settings may say otherwise, by the same names.
+
+    A new key may be refused, and an old one accepted, for `propagation_seconds`. So many
+    `steady_answers` in a row, `steady_spacing_seconds` apart, make a verdict: nodes may disagree.
+    A key just made may be missing from the vendor's list for `list_lag_seconds`.
+    """
+
+    propagation_seconds: float = 60.0
+    steady_answers: int = 2
+    steady_spacing_seconds: float = 2.0
+    list_lag_seconds: float = 30.0
+
+    def adjusted(self, settings: Mapping[str, Any]) -> "Timing":
+        """Return this timing with the positive numbers that an account's settings give instead."""
+        names = {field.name for field in fields(self)}
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in settings.items()
+            if name in names and isinstance(value, int | float) and value > 0
+        }
+        return replace(self, **changes)
+
+
+class Provider:
+    """One vendor. Subclasses set the facts and override what the vendor's API can do."""
+
+    code = ""
+    name = ""
+    # Which calls the vendor's API offers; what it lacks becomes a task for a person.
+    can_create = can_list = can_disable = can_delete = tells_last_use = False
+    timing = Timing()
+    environment_variable = "API_KEY"
+    create_steps: tuple[str, ...] = ()
+    delete_steps: tuple[str, ...] = ()
+
+    def check(self, account: VendorAccount, secret: Secret) -> CheckResult:
+        """Ask the vendor about `secret`; never raises for what the vendor may answer."""
+        raise LookupError(f"{self.name} has no check")
+
+    def create(self, account: VendorAccount, label: str) -> CreatedKey:
+        """Make a key that carries `label`; raises VendorError."""
+        raise LookupError(f"{self.name} cannot create keys")
+
+    def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
+        """Return all keys with this label; raises VendorError rather than give a part of the list."""
+        raise LookupError(f"{self.name} cannot list keys")
+
+    def disable(self, account: VendorAccount, vendor_id: str) -> None:
+        """Make the key refused but recoverable; raises VendorError."""
+        raise LookupError(f"{self.name} cannot disable keys")
+
+    def delete(self, account: VendorAccount, vendor_id: str) -> None:
+        """Delete the key; one that is gone already is a success; raises VendorError."""
+        raise LookupError(f"{self.name} cannot delete keys")
+
+    def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
+        """Return when the vendor last saw the key used, None for never; raises VendorError."""
+        raise LookupError(f"{self.name} does not tell the last use")

@@ -1,0 +1,187 @@
+"""Write down what a try came to: the one place where a rotation's step changes.
+
+State, history, tasks and audit row commit together, under the claim's fence.
+"""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Case, DateTimeField, F, Value, When
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from keyvault.audit.log import record
+from keyvault.audit.models import Action
+from keyvault.redaction import one_line
+from rotation import schedule
+from rotation.actors import worker_actor
+from rotation.claims import Claim
+from rotation.human_tasks import close_tasks, open_task
+from rotation.models import ENDS, Attempt, HumanTask, Rotation, Step, WaitingFor
+from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
+
+Settled = Move | Wait | Retry | Park
+
+MOVES: dict[str, frozenset[Step]] = {
+    Step.GENERATE: frozenset({Step.UPDATE, Step.ROLL_BACK}),
+    Step.UPDATE: frozenset({Step.VERIFY, Step.ROLL_BACK}),
+    Step.VERIFY: frozenset({Step.DELETE, Step.ROLL_BACK}),
+    # Back only while nothing was done to the old key: the step gives up before its intent, never after.
+    Step.DELETE: frozenset({Step.DONE, Step.ROLL_BACK}),
+    Step.ROLL_BACK: frozenset({Step.FAILED, Step.CANCELLED}),
+    Step.DONE: frozenset(),
+    Step.FAILED: frozenset(),
+    Step.CANCELLED: frozenset(),
+}
+TELL_A_PERSON_AT = 5
+LONGEST_PAUSE, PARKED_PAUSE = 300.0, 600.0
+_TELL_AT_ONCE_BEYOND = 900.0
+
+
+def settle(held: Claim, outcome: Outcome) -> bool:
+    """Write the outcome and release the claim; returns whether there is more to do at once."""
+    said = _give_up(held, outcome) if isinstance(outcome, GiveUp) else outcome
+    with held.transaction():
+        if _overtaken_by_cancel(held, said):
+            said = Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
+        before = (held.rotation.step, held.rotation.waiting_for)
+        changes = _changes(held.rotation, said)
+        changes["due_at"] = _due(held, changes["due_at"], ended=changes.get("step") in ENDS)
+        held.write(**changes, claimed_until=None, lost_claims=0)
+        _remember(held.rotation, before[0], said)
+        _follow_up(held.rotation, before[0], said)
+        _audit(held.rotation, before, said)
+    return _more(held.rotation)
+
+
+def _give_up(held: Claim, outcome: GiveUp) -> Settled:
+    """From roll back there is no way further back, and a delete is never undone: a person looks."""
+    if Step.ROLL_BACK not in MOVES[held.rotation.step]:
+        return Park(outcome.text)
+    held.write(last_error=one_line(outcome.text, 500))
+    return Move(Step.ROLL_BACK, outcome.text)
+
+
+def _overtaken_by_cancel(held: Claim, outcome: Settled) -> bool:
+    """Consumers must not be given a key after a person has cancelled; the row is locked here."""
+    if not (isinstance(outcome, Move) and outcome.step == Step.UPDATE):
+        return False
+    return Rotation.objects.filter(pk=held.rotation.pk, cancelling=True).exists()
+
+
+def _changes(rotation: Rotation, outcome: Settled) -> dict[str, Any]:
+    now = timezone.now()
+    if isinstance(outcome, Move):
+        return _moved(rotation, outcome)
+    text = one_line(outcome.text, 500)
+    waiting = WaitingFor.PERSON if isinstance(outcome, Park) else outcome.waiting_for
+    changes: dict[str, Any] = {"waiting_for": waiting, "waiting_text": text}
+    if waiting != rotation.waiting_for or rotation.waiting_since is None:
+        changes["waiting_since"] = now
+    if isinstance(outcome, Wait):
+        pause = outcome.seconds
+        changes["attempt"] = 0
+    else:
+        changes["attempt"] = rotation.attempt + 1
+        changes["last_error"] = text
+        pause = PARKED_PAUSE if isinstance(outcome, Park) else _pause(rotation.attempt, outcome)
+    changes["due_at"] = None if pause is None else Now() + timedelta(seconds=pause)
+    return changes
+
+
+def _moved(rotation: Rotation, outcome: Move) -> dict[str, Any]:
+    if outcome.step not in MOVES[rotation.step]:
+        raise RuntimeError(f"a rotation cannot move from {rotation.step} to {outcome.step}")
+    now = timezone.now()
+    changes: dict[str, Any] = {
+        "step": outcome.step,
+        "step_since": now,
+        "waiting_for": WaitingFor.NOTHING,
+        "waiting_text": "",
+        "waiting_since": None,
+        "attempt": 0,
+        "good_answers": 0,
+        "bad_answers": 0,
+        "due_at": Now(),
+    }
+    if outcome.step in ENDS:
+        changes |= {"due_at": None, "finished_at": now, "outcome": one_line(outcome.text, 500)}
+    return changes
+
+
+def _pause(attempt: int, outcome: Retry) -> float:
+    """Return the pause before the next try: growing, spread, capped; the vendor's wish counts."""
+    grown = min(2.0 ** min(attempt, 20), LONGEST_PAUSE)
+    wished = min(outcome.seconds or 0.0, _TELL_AT_ONCE_BEYOND)
+    return max(grown, wished) * random.uniform(1.0, 1.25)  # noqa: S311 - spread, not secrecy
+
+
+def _due(held: Claim, wanted: Any, *, ended: bool) -> Any:
+    """Look again at once when an event came while we were busy."""
+    if ended:
+        return None
+    unchanged = When(wake=held.rotation.wake, then=Value(None) if wanted is None else wanted)
+    return Case(unchanged, default=Now(), output_field=DateTimeField())
+
+
+def _remember(rotation: Rotation, step: str, outcome: Settled) -> None:
+    """Add to the history; a try like the last one only raises its count."""
+    now, text = timezone.now(), one_line(outcome.text, 500)
+    kind = type(outcome).__name__.lower()
+    last = Attempt.objects.filter(rotation=rotation).order_by("-pk").first()
+    if last and (last.step, last.outcome, last.text) == (step, kind, text):
+        Attempt.objects.filter(pk=last.pk).update(count=F("count") + 1, last_at=now)
+        return
+    Attempt.objects.create(
+        rotation=rotation, step=step, outcome=kind, text=text, first_at=now, last_at=now
+    )
+
+
+def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
+    """Open or close tasks for people, and plan the next run when this one has ended."""
+    actor = worker_actor(rotation)
+    if isinstance(outcome, Move):
+        kinds: tuple[HumanTask.Kind, ...] = (HumanTask.Kind.LOOK, HumanTask.Kind.CONFIRM)
+        if before == Step.GENERATE:
+            kinds = (*kinds, HumanTask.Kind.PASTE)
+        close_tasks(
+            actor, rotation, "The rotation went on.", kinds=() if outcome.step in ENDS else kinds
+        )
+    stuck = isinstance(outcome, Retry) and (
+        rotation.attempt >= TELL_A_PERSON_AT or (outcome.seconds or 0) > _TELL_AT_ONCE_BEYOND
+    )
+    failed = isinstance(outcome, Move) and outcome.step == Step.FAILED
+    if stuck or failed or isinstance(outcome, Park):
+        open_task(actor, rotation, HumanTask.Kind.LOOK, one_line(outcome.text, 500))
+    if isinstance(outcome, Move) and outcome.step == Step.DONE:
+        _after_success(rotation)
+
+
+def _after_success(rotation: Rotation) -> None:
+    """What had failed before is mended now; the interval counts from this rotation."""
+    for earlier in Rotation.objects.filter(key=rotation.key, tasks__closed_at=None).distinct():
+        close_tasks(worker_actor(rotation), earlier, "A later rotation succeeded.")
+    schedule.plan_next(rotation.key_id)
+
+
+def _audit(rotation: Rotation, before: tuple[str, str], outcome: Settled) -> None:
+    """Record each change of step or of what is waited for, last in the transaction."""
+    actor = worker_actor(rotation)
+    if rotation.step != before[0]:
+        action = Action.ROTATION_FAILED if rotation.step == Step.FAILED else Action.ROTATION_MOVED
+        record(action, actor, rotation, reason=outcome.text, was=before[0], step=rotation.step)
+    elif rotation.waiting_for and rotation.waiting_for != before[1]:
+        record(
+            Action.ROTATION_WAITS,
+            actor,
+            rotation,
+            reason=outcome.text,
+            waiting_for=rotation.waiting_for,
+        )
+
+
+def _more(rotation: Rotation) -> bool:
+    return Rotation.objects.filter(
+        pk=rotation.pk, finished_at__isnull=True, due_at__lte=Now()
+    ).exists()

@@ -1,0 +1,237 @@
+"""Create a key at the vendor so that no crash, duplicate or lost answer leaves one unknown.
+
+1. An intent commits, with the label the vendor will carry and the path in Vault.
+2. The vendor creates the key. 3. The secret is written once at that path: this write decides.
+4. The version's row commits and the intent is settled.
+
+A worker that finds an open intent looks at the path first. A secret there is adopted. Else a mark
+is written at the path, so that no late worker can put a secret there any more; then the vendor's
+list is searched by label and what is found is deleted, since its secret is lost.
+"""
+
+import time
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from keyvault import secret_store, versions
+from keyvault.audit.log import record
+from keyvault.audit.models import Action
+from keyvault.models import KeyVersion
+from keyvault.secret_text import Secret
+from rotation.actors import worker_actor
+from rotation.checking import provider_of, timing_of, vendor_account
+from rotation.claims import Claim, ClaimLost
+from rotation.crashpoints import reached
+from rotation.models import Intent, Rotation, WaitingFor
+from rotation.outcomes import GiveUp, Outcome, Park, Retry, Wait
+from rotation.providers.base import CreatedKey, VendorError
+
+MOST_CREATES = 3
+_ABANDONED = {"abandoned": "yes"}
+# A create that was under way when we looked may still come out; look once more after this.
+LOOK_AGAIN = timedelta(minutes=10)
+_WRITE_TRIES = 3
+_FULL = "KEY_LIMIT_REACHED"
+
+
+def open_intent(rotation: Rotation) -> Intent | None:
+    """Return the create call whose outcome is not settled, if there is one."""
+    return rotation.intents.filter(kind=Intent.Kind.CREATE, state=Intent.State.OPEN).first()
+
+
+def create(claim: Claim) -> Outcome:
+    """Make a key at the vendor and bring its secret to Vault."""
+    rotation = claim.rotation
+    number = rotation.intents.filter(kind=Intent.Kind.CREATE).count() + 1
+    if number > MOST_CREATES:
+        return GiveUp(
+            f"{MOST_CREATES} tries to make a key at the vendor failed. {rotation.last_error}"
+        )
+    account = vendor_account(rotation.key.account, manage=True)
+    reached("intent.before")
+    with claim.transaction():
+        intent = Intent.objects.create(
+            rotation=rotation,
+            kind=Intent.Kind.CREATE,
+            label=f"kv-{rotation.pk}-{number}",
+            fence=claim.fence,
+        )
+    reached("intent.after")
+    if not claim.still_ours():
+        raise ClaimLost
+    try:
+        created = provider_of(rotation.key.account).create(account, intent.label)
+    except VendorError as error:
+        return _failed(claim, intent, error)
+    reached("create.after")
+    return _keep(claim, intent, created)
+
+
+def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome:
+    """Tell a clear no, after which nothing exists, from an answer that leaves it open."""
+    if error.sent:
+        with claim.transaction():
+            Intent.objects.filter(pk=intent.pk).update(unclear_since=timezone.now())
+        text = f"{error.text} It is not known whether a key was made: looking before trying again."
+        return Retry(WaitingFor.VENDOR, text)
+    with claim.transaction():
+        if error.retryable or error.code == _FULL:
+            intent.delete()  # nothing was made: not one of the few tries
+        else:
+            _settle(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
+    if error.code == _FULL:
+        return Park(
+            "The vendor allows no further key in this account. Delete one there that nobody needs; "
+            "the rotation goes on by itself."
+        )
+    if error.retryable:
+        return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
+    return GiveUp(f"The vendor does not make a key: {error.text}")
+
+
+def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
+    """Write the new secret to Vault once; the loser of two writers deletes its own key only."""
+    Intent.objects.filter(pk=intent.pk).update(vendor_id=created.vendor_id)
+    data = {
+        "secret": created.secret.reveal(),
+        "vendor_id": created.vendor_id,
+        "expires_at": created.expires_at.isoformat() if created.expires_at else "",
+    }
+    reached("store.before")
+    try:
+        _write(intent, data)
+    except secret_store.StoreConflict:
+        if secret_store.read(versions.AREA, intent.path) != data:
+            _delete_own(claim.rotation, created)
+            raise ClaimLost from None
+    reached("store.after")
+    return _adopt(claim, intent, data)
+
+
+def _write(intent: Intent, data: dict[str, str]) -> None:
+    """Write with a few quick repeats: the secret exists nowhere else until this succeeds."""
+    for last in (*[False] * (_WRITE_TRIES - 1), True):
+        try:
+            return secret_store.write_once(versions.AREA, intent.path, data)
+        except secret_store.StoreUnavailable:
+            if last:
+                raise
+            time.sleep(1.0)
+
+
+def _delete_own(rotation: Rotation, created: CreatedKey) -> None:
+    account = vendor_account(rotation.key.account, manage=True)
+    provider_of(rotation.key.account).delete(account, created.vendor_id)
+    record(
+        Action.VENDOR_KEY_STRAY,
+        worker_actor(rotation),
+        rotation,
+        reason="Another worker was faster; the key made here was deleted.",
+        vendor_id=created.vendor_id,
+    )
+
+
+def _adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
+    """Record the secret that lies in Vault as the rotation's new version."""
+    rotation = claim.rotation
+    draft = versions.draft(rotation.key, Secret(data["secret"]), source="created", added_by=None)
+    draft.path, draft.label, draft.vendor_id = intent.path, intent.label, data["vendor_id"]
+    draft.expires_at = datetime.fromisoformat(data["expires_at"]) if data["expires_at"] else None
+    reached("record.before")
+    with claim.transaction():
+        versions.save_next(draft)
+        _settle(intent, Intent.State.DONE, "The key was made.")
+        claim.write(new_version=draft, proving_since=timezone.now())
+        record(
+            Action.VENDOR_KEY_CREATED,
+            worker_actor(rotation),
+            draft,
+            label=intent.label,
+            vendor_id=draft.vendor_id,
+        )
+    reached("record.after")
+    return Wait(WaitingFor.VENDOR, "A new key was made; it is checked next.", 0.0)
+
+
+def recover(claim: Claim, intent: Intent) -> Outcome:
+    """Settle a create call whose outcome is unknown: adopt, or delete what it left behind."""
+    rotation = claim.rotation
+    data = _stored(intent)
+    if "secret" in data:
+        return _adopt(claim, intent, data)
+    provider = provider_of(rotation.key.account)
+    if not provider.can_list:
+        return Park(
+            f"A call to make a key had no clear answer, and {provider.name} cannot list its keys. "
+            f"Look there for a key named {intent.label}, delete it, then choose “Try again”."
+        )
+    if not data:
+        try:
+            secret_store.write_once(versions.AREA, intent.path, _ABANDONED)
+        except secret_store.StoreConflict:
+            return Wait(WaitingFor.VENDOR, "Another worker just stored the key.", 0.0)
+    return _clear_away(claim, intent)
+
+
+def _stored(intent: Intent) -> dict[str, str]:
+    try:
+        return secret_store.read(versions.AREA, intent.path)
+    except secret_store.StoreDeleted:
+        return _ABANDONED
+    except secret_store.StoreMissing:
+        return {}
+
+
+def _clear_away(claim: Claim, intent: Intent) -> Outcome:
+    """Delete what the vendor lists under the label; wait out the list's lag before believing none."""
+    rotation = claim.rotation
+    found = delete_strays(intent)
+    since = intent.unclear_since or timezone.now()
+    lag = timedelta(seconds=timing_of(rotation.key.account).list_lag_seconds)
+    if not found and timezone.now() - since < lag:
+        with claim.transaction():
+            Intent.objects.filter(pk=intent.pk).update(unclear_since=since)
+        text = "The vendor lists no key from the unclear call so far; looking again."
+        return Wait(WaitingFor.VENDOR, text, min(2.0, lag.total_seconds()))
+    with claim.transaction():
+        _settle(
+            intent,
+            Intent.State.ABANDONED,
+            f"{found} stray key deleted." if found else "No key was made.",
+            look_again_at=timezone.now() + LOOK_AGAIN,
+        )
+    return Wait(WaitingFor.VENDOR, "The unclear call is settled; making a key anew.", 0.0)
+
+
+def delete_strays(intent: Intent) -> int:
+    """Delete every key that carries this intent's label; returns how many. Raises VendorError."""
+    rotation = intent.rotation
+    provider = provider_of(rotation.key.account)
+    account = vendor_account(rotation.key.account, manage=True)
+    if KeyVersion.objects.filter(label=intent.label, key=rotation.key).exists():
+        return 0  # adopted after all: not a stray
+    strays = provider.find(account, intent.label)
+    for stray in strays:
+        reached("stray.before")
+        provider.delete(account, stray.vendor_id)
+        record(
+            Action.VENDOR_KEY_STRAY,
+            worker_actor(rotation),
+            rotation,
+            reason="A key from an unclear call was deleted; nobody has its secret.",
+            vendor_id=stray.vendor_id,
+            label=intent.label,
+        )
+    return len(strays)
+
+
+def _settle(
+    intent: Intent, state: Intent.State, outcome: str, look_again_at: datetime | None = None
+) -> None:
+    Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
+        state=state,
+        outcome=outcome[:300],
+        settled_at=timezone.now(),
+        look_again_at=look_again_at,
+    )

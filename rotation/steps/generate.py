@@ -1,0 +1,159 @@
+"""Generate: get a new secret that the vendor accepts steadily, from a standby, the API or a person."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from keyvault import secret_store, versions
+from keyvault.audit.log import record
+from keyvault.audit.models import Action
+from keyvault.models import KeyVersion, VersionState
+from keyvault.permissions import Verb, may
+from rotation.actors import worker_actor
+from rotation.adoption import consumers_of
+from rotation.checking import check_secret, provider_of, timing_of, vendor_account
+from rotation.claims import Claim
+from rotation.crashpoints import reached
+from rotation.human_tasks import open_task
+from rotation.models import HumanTask, Rotation, Step, WaitingFor
+from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait
+from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
+from rotation.steps import creation
+
+
+def generate(claim: Claim) -> Outcome:
+    """Bring about a new version that is proven to work, or say what is waited for."""
+    rotation = claim.rotation
+    intent = creation.open_intent(rotation)
+    if intent:
+        return creation.recover(claim, intent)
+    if rotation.cancelling:
+        return Move(Step.ROLL_BACK, "Cancelled.")
+    if rotation.new_version:
+        return prove(claim)
+    problems = preflight(rotation)
+    if problems:
+        return GiveUp("Nothing was changed. " + " ".join(problems))
+    if _take_standby(claim):
+        return prove(claim)
+    if provider_of(rotation.key.account).can_create:
+        return creation.create(claim)
+    return _ask_person(rotation)
+
+
+def preflight(rotation: Rotation) -> list[str]:
+    """Return every reason why this rotation cannot succeed; empty when the way is open.
+
+    Raises StoreUnavailable when Vault is away for the moment, which is no reason to give up.
+    """
+    problems: list[str] = []
+    requester = rotation.requested_by
+    if requester and not may(requester, Verb.ROTATE, rotation.key):
+        problems.append(f"{requester} asked for this rotation and may no longer rotate this key.")
+    problems += _store_problems()
+    problems += _vendor_problems(rotation)
+    for consumer in consumers_of(rotation.key):
+        if consumer.webhook_url and consumer.webhook_path is None:
+            problems.append(f"The consumer {consumer.name} has a webhook without a signing secret.")
+    return problems
+
+
+def _store_problems() -> list[str]:
+    try:
+        secret_store.probe()
+    except secret_store.StoreDenied as error:
+        return [error.message]
+    return []
+
+
+def _vendor_problems(rotation: Rotation) -> list[str]:
+    account = rotation.key.account
+    provider = provider_of(account)
+    if not provider.can_create:
+        return []
+    try:
+        manager = vendor_account(account, manage=True).management
+    except (secret_store.StoreDenied, secret_store.StoreMissing) as error:
+        return [f"The management credential of {account} cannot be read: {error.message}"]
+    if manager is None:
+        return [f"The account {account} has no management credential; its vendor needs one."]
+    return []
+
+
+def _take_standby(claim: Claim) -> bool:
+    """Make the oldest standby that the vendor still accepts this rotation's new version."""
+    rotation = claim.rotation
+    standbys = KeyVersion.objects.filter(key=rotation.key, state=VersionState.STANDBY)
+    for version in standbys.order_by("number"):
+        verdict = check_secret(rotation.key.account, versions.read_secret(version))
+        versions.save_verdict(version, verdict)
+        if verdict.answer == VALID:
+            with claim.transaction():
+                versions.take_standby(version)
+                claim.write(new_version=version, proving_since=timezone.now())
+            return True
+        if verdict.answer == REFUSED:
+            versions.discard(version)
+            record(
+                Action.VERSION_DISCARDED,
+                worker_actor(rotation),
+                version,
+                reason=f"The standby is refused: {verdict.text}",
+            )
+    return False
+
+
+def _ask_person(rotation: Rotation) -> Outcome:
+    name = provider_of(rotation.key.account).name
+    text = f"{name} has no way to make a key by program: a person makes one and pastes it here."
+    open_task(worker_actor(rotation), rotation, HumanTask.Kind.PASTE, text)
+    return Wait(WaitingFor.KEY, text, None)
+
+
+def prove(claim: Claim) -> Outcome:
+    """Check the new secret until the vendor's answers are steady; compare its account with the old."""
+    rotation, version = claim.rotation, claim.rotation.new_version
+    assert version is not None
+    timing = timing_of(rotation.key.account)
+    reached("prove.before")
+    verdict = check_secret(rotation.key.account, versions.read_secret(version))
+    versions.save_verdict(version, verdict)
+    reached("prove.after")
+    if verdict.answer == CANNOT_TELL:
+        return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+    if verdict.answer == REFUSED:
+        claim.write(good_answers=0)
+        return _not_yet(rotation, timing.propagation_seconds, verdict.text)
+    claim.write(good_answers=rotation.good_answers + 1)
+    if rotation.good_answers < timing.steady_answers:
+        text = f"The vendor accepts the new key ({rotation.good_answers} of {timing.steady_answers} times)."
+        return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
+    return _compare_accounts(rotation, verdict.facts)
+
+
+def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
+    """A new key may start late: a refusal counts only when the vendor's window has passed."""
+    since = rotation.proving_since or rotation.step_since
+    if timezone.now() - since < timedelta(seconds=window):
+        return Wait(WaitingFor.VENDOR, f"The new key is not accepted yet. {text}", 2.0)
+    return GiveUp(f"The vendor refuses the new key after {window:.0f} seconds. {text}")
+
+
+def _compare_accounts(rotation: Rotation, facts: dict[str, object]) -> Outcome:
+    """Go on only if the old key, when it still works, shows the same account at the vendor."""
+    proven = Move(Step.UPDATE, "The vendor accepts the new key.")
+    if rotation.old_version is None:
+        return proven
+    try:
+        old = versions.read_secret(rotation.old_version)
+    except secret_store.StoreMissing:
+        return proven  # a lost old secret is what this rotation repairs
+    verdict = check_secret(rotation.key.account, old)
+    if verdict.answer == CANNOT_TELL:
+        return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+    if verdict.answer == VALID and verdict.facts != facts:
+        return GiveUp(
+            "The new key belongs to another account at the vendor: "
+            f"it reports {facts}, the old one {verdict.facts}."
+        )
+    return proven

@@ -1,0 +1,261 @@
+"""Delete and roll back: end a key at the vendor, and prove that it is refused.
+
+The delete step ends the old key once the new one is verified and adopted; roll back gives consumers
+the old version again and ends the new one. Nothing is deleted on a "cannot tell".
+"""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from keyvault import versions
+from keyvault.audit.log import record
+from keyvault.audit.models import Action
+from keyvault.models import ApiKey, KeyVersion, VersionState
+from rotation import outbox
+from rotation.actors import worker_actor
+from rotation.checking import check_secret, provider_of, timing_of, vendor_account
+from rotation.claims import Claim, ClaimLost
+from rotation.crashpoints import reached
+from rotation.human_tasks import close_tasks, open_task
+from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
+from rotation.outcomes import Move, Outcome, Park, Retry, Wait
+from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
+from rotation.steps import creation
+from rotation.steps.switch import check_new, weigh
+
+_MANUAL_POLL, _LONGEST_POLL = 15.0, 900.0
+
+
+def delete(claim: Claim) -> Outcome:
+    """End the old key at the vendor and destroy its secret, once it is proven to be refused."""
+    rotation, old = claim.rotation, claim.rotation.old_version
+    if old is None:
+        return Move(Step.DONE, "There was no old key to delete.")
+    if old.state == VersionState.PREVIOUS:
+        trouble = None if _delete_intent(rotation, old) else _permit(claim, old)
+        trouble = trouble or end_at_vendor(claim, old)
+        if trouble:
+            return trouble
+        _record_end(claim, old)
+    if old.destroyed_at is None:
+        _destroy(rotation, old)
+    return Move(Step.DONE, f"The vendor refuses the old key since {_refused_at(old)}.")
+
+
+def _permit(claim: Claim, old: KeyVersion) -> Outcome | None:
+    """Look at every precondition anew, then commit the intent to delete under the same lock."""
+    rotation = claim.rotation
+    trouble = check_new(claim)
+    if trouble:
+        return trouble  # also the way back: until the intent commits, the old key lives
+    adoption = weigh(rotation)
+    if not adoption.done:
+        return Wait(adoption.waiting_for, adoption.missing, 30.0)
+    reached("delete_intent.before")
+    with claim.transaction():
+        current = ApiKey.objects.select_for_update().get(pk=rotation.key_id).current_id
+        if current != rotation.new_version_id or current == old.pk:
+            return Park("The key's current version changed: the old key is left alone.")
+        _begin_delete(rotation, old, claim.fence)
+    reached("delete_intent.after")
+    return None
+
+
+def _delete_intent(rotation: Rotation, version: KeyVersion) -> Intent | None:
+    return rotation.intents.filter(kind=Intent.Kind.DELETE, version=version).first()
+
+
+def _begin_delete(rotation: Rotation, version: KeyVersion, fence: int) -> Intent:
+    intent, _ = Intent.objects.get_or_create(
+        rotation=rotation,
+        kind=Intent.Kind.DELETE,
+        version=version,
+        defaults={"fence": fence, "vendor_id": version.vendor_id, "label": version.label},
+    )
+    return intent
+
+
+def end_at_vendor(claim: Claim, version: KeyVersion) -> Outcome | None:
+    """Delete the version's key at the vendor and prove it; None once it is steadily refused."""
+    rotation = claim.rotation
+    intent = _delete_intent(rotation, version)
+    assert intent is not None
+    if _by_program(rotation, version) and intent.state == Intent.State.OPEN:
+        _delete_by_program(claim, intent, version)
+    reached("refused.before")
+    verdict = check_secret(rotation.key.account, versions.read_secret(version))
+    versions.save_verdict(version, verdict)
+    reached("refused.after")
+    if verdict.answer == REFUSED:
+        return _count_refusal(claim, version)
+    if rotation.bad_answers:
+        claim.write(bad_answers=0)
+    if not _by_program(rotation, version):
+        return _ask_person(rotation, version, verdict.answer)
+    if verdict.answer == CANNOT_TELL:
+        return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+    return _still_accepted(rotation, _delete_intent(rotation, version))
+
+
+def _by_program(rotation: Rotation, version: KeyVersion) -> bool:
+    return provider_of(rotation.key.account).can_delete and bool(version.vendor_id)
+
+
+def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> None:
+    rotation = claim.rotation
+    provider = provider_of(rotation.key.account)
+    account = vendor_account(rotation.key.account, manage=True)
+    if not claim.still_ours():
+        raise ClaimLost
+    reached("delete.before")
+    if provider.can_disable:
+        provider.disable(account, version.vendor_id)
+    provider.delete(account, version.vendor_id)
+    reached("delete.after")
+    with claim.transaction():
+        _settle(intent)
+        record(
+            Action.VENDOR_KEY_DELETED,
+            worker_actor(rotation),
+            version,
+            vendor_id=version.vendor_id,
+        )
+
+
+def _settle(intent: Intent) -> None:
+    Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
+        state=Intent.State.DONE, settled_at=timezone.now(), outcome="The vendor deleted the key."
+    )
+
+
+def _count_refusal(claim: Claim, version: KeyVersion) -> Outcome | None:
+    timing = timing_of(claim.rotation.key.account)
+    claim.write(bad_answers=claim.rotation.bad_answers + 1)
+    if claim.rotation.bad_answers < timing.steady_answers:
+        text = "The vendor refuses the old key; asking once more to be sure."
+        return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
+    versions.note_refused(version, timezone.now())
+    return None
+
+
+def _still_accepted(rotation: Rotation, intent: Intent | None) -> Outcome:
+    """Old keys stop late: keep asking, and call a person when the vendor's window has passed."""
+    window = timing_of(rotation.key.account).propagation_seconds
+    settled = intent.settled_at if intent and intent.settled_at else timezone.now()
+    if timezone.now() - settled < timedelta(seconds=window):
+        return Wait(WaitingFor.VENDOR, "Deleted, but the vendor still accepts the old key.", 2.0)
+    return Park(
+        "The vendor said that the key is deleted, and still accepts it. Look into its dashboard; "
+        "this goes on by itself when the key is refused."
+    )
+
+
+def _ask_person(rotation: Rotation, version: KeyVersion, answer: str) -> Outcome:
+    """Open the task to delete by hand; ask the vendor again at growing intervals till it is done."""
+    name = provider_of(rotation.key.account).name
+    tail = f" ending in {version.tail}" if version.tail else ""
+    text = f"Delete the key{tail} (version {version.number}) at {name}."
+    open_task(worker_actor(rotation), rotation, HumanTask.Kind.DELETE, text, version)
+    waited = (timezone.now() - (rotation.waiting_since or timezone.now())).total_seconds()
+    said = "It is still accepted." if answer == VALID else "The vendor could not be asked just now."
+    return Wait(
+        WaitingFor.DELETION, f"{text} {said}", min(_LONGEST_POLL, max(_MANUAL_POLL, waited / 4))
+    )
+
+
+def _record_end(claim: Claim, version: KeyVersion) -> None:
+    rotation = claim.rotation
+    with claim.transaction():
+        versions.mark_deleted(version)
+        intent = _delete_intent(rotation, version)
+        if intent:
+            _settle(intent)
+        close_tasks(
+            worker_actor(rotation),
+            rotation,
+            "The vendor refuses the key.",
+            kinds=(HumanTask.Kind.DELETE,),
+        )
+        record(Action.VERSION_DELETED, worker_actor(rotation), version, proof="refused")
+
+
+def _destroy(rotation: Rotation, version: KeyVersion) -> None:
+    reached("destroy.before")
+    versions.destroy_secret(version)
+    reached("destroy.after")
+    record(Action.VERSION_DESTROYED, worker_actor(rotation), version)
+
+
+def _refused_at(version: KeyVersion) -> str:
+    version.refresh_from_db(fields=["refused_at"])
+    return f"{version.refused_at:%Y-%m-%d %H:%M:%S} UTC" if version.refused_at else "now"
+
+
+def roll_back(claim: Claim) -> Outcome:
+    """Give consumers the old version again, end the new key, and end the rotation."""
+    rotation = claim.rotation
+    intent = creation.open_intent(rotation)
+    if intent:
+        return creation.recover(claim, intent)
+    new = rotation.new_version
+    if new and rotation.key.current_id == new.pk:
+        trouble = _restore(claim, new)
+        if trouble:
+            return trouble
+    if new and new.state in (VersionState.PENDING, VersionState.PREVIOUS):
+        trouble = _undo_new(claim, new)
+        if trouble:
+            return trouble
+    if new and new.state == VersionState.DISCARDED and new.destroyed_at is None:
+        _destroy(rotation, new)
+    end = Step.CANCELLED if rotation.cancelling else Step.FAILED
+    return Move(end, rotation.last_error or "Cancelled.")
+
+
+def _restore(claim: Claim, new: KeyVersion) -> Outcome | None:
+    rotation, old = claim.rotation, claim.rotation.old_version
+    if old is None:
+        return Park(
+            "The new key is refused and there is no older one. Rotate again with a new key."
+        )
+    verdict = check_secret(rotation.key.account, versions.read_secret(old))
+    versions.save_verdict(old, verdict)
+    if verdict.answer == REFUSED:
+        return Park(
+            f"The vendor refuses the new key and the old one too ({verdict.text}). "
+            "Add a working key by hand."
+        )
+    reached("restore.before")
+    with claim.transaction():
+        versions.restore(old, new)
+        outbox.enqueue(rotation, old)
+        record(Action.VERSION_RESTORED, worker_actor(rotation), old, reason=rotation.last_error)
+    reached("restore.after")
+    return None
+
+
+def _undo_new(claim: Claim, new: KeyVersion) -> Outcome | None:
+    """End the unused new key; a standby that still works goes back into reserve instead."""
+    rotation = claim.rotation
+    if new.source == "pasted" and rotation.cancelling and new.state == VersionState.PENDING:
+        with claim.transaction():
+            versions.give_back_standby(new)
+            claim.write(new_version=None)
+        return Move(Step.CANCELLED, "Cancelled; the new key is kept as a standby.")
+    if not _delete_intent(rotation, new):
+        with claim.transaction():
+            _begin_delete(rotation, new, claim.fence)
+    trouble = end_at_vendor(claim, new)
+    if trouble:
+        return trouble
+    with claim.transaction():
+        versions.discard(new)
+        close_tasks(
+            worker_actor(rotation),
+            rotation,
+            "The vendor refuses the key.",
+            kinds=(HumanTask.Kind.DELETE,),
+        )
+        record(Action.VERSION_DISCARDED, worker_actor(rotation), new, reason=rotation.last_error)
+    return None

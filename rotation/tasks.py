@@ -1,0 +1,36 @@
+"""The Celery tasks: ids in, nothing out, a few lines each."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from rotation import outbox, policies, sweeping, workflow
+from rotation.models import Heartbeat
+
+
+@shared_task(name="rotation.tick")
+def tick() -> None:
+    """Start what is due, and nudge every rotation and delivery that can move."""
+    Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
+    policies.start_due()
+    for rotation_id in workflow.due():
+        workflow.send("rotation.advance", rotation_id)
+    for delivery_id in outbox.due():
+        workflow.send("rotation.deliver", delivery_id)
+
+
+@shared_task(name="rotation.advance")
+def advance(rotation_id: int) -> None:
+    """Move one rotation as far as it goes now."""
+    workflow.advance(rotation_id)
+
+
+@shared_task(name="rotation.deliver")
+def deliver(delivery_id: int) -> None:
+    """Send one webhook."""
+    outbox.deliver(delivery_id)
+
+
+@shared_task(name="rotation.sweep")
+def sweep() -> None:
+    """Look once more for strays of unclear calls, and finish destroying retired secrets."""
+    sweeping.sweep()

@@ -1,0 +1,237 @@
+"""The door to rotations: start, advance, cancel, retry, waive, and what is due.
+
+Postgres is the only truth. A message carries an id and is a nudge; `tick` finds whatever a lost
+nudge left behind. One try: claim, run the step, write its outcome under the fence.
+"""
+
+import logging
+import time
+from datetime import datetime
+
+from celery import current_app
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerAway
+
+from keyvault.audit.log import AuditUnavailable, member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import Verb, may
+from keyvault.secret_store import StoreUnavailable
+from rotation.checking import provider_of
+from rotation.claims import Claim, ClaimLost, claim
+from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, RotationPolicy, Step, WaitingFor
+from rotation.outcomes import Outcome, Park, Retry
+from rotation.providers.base import VendorError
+from rotation.settling import settle
+from rotation.steps import STEPS
+
+log = logging.getLogger(__name__)
+
+_MOST_LOOPS, _LONGEST_RUN = 20, 30.0
+_MOST_LOST_CLAIMS = 3
+_REASON_LEAST = 5
+
+
+def start(
+    by: Member, key: ApiKey, reason: Reason = Reason.MANUAL, *, overlap_seconds: int | None = None
+) -> tuple[Rotation, bool]:
+    """Start a rotation of `key`, or join the one that is open: returns it and whether it is new.
+
+    Raises Denied when `by` may not rotate the key. A leak turns an open run into one that waits
+    for nobody.
+    """
+    if not may(by, Verb.ROTATE, key):
+        raise Denied("Your role does not let you rotate this key.")
+    provider_of(key.account)
+    try:
+        with transaction.atomic():
+            rotation = create(key, reason, by, overlap_seconds=overlap_seconds)
+            record(Action.ROTATION_STARTED, member_actor(by), rotation, reason=reason)
+    except IntegrityError:
+        return _join(by, key, reason), False
+    nudge(rotation.pk)
+    return rotation, True
+
+
+def create(
+    key: ApiKey,
+    reason: Reason,
+    by: Member | None,
+    *,
+    overlap_seconds: int | None = None,
+    scheduled_for: datetime | None = None,
+) -> Rotation:
+    """Insert a new rotation in the caller's transaction; IntegrityError if one is open."""
+    policy = RotationPolicy.objects.filter(key=key).first()
+    overlap = policy.overlap_seconds if policy else settings.DEFAULT_OVERLAP_SECONDS
+    return Rotation.objects.create(
+        key=key,
+        reason=reason,
+        requested_by=by,
+        scheduled_for=scheduled_for,
+        old_version_id=ApiKey.objects.values_list("current_id", flat=True).get(pk=key.pk),
+        overlap_seconds=overlap if overlap_seconds is None else overlap_seconds,
+        quiet_seconds=policy.quiet_seconds if policy else settings.DEFAULT_QUIET_SECONDS,
+        step_since=timezone.now(),
+        due_at=Now(),
+    )
+
+
+def _join(by: Member, key: ApiKey, reason: Reason) -> Rotation:
+    rotation = open_rotation(key)
+    if rotation is None:
+        raise Conflict("The rotation that was open has just ended. Start again if still needed.")
+    if reason == Reason.LEAK and rotation.reason != Reason.LEAK:
+        with transaction.atomic():
+            Rotation.objects.filter(pk=rotation.pk).update(reason=Reason.LEAK)
+            _wake(rotation)
+            record(Action.ROTATION_STARTED, member_actor(by), rotation, reason="turned into a leak")
+        nudge(rotation.pk)
+    return rotation
+
+
+def open_rotation(key: ApiKey) -> Rotation | None:
+    """Return the key's open rotation, if there is one."""
+    return Rotation.objects.filter(key=key, step__in=OPEN_STEPS).first()
+
+
+def advance(rotation_id: int) -> None:
+    """Move a rotation as far as it goes now; nothing when it is not due or held by another."""
+    stop_at = time.monotonic() + _LONGEST_RUN
+    for _ in range(_MOST_LOOPS):
+        held = claim(rotation_id)
+        if held is None:
+            return
+        try:
+            again = settle(held, _try(held))
+        except ClaimLost:
+            log.info("claim lost", extra={"rotation": rotation_id})
+            return
+        if not again or time.monotonic() > stop_at:
+            break
+    if Rotation.objects.filter(pk=rotation_id, step__in=OPEN_STEPS, due_at__lte=Now()).exists():
+        nudge(rotation_id)
+
+
+def _try(held: Claim) -> Outcome:
+    """Run the step once; an error becomes the outcome that its kind asks for."""
+    rotation = held.rotation
+    if rotation.lost_claims >= _MOST_LOST_CLAIMS:
+        return Park(
+            f"The worker died {rotation.lost_claims} times in a row in this step. Look at its log, "
+            "then choose “Try again”."
+        )
+    try:
+        return STEPS[rotation.step](held)
+    except StoreUnavailable as error:
+        return Retry(WaitingFor.VAULT, error.message)
+    except VendorError as error:
+        if error.retryable:
+            return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
+        return Park(error.text)
+    except (AuditUnavailable, Conflict) as error:
+        return Retry(WaitingFor.NOTHING, error.message)
+    except KeyServiceError as error:
+        return Park(error.message)
+
+
+def cancel(by: Member, rotation: Rotation) -> None:
+    """End a rotation before consumers were given the new secret; Conflict when it is past that."""
+    _require(by, Verb.ROTATE, rotation)
+    with transaction.atomic():
+        changed = Rotation.objects.filter(
+            pk=rotation.pk, step=Step.GENERATE, cancelling=False
+        ).update(cancelling=True)
+        if not changed:
+            raise Conflict(
+                "This rotation can no longer be cancelled: "
+                + _where(rotation)
+                + " It goes on, or rolls back by itself if the new key fails."
+            )
+        _wake(rotation)
+        record(Action.ROTATION_CANCELLED, member_actor(by), rotation)
+    nudge(rotation.pk)
+
+
+def retry(by: Member, rotation: Rotation) -> None:
+    """Look again now at an open rotation, with its counters of failures set back."""
+    _require(by, Verb.ROTATE, rotation)
+    with transaction.atomic():
+        if not Rotation.objects.filter(pk=rotation.pk, step__in=OPEN_STEPS).update(
+            attempt=0, lost_claims=0
+        ):
+            raise Conflict("This rotation has ended: " + _where(rotation) + " Start a new one.")
+        if not provider_of(rotation.key.account).can_list:
+            # Nobody can look by program; that the person has looked is what this button says.
+            rotation.intents.filter(kind=Intent.Kind.CREATE, state=Intent.State.OPEN).update(
+                state=Intent.State.ABANDONED,
+                settled_at=timezone.now(),
+                outcome=f"{by} looked at the vendor.",
+            )
+        _wake(rotation)
+        record(Action.ROTATION_RETRIED, member_actor(by), rotation)
+    nudge(rotation.pk)
+
+
+def waive(by: Member, rotation: Rotation, reason: str) -> None:
+    """Take responsibility for deleting the old key without proof that all consumers moved."""
+    _require(by, Verb.WAIVE, rotation)
+    if len(reason.strip()) < _REASON_LEAST:
+        raise BadInput("Say how you know that nothing needs the old key; it goes on record.")
+    with transaction.atomic():
+        changed = Rotation.objects.filter(
+            pk=rotation.pk, step=Step.VERIFY, waived_at__isnull=True
+        ).update(waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500])
+        if not changed:
+            raise Conflict("There is nothing to confirm now: " + _where(rotation))
+        _wake(rotation)
+        record(Action.ADOPTION_WAIVED, member_actor(by), rotation, reason=reason)
+    nudge(rotation.pk)
+
+
+def look_now(rotation: Rotation) -> None:
+    """Make an open rotation due at once, for example since a consumer acknowledged."""
+    _wake(rotation)
+    nudge(rotation.pk)
+
+
+def due(limit: int = 500) -> list[int]:
+    """Return the ids of the rotations that can be moved now, longest due first."""
+    free = Rotation.objects.filter(step__in=OPEN_STEPS, due_at__lte=Now()).exclude(
+        claimed_until__gt=Now()
+    )
+    return list(free.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def nudge(rotation_id: int) -> None:
+    """Ask a worker to advance the rotation after the commit; a lost nudge is no loss."""
+    transaction.on_commit(lambda: send("rotation.advance", rotation_id))
+
+
+def send(task: str, row_id: int) -> None:
+    """Publish a task that carries one id; when the broker is away, the next tick finds the row."""
+    try:
+        current_app.send_task(task, [row_id])
+    except BrokerAway:
+        log.warning("broker away: the next tick takes over", extra={"task_name": task})
+
+
+def _wake(rotation: Rotation) -> None:
+    Rotation.objects.filter(pk=rotation.pk, step__in=OPEN_STEPS).update(
+        due_at=Now(), wake=F("wake") + 1
+    )
+
+
+def _require(by: Member, verb: Verb, rotation: Rotation) -> None:
+    if not may(by, verb, rotation.key):
+        raise Denied("Your role does not let you do this to this key's rotations.")
+
+
+def _where(rotation: Rotation) -> str:
+    rotation.refresh_from_db(fields=["step", "waiting_for"])
+    return f"it is at “{rotation.get_step_display().lower()}”."

@@ -1,0 +1,278 @@
+"""The cast, the place and the servers that tests share.
+
+Rows are really committed, as in production, and truncated after each test by the owner's role;
+nothing is rolled back and nothing is patched but the clock.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from tests import plugin
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def stack() -> plugin.Stack:
+    """Return the running servers."""
+    if plugin.STACK is None:
+        pytest.skip("no servers: TEST_STACK=none")
+    return plugin.STACK
+
+
+@pytest.fixture(scope="session")
+def migrated(stack: plugin.Stack, django_db_blocker: Any) -> Iterator[None]:
+    """Migrate the database once, as the owner; leave database access open for the whole run."""
+    with django_db_blocker.unblock():
+        from django.core.management import call_command
+
+        call_command("migrate", database="owner", verbosity=0)
+        yield
+        for connection in connections.all():
+            connection.close()
+
+
+@pytest.fixture
+def database(migrated: None) -> Iterator[None]:
+    """Give the test an empty database of its own, really committed."""
+    yield
+    from rotation import sweeping  # noqa: F401 - models must be loaded
+
+    _truncate()
+
+
+def _truncate() -> None:
+    """Empty every table but Django's own fixed ones, and set the audit chain back to its start."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname ="
+            " 'public' AND tablename NOT IN ('django_migrations', 'django_content_type',"
+            " 'auth_permission', 'audit_chainhead')"
+        )
+        tables = cursor.fetchone()[0]
+        cursor.execute("SET lock_timeout = '10s'")
+        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+        cursor.execute(
+            "DELETE FROM audit_chainhead; INSERT INTO audit_chainhead (id, seq, hash)"
+            " VALUES (1, 0, decode(repeat('00', 32), 'hex'))"
+        )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of the two apps a database without each having to ask."""
+    for item in items:
+        folder = Path(item.fspath).relative_to(ROOT / "tests").parts[0]
+        if folder in ("keyvault", "rotation", "end_to_end") and "pure" not in item.keywords:
+            item.fixturenames.insert(0, "database")  # type: ignore[attr-defined]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare our marks."""
+    config.addinivalue_line("markers", "pure: needs neither database nor servers")
+
+
+@dataclass
+class People:
+    """A cast of known people; `password` opens each of them."""
+
+    owner: Any
+    operator: Any
+    developer: Any
+    viewer: Any
+    auditor: Any
+    outsider: Any
+    password: str = "correct horse battery staple"
+
+
+@pytest.fixture
+def people(database: None, place: Any) -> People:
+    """Return owner and auditor over everything; operator, developer and viewer of the application."""
+    from tests.factories import make_people
+
+    return make_people(place)
+
+
+@pytest.fixture
+def place(database: None, vendor: Any) -> Any:
+    """Return an application in two environments with an automatic and a manual vendor account."""
+    from tests.factories import make_place
+
+    return make_place(vendor)
+
+
+@pytest.fixture(scope="session")
+def vendor_process(stack: plugin.Stack) -> Iterator[Any]:
+    """Run the sandbox vendor as a process of its own."""
+    folder = stack.folder / "vendor"
+    folder.mkdir(mode=0o700)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.vendor", "--folder", str(folder), "--port", "0"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until((folder / "port").exists, what="the sandbox vendor")
+        yield folder
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def vendor(vendor_process: Path) -> Iterator[Any]:
+    """Return a client of the sandbox vendor's control API, without any fault on order."""
+    from sandbox.vendor_client import VendorClient
+
+    client = VendorClient(vendor_process)
+    client.clear_faults()
+    yield client
+    client.clear_faults()
+
+
+class Process:
+    """A process of the product, with its output in a file that the leak scan reads."""
+
+    def __init__(self, stack: plugin.Stack, kind: str, command: list[str], **extra: str) -> None:
+        self.log = stack.folder / f"{kind}-{os.urandom(4).hex()}.log"
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        }
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                env={**environment, **stack.environment(kind), **extra},
+                start_new_session=True,
+            )
+
+    def stop(self, seconds: float = 15) -> None:
+        """End the process as a deploy would, by SIGTERM."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            try:
+                self.popen.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """End the whole process group as a power cut would."""
+        if self.popen.poll() is None:
+            os.killpg(self.popen.pid, 9)
+        self.popen.wait(10)
+
+
+@pytest.fixture
+def worker(stack: plugin.Stack, database: None) -> Iterator[Process]:
+    """Run a real Celery worker with an embedded beat that ticks twice a second."""
+    process = Process(
+        stack,
+        "worker",
+        [
+            "celery",
+            "-A",
+            "keyvault",
+            "worker",
+            "-B",
+            "-c",
+            "2",
+            "--loglevel",
+            "INFO",
+            "-s",
+            str(stack.folder / f"beat-{os.urandom(4).hex()}"),
+        ],
+    )
+    try:
+        until(lambda: b"ready" in process.log.read_bytes(), what="the Celery worker")
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def live_url(stack: plugin.Stack, database: None) -> Iterator[str]:
+    """Run gunicorn on the tests' database and return its URL."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = Process(
+        stack,
+        "web",
+        [
+            "gunicorn",
+            "keyvault.wsgi:application",
+            "--worker-class",
+            "gthread",
+            "--workers",
+            "1",
+            "--threads",
+            "4",
+            "--no-control-socket",
+            "--bind",
+            f"127.0.0.1:{port}",
+        ],
+        BASE_URL=url,
+    )
+    try:
+        until(lambda: _answers(port), what="gunicorn")
+        yield url
+    finally:
+        process.stop()
+
+
+def _answers(port: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Run Debian's Chromium for the whole session."""
+    from playwright.sync_api import sync_playwright
+
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """Return a fresh browser context; open pages with `browser.new_page()`."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    yield context
+    context.close()

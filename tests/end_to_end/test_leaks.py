@@ -1,0 +1,58 @@
+"""No secret outside Vault, whatever was done with it: the canary is searched for everywhere."""
+
+from keyvault import fetching, keys
+from rotation import consumers, pasting_keys
+from rotation.models import Rotation
+from tests import leakscan
+from tests.factories import make_key, secret_of
+from tests.waiting import until
+
+
+def test_rotating_under_real_workers_leaks_nothing(stack, vendor, place, people, worker):
+    """B25, B26: task arguments, results, history, logs and dumps hold none of the secrets."""
+    key = make_key(vendor, place, people.owner)
+    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    seen = [secret_of(key.current), new.token.reveal(), place.vendor_api["management_credential"]]
+    keys.reveal(people.owner, key, password=people.password, reason="looking for a fault")
+    fetching.fetch(new.token.reveal(), key.pk)
+    from rotation import workflow
+
+    rotation, _ = workflow.start(people.operator, key, "leak")
+    until(lambda: Rotation.objects.get(pk=rotation.pk).step == "done", 40, "the rotation")
+    key.refresh_from_db()
+    seen.append(secret_of(key.current))
+    assert leakscan.hits(stack, seen) == []
+
+
+def test_failures_leak_nothing(stack, vendor, place, people, worker):
+    """B10, B13, B61: a vendor that echoes the key, and errors on every path, leave no trace of it."""
+    key = make_key(vendor, place, people.owner)
+    manual = make_key(vendor, place, people.owner, manual=True)
+    made = vendor.create_key(place.vendor_manual["id"])
+    seen = [secret_of(key.current), secret_of(manual.current), made["key"]]
+    vendor.fault("usage", times=None, kind="echo", status=401)
+    from keyvault.errors import KeyServiceError
+    from rotation import workflow
+
+    for act in (
+        lambda: keys.check_key(people.owner, key),
+        lambda: pasting_keys.add_standby(people.owner, manual, made["key"]),
+        lambda: pasting_keys.add_standby(people.owner, manual, made["key"] + "\u200b"),
+        lambda: keys.reveal(people.owner, key, password="wrong", reason="no"),
+    ):
+        try:
+            act()
+        except KeyServiceError as error:
+            assert leakscan.hits(stack, seen, [error.message, repr(error)]) == []
+    rotation, _ = workflow.start(people.operator, key)
+    until(lambda: Rotation.objects.get(pk=rotation.pk).attempt > 0, 30, "a failed try")
+    assert leakscan.hits(stack, seen) == []
+
+
+def test_the_scan_finds_a_leak(stack, people):
+    """The scan itself is proven: a planted piece of a secret is found."""
+    canary = "inf_" + "q7w8e9r0t1y2u3i4o5p6" * 2
+    from keyvault.models import Application
+
+    Application.objects.create(name="x " + canary[10:30])
+    assert "postgres" in leakscan.hits(stack, [canary])

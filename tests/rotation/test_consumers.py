@@ -1,0 +1,124 @@
+"""Consumers: fetch, acknowledge with a proof, and be waited for by name."""
+
+import pytest
+
+from keyvault import fetching
+from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.secret_text import Secret
+from keyvault.tokens import TokenRefused
+from rotation import adoption, consumers
+from rotation.models import Acknowledgement, Step, WaitingFor
+from tests.factories import make_key, secret_of
+from tests.oracle import assert_all_is_well
+from tests.rotation.driving import drive, started, step
+
+
+@pytest.fixture
+def key(vendor, place, people):
+    return make_key(vendor, place, people.owner)
+
+
+def add(people, place, name="web-1", **options):
+    return consumers.add_consumer(
+        people.owner, name, place.application, place.environment, **options
+    )
+
+
+def acknowledge(new, key, secret=None, version=None):
+    token = new.token.reveal()
+    nonce, number = consumers.nonce(token, key.pk)
+    version = version or number
+    held = Secret(secret) if secret else fetching.fetch(token, key.pk).secret
+    proof = consumers.proof_of(held, nonce, key.pk, version)
+    return consumers.acknowledge(token, key.pk, version, nonce, proof)
+
+
+def test_a_rotation_waits_for_each_consumer_by_name(vendor, place, people, key):
+    """B09, F16: the old key stays until the last consumer has proved that it moved."""
+    first, second = add(people, place, "web-1"), add(people, place, "web-2")
+    rotation = started(people.operator, key)
+    rotation.quiet_seconds = 3600
+    rotation.save(update_fields=["quiet_seconds"])
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
+    assert rotation.waiting_text == "Not yet on the new key: web-1, web-2."
+    acknowledge(first, key)
+    step(rotation)
+    assert rotation.waiting_text == "Not yet on the new key: web-2."
+    acknowledge(second, key)
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert_all_is_well(vendor, place)
+
+
+def test_a_proof_with_the_old_secret_is_refused_and_recorded(vendor, place, people, key):
+    """TM-33: a consumer cannot claim a version that it does not hold."""
+    consumer = add(people, place)
+    old = secret_of(key.current)
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: r.step == Step.VERIFY)
+    with pytest.raises(BadInput, match="does not hold"):
+        acknowledge(consumer, key, secret=old)
+    assert not Acknowledgement.objects.exists()
+
+
+def test_an_old_version_cannot_be_acknowledged(vendor, place, people, key):
+    consumer = add(people, place)
+    drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
+    with pytest.raises(Conflict, match="not the current"):
+        acknowledge(consumer, key, version=1)
+
+
+def test_a_nonce_of_another_token_is_refused(vendor, place, people, key):
+    first, second = add(people, place, "web-1"), add(people, place, "web-2")
+    nonce, version = consumers.nonce(first.token.reveal(), key.pk)
+    proof = consumers.proof_of(Secret(secret_of(key.current)), nonce, key.pk, version)
+    with pytest.raises(BadInput, match="another token"):
+        consumers.acknowledge(second.token.reveal(), key.pk, version, nonce, proof)
+    with pytest.raises(BadInput, match="not ours"):
+        consumers.acknowledge(first.token.reveal(), key.pk, version, "made:up:nonce", proof)
+
+
+def test_acknowledging_twice_changes_nothing(vendor, place, people, key):
+    consumer = add(people, place)
+    assert acknowledge(consumer, key) == acknowledge(consumer, key) == "web-1"
+    assert Acknowledgement.objects.count() == 1
+
+
+def test_a_removed_consumer_is_not_waited_for(vendor, place, people, key):
+    consumer = add(people, place)
+    consumers.remove_consumer(people.owner, consumer.consumer)
+    assert adoption.not_moved(key, key.current) == []
+    with pytest.raises(TokenRefused):
+        consumers.nonce(consumer.token.reveal(), key.pk)
+    with pytest.raises(Conflict):
+        consumers.remove_consumer(people.owner, consumer.consumer)
+
+
+def test_a_token_of_another_environment_reaches_nothing(vendor, place, people, key):
+    elsewhere = consumers.add_consumer(people.owner, "prod-1", place.application, place.production)
+    with pytest.raises(NotFound):
+        fetching.fetch(elsewhere.token.reveal(), key.pk)
+    with pytest.raises(NotFound):
+        consumers.nonce(elsewhere.token.reveal(), key.pk)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/hook",
+        "ftp://example.com",
+        "https://",
+        "https://a:b@example.com/",
+        "javascript:alert(1)",
+        "https:///nohost",
+    ],
+)
+def test_it_refuses_unsafe_webhook_addresses(people, place, url):
+    with pytest.raises(BadInput):
+        add(people, place, webhook_url=url)
+
+
+def test_only_an_owner_adds_consumers(people, place):
+    for member in (people.operator, people.viewer, people.developer, people.outsider):
+        with pytest.raises((Denied, NotFound)):
+            consumers.add_consumer(member, "x", place.application, place.environment)

@@ -1,0 +1,192 @@
+"""Influtics has no key API: people make and delete the keys, and the product proves both."""
+
+import pytest
+
+from keyvault.errors import BadInput, Conflict, Denied, Unavailable
+from keyvault.models import KeyVersion
+from rotation import pasting_keys, workflow
+from rotation.models import HumanTask, Step, WaitingFor
+from tests.factories import make_key, secret_of
+from tests.oracle import assert_all_is_well
+from tests.rotation.driving import drive, started, step
+
+
+@pytest.fixture
+def key(vendor, place, people):
+    account = place.manual_account
+    account.settings = {"steady_spacing_seconds": 0.05}
+    account.save()
+    return make_key(vendor, place, people.owner, manual=True)
+
+
+@pytest.fixture
+def rotation(people, key):
+    """Return a rotation that waits for a person to paste a key."""
+    rotation = drive(started(people.operator, key))
+    assert rotation.waiting_for == WaitingFor.KEY
+    return rotation
+
+
+def make(vendor, place):
+    return vendor.create_key(place.vendor_manual["id"], label="made by hand")
+
+
+def open_task(rotation, kind):
+    return HumanTask.objects.filter(rotation=rotation, kind=kind, closed_at=None).first()
+
+
+def adopt(people, rotation):
+    """Say that nothing uses the old key: there is no consumer on record."""
+    drive(rotation, lambda r: r.step == Step.VERIFY and r.waiting_for == WaitingFor.ADOPTION)
+    workflow.waive(people.operator, rotation, "the batch job was redeployed")
+
+
+def test_it_goes_from_paste_to_proof(vendor, place, people, key, rotation):
+    old = key.current
+    assert open_task(rotation, "paste")
+    pasting_keys.paste_for(people.operator, rotation, "  " + make(vendor, place)["key"] + "\n")
+    adopt(people, rotation)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
+    assert open_task(rotation, "paste") is None
+    assert old.tail in open_task(rotation, "delete").text
+    for _ in range(3):
+        step(rotation)
+        assert rotation.step == Step.DELETE
+    vendor.delete_key_by_secret(secret_of(old))
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert open_task(rotation, "delete") is None
+    old.refresh_from_db()
+    assert (old.state, bool(old.destroyed_at)) == ("deleted", True)
+    assert_all_is_well(vendor, place)
+
+
+def test_it_says_what_it_took_off_the_paste(vendor, place, people, rotation):
+    """B37, B96: white space and the word Bearer go, and the person is told."""
+    added = pasting_keys.paste_for(
+        people.operator, rotation, f" Bearer {make(vendor, place)['key']}\r\n"
+    )
+    assert len(added.notes) == 2
+
+
+def test_it_refuses_a_key_that_the_vendor_refuses(vendor, place, people, rotation):
+    """B80: the right shape is not enough."""
+    with pytest.raises(BadInput, match="vendor refuses"):
+        pasting_keys.paste_for(people.operator, rotation, "inf_" + "x1y2z3w4" * 5)
+    assert rotation.key.versions.count() == 1
+    step(rotation)
+    assert rotation.waiting_for == WaitingFor.KEY
+
+
+def test_it_refuses_the_key_that_is_current(vendor, place, people, key, rotation):
+    with pytest.raises(Conflict, match="recorded already") as caught:
+        pasting_keys.paste_for(people.operator, rotation, secret_of(key.current))
+    assert secret_of(key.current) not in caught.value.message
+
+
+def test_it_refuses_a_key_of_another_account(vendor, place, people, rotation):
+    """B27: the person was signed in to another account at the vendor."""
+    other = vendor.create_account("other", plan="business", credits=777)
+    made = vendor.create_key(other["id"])
+    with pytest.raises(BadInput, match="another account"):
+        pasting_keys.paste_for(people.operator, rotation, made["key"])
+    assert rotation.key.versions.count() == 1
+
+
+def test_it_stores_nothing_while_the_vendor_cannot_tell(vendor, place, people, rotation):
+    made = make(vendor, place)
+    vendor.fault("usage", times=None, kind="status", status=503, body="busy")
+    with pytest.raises(Unavailable, match="could not be asked"):
+        pasting_keys.paste_for(people.operator, rotation, made["key"])
+    vendor.clear_faults()
+    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    assert KeyVersion.objects.filter(key=rotation.key).count() == 2
+
+
+def test_a_viewer_cannot_paste(vendor, place, people, rotation):
+    with pytest.raises(Denied):
+        pasting_keys.paste_for(people.viewer, rotation, make(vendor, place)["key"])
+
+
+def test_a_second_paste_is_refused(vendor, place, people, rotation):
+    pasting_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
+    with pytest.raises(Conflict, match="does not wait"):
+        pasting_keys.paste_for(people.owner, rotation, make(vendor, place)["key"])
+
+
+def test_it_needs_a_person_when_no_consumer_is_known(vendor, place, people, rotation):
+    """B09: without last-used data and without consumers a person confirms; time alone is no proof."""
+    pasting_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
+    for _ in range(3):
+        step(rotation)
+        assert rotation.step == Step.VERIFY
+    assert open_task(rotation, "confirm")
+
+
+def test_a_waiver_before_the_new_key_is_out_is_refused(people, rotation):
+    """B45: nobody can confirm a switch that has not happened."""
+    with pytest.raises(Conflict, match="nothing to confirm"):
+        workflow.waive(people.operator, rotation, "I am sure about this")
+    with pytest.raises(BadInput, match="how you know"):
+        workflow.waive(people.operator, rotation, " ")
+
+
+def test_cancelling_after_the_paste_keeps_the_key_as_a_standby(vendor, place, people, rotation):
+    pasting_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
+    workflow.cancel(people.operator, rotation)
+    drive(rotation)
+    assert rotation.step == Step.CANCELLED
+    assert rotation.key.versions.get(state="standby")
+    assert HumanTask.objects.filter(rotation=rotation, closed_at=None).count() == 0
+    assert_all_is_well(vendor, place)
+
+
+def test_a_standby_needs_no_person_until_the_deletion(vendor, place, people, key):
+    made = make(vendor, place)
+    pasting_keys.add_standby(people.operator, key, made["key"])
+    rotation = drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
+    assert not HumanTask.objects.filter(kind="paste").exists()
+    key.refresh_from_db()
+    assert secret_of(key.current) == made["key"]
+    old = rotation.old_version
+    adopt(people, rotation)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
+    vendor.delete_key_by_secret(secret_of(old))
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert_all_is_well(vendor, place)
+
+
+def test_a_dead_standby_is_passed_over(vendor, place, people, key):
+    made = make(vendor, place)
+    added = pasting_keys.add_standby(people.operator, key, made["key"])
+    vendor.delete_key(made["id"])
+    rotation = drive(started(people.operator, key))
+    assert rotation.waiting_for == WaitingFor.KEY
+    added.version.refresh_from_db()
+    assert added.version.state == "discarded"
+
+
+def test_a_standby_is_given_to_nobody(vendor, place, people, key):
+    made = make(vendor, place)
+    pasting_keys.add_standby(people.operator, key, made["key"])
+    key.refresh_from_db()
+    assert key.current.number == 1
+
+
+def test_a_refused_paste_after_the_switch_goes_back_to_the_old_key(
+    vendor, place, people, key, rotation
+):
+    """B18: someone deleted the wrong key, the new one; consumers get the old one again."""
+    made = make(vendor, place)
+    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    drive(rotation, lambda r: r.step == Step.VERIFY and r.verified_at is not None)
+    vendor.delete_key(made["id"])
+    workflow.waive(people.operator, rotation, "all moved, I looked")
+    drive(rotation)
+    assert rotation.step == Step.FAILED
+    key.refresh_from_db()
+    assert key.current.number == 1
+    assert "refuses the new key" in rotation.outcome
+    assert_all_is_well(vendor, place)

@@ -1,0 +1,160 @@
+"""Webhooks: signed, without a secret, retried with one id, never to where they must not go."""
+
+import json
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+from standardwebhooks.webhooks import Webhook
+
+from rotation import consumers, outbox
+from rotation.models import Consumer, Delivery, Step
+from tests.factories import make_key, secret_of
+from tests.rotation.driving import drive, started
+
+
+@pytest.fixture
+def receiver():
+    """Run a real receiver that answers with `status` and keeps what came."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.got.append((dict(self.headers), body))
+            self.send_response(self.server.status)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.got, server.status = [], 204
+    server.url = f"http://127.0.0.1:{server.server_port}/hook"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def switched(vendor, place, people, receiver):
+    """Return a consumer with a webhook whose key has just been switched."""
+    key = make_key(vendor, place, people.owner)
+    new = consumers.add_consumer(
+        people.owner, "web-1", place.application, place.environment, webhook_url=receiver.url
+    )
+    drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
+    key.refresh_from_db()
+    return new, key
+
+
+def send():
+    Delivery.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
+    for delivery_id in outbox.due():
+        outbox.deliver(delivery_id)
+    return Delivery.objects.get()
+
+
+def test_it_tells_which_key_changed_and_never_the_secret(switched, receiver):
+    new, key = switched
+    assert send().state == "sent"
+    headers, body = receiver.got[0]
+    headers = {name.lower(): value for name, value in headers.items()}
+    said = Webhook(new.webhook_secret.reveal()).verify(body, headers)
+    assert said["key_id"] == key.pk
+    assert said["version"] == 2
+    assert secret_of(key.current).encode() not in body
+
+
+def test_a_failed_delivery_is_sent_again_under_the_same_id(switched, receiver):
+    receiver.status = 500
+    assert send().state == "waiting"
+    receiver.status = 200
+    assert send().state == "sent"
+    ids = {headers["webhook-id"] for headers, _ in receiver.got}
+    assert (len(receiver.got), len(ids)) == (2, 1)
+
+
+def test_it_gives_up_in_the_end_and_says_so(switched, receiver):
+    receiver.status = 503
+    for _ in range(outbox.MOST_ATTEMPTS):
+        delivery = send()
+    assert (delivery.state, delivery.last_error) == ("failed", "Answered 503.")
+
+
+def test_a_gone_receiver_is_not_asked_again(switched, receiver):
+    receiver.status = 410
+    assert send().state == "failed"
+
+
+def test_a_redirect_is_a_failure(switched, receiver):
+    """TM-22: a signed message never follows a redirect."""
+    receiver.status = 302
+    assert send().state == "waiting"
+    assert len(receiver.got) == 1
+
+
+def test_loopback_is_refused_outside_a_sandbox(switched, receiver):
+    with override_settings(ALLOW_LOOPBACK_TARGETS=False):
+        delivery = send()
+    assert (delivery.state, receiver.got) == ("failed", [])
+    assert "not allowed" in delivery.last_error
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "[::ffff:10.0.0.1]",
+        "100.64.0.1",
+        "0.0.0.0",
+        "[fd00::1]",
+        "2130706433",
+        "0x7f.1",
+    ],
+)
+def test_private_addresses_are_never_called(switched, host):
+    """TM-20: whatever the name looks like, the address behind it decides."""
+    Consumer.objects.update(webhook_url=f"https://{host}/hook")
+    with override_settings(ALLOW_LOOPBACK_TARGETS=False):
+        delivery = send()
+    assert delivery.state == "failed"
+    assert "not allowed" in delivery.last_error
+
+
+def test_two_senders_send_it_once(switched, receiver):
+    """B49: a second worker finds the delivery claimed."""
+    delivery_id = outbox.due()[0]
+    threads = [threading.Thread(target=_deliver, args=(delivery_id,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(receiver.got) == 1
+
+
+def _deliver(delivery_id):
+    from django.db import connections
+
+    outbox.deliver(delivery_id)
+    connections.close_all()
+
+
+def test_a_later_version_overtakes_what_was_not_sent(vendor, place, people, switched, receiver):
+    _, key = switched
+    from rotation.models import Rotation
+
+    Rotation.objects.update(reason="leak")
+    drive(Rotation.objects.get())
+    drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
+    assert [d.state for d in Delivery.objects.order_by("pk")] == ["failed", "waiting"]
+    assert json.dumps(outbox.payload(Delivery.objects.latest("pk")))

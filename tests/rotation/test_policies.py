@@ -1,0 +1,150 @@
+"""Policies start rotations by themselves: once each, once for all missed, never a storm."""
+
+import threading
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+import time_machine
+from django.db import connections
+from django.test import override_settings
+from django.utils import timezone
+
+from keyvault.errors import BadInput, Denied
+from rotation import policies
+from rotation.models import Rotation, RotationPolicy, Step
+from tests.factories import make_key
+from tests.rotation.driving import drive
+
+WISH = policies.Wish(
+    every_days=30,
+    at_time=time(2, 30),
+    time_zone="Europe/Berlin",
+    overlap_seconds=0,
+    quiet_seconds=0,
+)
+
+
+@pytest.fixture
+def key(vendor, place, people):
+    return make_key(vendor, place, people.owner)
+
+
+def make_due(*keys):
+    RotationPolicy.objects.filter(key__in=keys).update(
+        next_run_at=timezone.now() - timedelta(minutes=1)
+    )
+
+
+def test_the_first_run_is_counted_from_the_last_rotation(people, key):
+    """B47: from stored facts, never from when a process started."""
+    policy = policies.set_policy(people.operator, key, WISH)
+    local = policy.next_run_at.astimezone(__import__("zoneinfo").ZoneInfo("Europe/Berlin"))
+    assert (local.hour, local.minute) == (2, 30)
+    assert (local.date() - key.created_at.astimezone(local.tzinfo).date()).days == 30
+
+
+def test_a_due_key_is_started_once_and_rotates(vendor, place, people, key):
+    policies.set_policy(people.operator, key, WISH)
+    make_due(key)
+    assert policies.start_due() == 1
+    assert policies.start_due() == 0
+    rotation = drive(Rotation.objects.get(key=key))
+    assert (rotation.step, rotation.reason) == (Step.DONE, "schedule")
+    assert RotationPolicy.objects.get(key=key).next_run_at > timezone.now() + timedelta(days=28)
+
+
+def test_a_missed_window_is_made_up_for_once(people, key):
+    """B46: after months of downtime one run, not one for each missed time."""
+    policies.set_policy(people.operator, key, WISH)
+    with time_machine.travel(timezone.now() + timedelta(days=200), tick=False):
+        assert policies.start_due() == 1
+        Rotation.objects.update(step=Step.CANCELLED, finished_at=timezone.now())
+        assert policies.start_due() == 0
+    assert Rotation.objects.count() == 1
+
+
+def test_two_schedulers_start_it_once(people, key):
+    """B49: the due-check and the claim are one database step."""
+    policies.set_policy(people.operator, key, WISH)
+    make_due(key)
+    started = []
+    gate = threading.Barrier(4)
+
+    def run():
+        gate.wait()
+        started.append(policies.start_due())
+        connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(started) == 1
+    assert Rotation.objects.count() == 1
+
+
+def test_a_key_with_an_open_rotation_is_not_started_twice(people, key):
+    from rotation import workflow
+
+    policies.set_policy(people.operator, key, WISH)
+    workflow.start(people.operator, key)
+    make_due(key)
+    assert policies.start_due() == 0
+    assert RotationPolicy.objects.get(key=key).next_run_at > timezone.now()
+    assert Rotation.objects.count() == 1
+
+
+def test_downtime_does_not_end_in_a_storm(vendor, place, people):
+    """B46: everything is overdue at once; the caps hold and nothing is dropped."""
+    keys = [make_key(vendor, place, people.owner) for _ in range(6)]
+    for key in keys:
+        policies.set_policy(people.operator, key, WISH)
+    make_due(*keys)
+    with override_settings(MAX_STARTS_PER_TICK=2, MAX_OPEN_PER_ACCOUNT=3):
+        assert policies.start_due() == 2
+        assert policies.start_due() == 1
+        assert policies.start_due() == 0
+        Rotation.objects.update(step=Step.CANCELLED, finished_at=timezone.now())
+        assert policies.start_due() == 2
+        assert policies.start_due() == 1
+    assert Rotation.objects.values("key").distinct().count() == 6
+
+
+def test_a_disabled_policy_starts_nothing(people, key):
+    policies.set_policy(people.operator, key, WISH)
+    RotationPolicy.objects.update(enabled=False)
+    make_due(key)
+    assert policies.start_due() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"every_days": 0},
+        {"every_days": 4000},
+        {"time_zone": "Middle/Earth"},
+        {"overlap_seconds": -1},
+        {"every_days": 1, "overlap_seconds": 7 * 86400},
+        {"every_days": 1, "overlap_seconds": 80000, "quiet_seconds": 80000},
+    ],
+)
+def test_contradictory_policies_are_refused(people, key, change):
+    """B71: an overlap longer than the interval could delete instead of rotate."""
+    wish = policies.Wish(**{**vars(WISH), **change})
+    with pytest.raises(BadInput):
+        policies.set_policy(people.operator, key, wish)
+    assert not RotationPolicy.objects.exists()
+
+
+def test_a_viewer_cannot_set_a_policy(people, key):
+    with pytest.raises(Denied):
+        policies.set_policy(people.viewer, key, WISH)
+
+
+def test_a_change_takes_effect_at_once(people, key):
+    """B83: no restart, no signal: the due time is in the row."""
+    policies.set_policy(people.operator, key, WISH)
+    policies.set_policy(people.operator, key, policies.Wish(**{**vars(WISH), "every_days": 1}))
+    due = RotationPolicy.objects.get(key=key).next_run_at
+    assert due < datetime.now(UTC) + timedelta(days=2, hours=3)
