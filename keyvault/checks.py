@@ -20,6 +20,13 @@ def check_production(**_: Any) -> list[CheckMessage]:
     for name in ("INSECURE_HTTP", "ALLOW_LOOPBACK_TARGETS"):
         if getattr(settings, name):
             found.append(Error(f"{name} is for sandboxes on loopback only.", id="keyvault.E002"))
+    if not settings.AUDIT_SIGNING_KEY:
+        found.append(
+            Warning(
+                "AUDIT_SIGNING_KEY is not set: nothing shows a rewrite of the whole audit log.",
+                id="keyvault.W002",
+            )
+        )
     for name in ("VAULT_ADDR", "VAULT_ROLE_ID", "BASE_URL"):
         if not getattr(settings, name):
             found.append(Error(f"{name} is not set.", id="keyvault.E003"))

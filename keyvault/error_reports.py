@@ -3,7 +3,10 @@
 from collections.abc import ItemsView
 from typing import Any
 
-from django.views.debug import SafeExceptionReporterFilter
+from django.utils.safestring import SafeString
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from keyvault.redaction import redact
 
 
 class ReportFilter(SafeExceptionReporterFilter):
@@ -33,3 +36,15 @@ class ReportFilter(SafeExceptionReporterFilter):
     def get_safe_settings(self) -> dict[str, Any]:
         """Return no settings."""
         return {}
+
+
+class Reporter(ExceptionReporter):
+    """Error reports as Django writes them, with every known secret in exception texts hidden."""
+
+    def get_traceback_html(self) -> SafeString:
+        """Return the HTML page, redacted."""
+        return SafeString(redact(super().get_traceback_html()))
+
+    def get_traceback_text(self) -> SafeString:
+        """Return the plain text, redacted."""
+        return SafeString(redact(super().get_traceback_text()))

@@ -7,6 +7,7 @@ nothing below them. State changes of versions stand in versions.py.
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from keyvault import checking, pasting, versions
@@ -80,11 +81,11 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     Raises BadInput, Conflict, Denied, NotFound, Unavailable; then nothing is recorded.
     """
     key = _new_key(by, new)
+    _refuse_used_name(key)
     pasted = pasting.clean(text)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(new.account, pasted.secret)
     require_valid(verdict, accept_unknown=unchecked)
-    _refuse_used_name(key)
     draft = versions.draft(key, pasted.secret, source="registered", added_by=by)
     draft.expires_at, draft.vendor_id = new.expires_at, new.vendor_id
     versions.note_verdict(draft, verdict)
@@ -126,14 +127,20 @@ def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added
 
 
 def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
-    """Change what people call a key; no edit of this kind can reach its secret."""
+    """Change what people call a key; no edit of this kind can reach its secret.
+
+    Raises Denied, BadInput for an empty or odd name, Conflict for a used one.
+    """
     if not may(by, Verb.REGISTER, key):
         raise Denied("Your role does not let you change this key.")
-    key.name, key.purpose = name, purpose
-    key.full_clean(exclude=["current"])
-    with transaction.atomic():
-        ApiKey.objects.filter(pk=key.pk).update(name=name, purpose=purpose)
-        record(Action.KEY_CHANGED, member_actor(by), key)
+    key.name, key.purpose = name.strip(), purpose
+    _refuse_used_name(key)
+    try:
+        with transaction.atomic():
+            ApiKey.objects.filter(pk=key.pk).update(name=key.name, purpose=purpose)
+            record(Action.KEY_CHANGED, member_actor(by), key)
+    except IntegrityError:
+        raise _lost_race() from None
 
 
 def reveal(by: Member, key: ApiKey, *, password: str, reason: str) -> Secret:
@@ -180,15 +187,15 @@ def refuse_known(by: Member, secret: Secret) -> None:
     )
     if known is None:
         return
-    which = f"as “{known.key}”, version {known.number}" if may(by, Verb.VIEW, known.key) else ""
+    which = f" as “{known.key}”, version {known.number}" if may(by, Verb.VIEW, known.key) else ""
     if known.state not in LIVE_STATES:
         raise Conflict(
-            f"This secret was recorded before {which} and has been retired. Nothing was stored. "
+            f"This secret was recorded before{which} and has been retired. Nothing was stored. "
             "Make a new key at the vendor.",
             code="retired_secret",
         )
     raise Conflict(
-        f"This secret is recorded already{' ' + which if which else ''}. Nothing was stored. "
+        f"This secret is recorded already{which}. Nothing was stored. "
         "If you meant to replace a key, make a new one at the vendor first.",
         code="duplicate",
     )
@@ -245,16 +252,22 @@ def _new_key(by: Member, new: NewKey) -> ApiKey:
         raise Denied("A person's own key can be recorded by that person only.")
     if not may(by, Verb.REGISTER, key):
         raise Denied("Your role does not let you record keys for this application and environment.")
-    if not key.name:
-        raise BadInput("The key needs a name.")
     return key
 
 
 def _refuse_used_name(key: ApiKey) -> None:
-    key.clean_fields(exclude=["current"])
+    try:
+        key.clean_fields(exclude=["current"])
+    except ValidationError as error:
+        fields = sorted(error.message_dict)
+        raise BadInput(
+            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
+            code="bad_field",
+            details={"fields": fields},
+        ) from None
     taken = ApiKey.objects.filter(
         account=key.account, environment=key.environment, name__iexact=key.name
-    )
+    ).exclude(pk=key.pk)
     if taken.exists():
         raise Conflict(
             f"There is already a key named “{key.name}” in this account and environment. "

@@ -18,7 +18,8 @@ MIN_LENGTH = 8
 _HEADER = re.compile(r"(?i)^(?:authorization|x-api-key)\s*:\s*")
 _SCHEME = re.compile(r"(?i)^(?:bearer|token)\s+")
 _ASSIGNMENT = re.compile(r"^(?:export\s+)?[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\s*=(?!=|$)\s*")
-_MASKED = re.compile(r"\*{3,}|\.{3,}|[xX]{8,}|^\[?(?:hidden|redacted|masked)\]?$")
+_MASK_SIGNS = re.compile("[\u2022\u2026\u25cf\u2217\u00b7\uff0a]")
+_MASKED = re.compile(r"\*{3,}|\.{3,}|[xX]{8,}|^\[?(?i:hidden|redacted|masked)\]?$")
 _SPACE = " \t\r\n\f\v"
 
 
@@ -35,9 +36,11 @@ def clean(text: str) -> Pasted:
     notes: list[str] = []
     text = _strip(text, notes)
     _refuse_odd_characters(text)
-    text = _unwrap(text, notes)
+    before = ""
+    while text != before:  # a quoted header, a quoted assignment of a header …
+        before, text = text, _unwrap(text, notes)
     _refuse_unusable(text)
-    return Pasted(Secret(text), notes)
+    return Pasted(Secret(text), list(dict.fromkeys(notes)))
 
 
 def _strip(text: str, notes: list[str]) -> str:
@@ -54,8 +57,7 @@ def _unwrap(text: str, notes: list[str]) -> str:
     ):
         text = _cut(pattern, text, note, notes)
     text = _unquote(text, notes)
-    text = _cut(_SCHEME, text, "The word “Bearer” in front of the key was removed.", notes)
-    return _unquote(text, notes)
+    return _cut(_SCHEME, text, "The word “Bearer” in front of the key was removed.", notes)
 
 
 def _cut(pattern: re.Pattern[str], text: str, note: str, notes: list[str]) -> str:
@@ -73,6 +75,8 @@ def _unquote(text: str, notes: list[str]) -> str:
 
 
 def _refuse_odd_characters(text: str) -> None:
+    if _MASK_SIGNS.search(text):
+        raise _masked()
     for position, character in enumerate(text, start=1):
         if 32 <= ord(character) < 127 or character in _SPACE:
             continue
@@ -104,14 +108,18 @@ def _refuse_unusable(text: str) -> None:
                 details={"position": position},
             )
     if _MASKED.search(text):
-        raise BadInput(
-            "This looks like a masked key as shown in lists, not the key itself. Nothing was "
-            "stored. Copy the full key; if it is no longer shown, make a new one at the vendor.",
-            code="masked",
-        )
+        raise _masked()
     if len(text) < MIN_LENGTH:
         raise BadInput(
             f"The key has only {len(text)} characters; {MIN_LENGTH} are the least. Nothing was "
             "stored. Check that the whole key was copied.",
             code="too_short",
         )
+
+
+def _masked() -> BadInput:
+    return BadInput(
+        "This looks like a masked key as shown in lists, not the key itself. Nothing was "
+        "stored. Copy the full key; if it is no longer shown, make a new one at the vendor.",
+        code="masked",
+    )

@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 # Shapes that are secret whoever made them; the value registry catches the rest.
 _SHAPES = re.compile(
-    r"(?i)(bearer\s+|authorization['\"]?\s*[:=]\s*['\"]?|x-vault-token['\"]?\s*[:=]\s*['\"]?)"
+    r"(?i)((?:authorization|x-vault-token)['\"]?\s*[:=]\s*['\"]?(?:[a-z]+\s+)?|bearer\s+)"
     r"(?!\[hidden\])[^\s'\",;}]+"
     r"|\b(?:hvs|hvb|s)\.[A-Za-z0-9_-]{20,}|\bkvt_[A-Za-z0-9_]{16,}|\binf_[A-Za-z0-9_-]{16,}"
     r"|\bmgmt_[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9+/=]{16,}"
@@ -45,24 +45,33 @@ def remember(value: str) -> None:
 
 
 def _forms(value: str) -> set[str]:
-    raw = value.encode()
-    encoded = base64.b64encode(raw).decode().rstrip("=")
-    return {value, encoded, base64.urlsafe_b64encode(raw).decode().rstrip("="), quote(value, "")}
+    """Return the value as it may turn up: plain, quoted in a URL, in JSON, within base64 text."""
+    raw = value.encode("utf-8", "backslashreplace")
+    forms = {value, json.dumps(value)[1:-1], repr(value)[1:-1]}
+    for quoted in (quote(raw, ""), quote(raw)):
+        forms |= {quoted, re.sub("%..", lambda match: match[0].lower(), quoted)}
+    for before in range(3):
+        # Only what does not depend on the bytes around the value: "user:value", "value\n".
+        start, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+        encoded = base64.b64encode(b"\0" * before + raw).decode()[start:end]
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    return {form for form in forms if len(form) >= _MIN_LENGTH}
 
 
 def redact(text: str) -> str:
     """Return `text` with every known secret and every secret-looking shape replaced."""
     with _lock:
         known = list(_remembered)
-    for value in known:
-        if value in text:
-            text = text.replace(value, HIDDEN)
+    found = [value for value in known if value in text]
+    # The longest first: one secret may be the beginning of another.
+    for value in sorted(found, key=len, reverse=True):
+        text = text.replace(value, HIDDEN)
     return _SHAPES.sub(lambda match: (match.group(1) or "") + HIDDEN, text)
 
 
 def one_line(text: str, limit: int = 300) -> str:
     """Redact, escape control characters and shorten: fit for a stored reason or a log line."""
-    clean = redact(text).translate(_CONTROL)
+    clean = redact(text).translate(_CONTROL).encode("utf-8", "backslashreplace").decode()
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
@@ -77,7 +86,7 @@ class JsonFormatter(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": redact(_message(record)),
         }
         for name, value in vars(record).items():
             if name not in self._standard and name not in ("request", "data"):
@@ -85,6 +94,14 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["traceback"] = redact("".join(traceback.format_exception(*record.exc_info)))
         return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message; a wrong format shows itself, since logging would print raw arguments."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} (its arguments do not fit)"
 
 
 def json_formatter() -> JsonFormatter:

@@ -25,6 +25,9 @@ ALLOW_LOOPBACK_TARGETS = env.bool("ALLOW_LOOPBACK_TARGETS", default=False)
 # Keys outside the database: whoever steals a dump can neither match secrets nor forge tokens.
 FINGERPRINT_KEY = secret("FINGERPRINT_KEY")
 TOKEN_PEPPER = secret("TOKEN_PEPPER")
+# Signs the audit log's checkpoints: 32 random bytes in base64. Only the worker needs it.
+AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="")
+AUDIT_EXPORT_DIR = env.str("AUDIT_EXPORT_DIR", default="")
 
 VAULT_ADDR = env.str("VAULT_ADDR", default="")
 VAULT_MOUNT = env.str("VAULT_MOUNT", default="keyvault")
@@ -153,6 +156,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": TICK_SECONDS,
         "options": {"expires": TICK_SECONDS},
     },
+    "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "rotation.sweep", "schedule": 60.0, "options": {"expires": 60}},
 }
 # Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.

@@ -13,12 +13,13 @@ import zlib
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
-from keyvault.errors import Conflict, Denied, KeyServiceError, NotFound
+from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
 from keyvault.models import Application, Environment, Member, ServiceToken
 from keyvault.permissions import Verb, may
 from keyvault.secret_text import Secret
@@ -53,7 +54,8 @@ def issue(
 ) -> tuple[ServiceToken, Secret]:
     """Create a token for one application in one environment; the secret is never shown again.
 
-    Raises NotFound or Denied when `by` may not manage the application, Conflict on a used name.
+    Raises NotFound or Denied when `by` may not manage the application, BadInput for an empty or
+    odd name, Conflict for a used one.
     """
     if not may(by, Verb.VIEW, application):
         raise NotFound("There is no such application.")
@@ -62,18 +64,22 @@ def issue(
     public_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
     body = f"kvt_{public_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     text = body + _checksum(body)
+    token = ServiceToken(
+        public_id=public_id,
+        digest=digest(text),
+        name=name.strip(),
+        application=application,
+        environment=environment,
+        created_by=by,
+        expires_at=expires_at,
+    )
     try:
+        token.clean_fields()
         with transaction.atomic():
-            token = ServiceToken.objects.create(
-                public_id=public_id,
-                digest=digest(text),
-                name=name,
-                application=application,
-                environment=environment,
-                created_by=by,
-                expires_at=expires_at,
-            )
+            token.save()
             record(Action.TOKEN_CREATED, member_actor(by), token)
+    except ValidationError as error:
+        raise BadInput(f"The name does not fit: {' '.join(error.messages)}") from None
     except IntegrityError:
         raise Conflict(f"There is already a token named “{name}” there.") from None
     return token, Secret(text)

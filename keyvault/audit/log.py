@@ -10,7 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, connections, models, transaction
+from django.db import Error as AnyDatabaseError
+from django.db import connections, models, transaction
 
 from keyvault.audit.context import current
 from keyvault.audit.models import Action
@@ -141,7 +142,7 @@ def _append(alias: str, payload: dict[str, Any]) -> int:
         with connections[alias].cursor() as cursor:
             cursor.execute("SELECT audit_append(%s::jsonb)", [json.dumps(payload)])
             row = cursor.fetchone()
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         raise AuditUnavailable(
             "The audit log could not be written, so nothing was done and nothing was released. "
             "Try again in a moment; if it persists, look at the database."

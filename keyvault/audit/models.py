@@ -91,3 +91,15 @@ class ChainHead(models.Model):
 
     def __str__(self) -> str:
         return f"head at #{self.seq}"
+
+
+class Checkpoint(models.Model):
+    """A signed statement of the chain's head at one time; `text` is exactly what was signed."""
+
+    seq = models.BigIntegerField()
+    text = models.TextField()
+    signature = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"checkpoint at #{self.seq}"

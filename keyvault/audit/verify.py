@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
 VERSION = b"\x01"
 _COLUMNS = (
@@ -48,14 +48,24 @@ def row_hash(seq: int, prev: bytes, payload: str) -> bytes:
 
 def verify() -> Report:
     """Read the whole log in order and check sequence, links, hashes, columns and the head."""
+    # One snapshot: rows that are appended meanwhile must not make the head look wrong.
+    with transaction.atomic(using="audit"):
+        with connections["audit"].cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _verify()
+
+
+def _verify() -> Report:
     prev, last, count = bytes(32), 0, 0
-    for row in _rows():
+    for row in rows():
         count += 1
         problem = _problem(row, last, prev)
         if problem:
             return Report(count, last, row["seq"], problem)
         last, prev = row["seq"], row["hash"]
     head_seq, head_hash = _head()
+    if head_seq is None:
+        return Report(count, last, last + 1, "the head of the chain is missing")
     if (head_seq, head_hash) != (last, prev):
         return Report(count, last, last + 1, f"rows after #{last} are missing: head is #{head_seq}")
     return Report(count, last)
@@ -77,7 +87,8 @@ def _problem(row: dict[str, Any], last: int, prev: bytes) -> str:
     return ""
 
 
-def _rows() -> Iterator[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
+    """Yield every row in order: seq, at_text, payload, prev, hash and the repeated columns."""
     names = ("seq", "at_text", "payload", "prev", "hash", *_COLUMNS)
     query = (  # constant column names only
         "SELECT seq, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), payload,"
@@ -98,8 +109,8 @@ def _rows() -> Iterator[dict[str, Any]]:
         last = batch[-1][0]
 
 
-def _head() -> tuple[int, bytes]:
+def _head() -> tuple[int | None, bytes]:
     with connections["audit"].cursor() as cursor:
         cursor.execute("SELECT seq, hash FROM audit_chainhead WHERE id = 1")
-        seq, value = cursor.fetchone()
-    return int(seq), bytes(value)
+        row = cursor.fetchone()
+    return (int(row[0]), bytes(row[1])) if row else (None, b"")

@@ -5,10 +5,13 @@ headers or body, so that nothing a library prints can carry a key.
 """
 
 import json
+import math
+import os
 import threading
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +20,12 @@ from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter import InvalidIPAddress
 
 from keyvault.secret_text import Secret
+from rotation.providers import deadline
 from rotation.providers.base import VendorError
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
 MAX_BYTES = 1024 * 1024
+_LONGEST_WAIT = 31 * 86400.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _local = threading.local()
 
@@ -43,78 +48,101 @@ def request(
     allow_loopback: bool = False,
     body: Any = None,
     params: dict[str, str] | None = None,
+    seconds: float = TOTAL_SECONDS,
 ) -> Answer:
-    """Send one request and return whatever complete answer comes.
+    """Send one request and return whatever complete answer comes within `seconds`.
 
     Raises VendorError when none comes: `sent` is False only if it surely never reached the vendor.
     """
     _require_safe(url, allow_loopback)
-    deadline = time.monotonic() + TOTAL_SECONDS
-    try:
-        with _session(allow_loopback).request(
-            method,
-            url,
-            json=body,
-            params=params,
-            headers={"Authorization": f"Bearer {bearer.reveal()}", "Accept": "application/json"},
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            return _answer(response, _read(response, deadline))
-    except InvalidIPAddress:
-        raise VendorError(
-            "The vendor's address is private or local, which is not allowed.",
-            code="forbidden_address",
-            retryable=False,
-            sent=False,
-        ) from None
-    except requests.RequestException as error:
-        raise _no_answer(error) from None
+    with deadline.within(seconds) as limit:
+        try:
+            with _session(allow_loopback).request(
+                method,
+                url,
+                json=body,
+                params=params,
+                headers={
+                    "Authorization": f"Bearer {bearer.reveal()}",
+                    "Accept": "application/json",
+                },
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                data = _read(response)
+        except (requests.RequestException, ValueError) as error:
+            if limit.passed:
+                raise _too_slow() from None
+            raise _no_answer(error) from None
+        if limit.passed:  # a body without a length looks complete when it is cut off
+            raise _too_slow()
+    return _answer(response, data)
+
+
+def _too_slow() -> VendorError:
+    return VendorError("The vendor answered too slowly.", code="too_slow")
 
 
 def _session(allow_loopback: bool) -> requests.Session:
     """Return this thread's session: never shared between threads, or with a process forked off."""
-    import os
-
     key = (os.getpid(), allow_loopback)
     sessions = _local.__dict__.setdefault("sessions", {})
     if key not in sessions:
-        session = HTTPSession(
-            Config(
-                ip_filter_enable=True,
-                ip_filter_allow_loopback_ips=allow_loopback,
-                never_redirect=True,
-                default_timeout=(CONNECT_SECONDS, READ_SECONDS),
-                user_agent_override="keyvault",
-            )
-        )
-        session.trust_env = False
-        sessions[key] = session
+        sessions[key] = _new_session(allow_loopback)
     return sessions[key]  # type: ignore[no-any-return]
 
 
+def _new_session(allow_loopback: bool) -> requests.Session:
+    session: requests.Session = HTTPSession(
+        Config(
+            ip_filter_enable=True,
+            ip_filter_allow_loopback_ips=allow_loopback,
+            never_redirect=True,
+            default_timeout=(CONNECT_SECONDS, READ_SECONDS),
+            user_agent_override="keyvault",
+        )
+    )
+    session.trust_env = False
+    # A vendor's cookie from a call with one key must not speak for the next key.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    deadline.install(session)
+    return session
+
+
 def _require_safe(url: str, allow_loopback: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (allow_loopback and parts.hostname in _LOOPBACK):
-        return
-    raise VendorError(
-        "The vendor's address must begin with https://.",
-        code="insecure_address",
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _refused_address("The vendor's address is not a valid one.") from None
+    # User and password in an address would take the place of the key in the request.
+    if not host or "@" in parts.netloc or any(character in url for character in "\\?#"):
+        raise _refused_address("The vendor's address must be scheme, host and path only.")
+    local = allow_loopback and parts.scheme == "http" and host in _LOOPBACK
+    if parts.scheme != "https" and not local:
+        raise _refused_address("The vendor's address must begin with https://.")
+
+
+def _refused_address(text: str) -> VendorError:
+    return VendorError(text, code="insecure_address", retryable=False, sent=False)
+
+
+def _forbidden_address() -> VendorError:
+    return VendorError(
+        "The vendor's address is private or local, which is not allowed.",
+        code="forbidden_address",
         retryable=False,
         sent=False,
     )
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """Read the body in pieces, so that neither its size nor its slowness can hold a worker."""
+def _read(response: requests.Response) -> bytes:
     data = bytearray()
     for piece in response.iter_content(16384):
         data += piece
         if len(data) > MAX_BYTES:
             raise VendorError("The vendor's answer is larger than 1 MiB.", code="too_large")
-        if time.monotonic() > deadline:
-            raise VendorError("The vendor answered too slowly.", code="too_slow")
     return bytes(data)
 
 
@@ -131,28 +159,42 @@ def _answer(response: requests.Response, data: bytes) -> Answer:
 
 
 def _retry_after(response: requests.Response, body: Any) -> float | None:
-    """Return the wait in seconds that the body or the header asks for."""
+    """Return the wait in seconds, a month at most, that the body or the header asks for."""
     error = body.get("error") if isinstance(body, dict) else None
     said = error.get("retry_after") if isinstance(error, dict) else None
-    if isinstance(said, int | float) and not isinstance(said, bool) and said >= 0:
-        return float(said)
-    header = response.headers.get("Retry-After", "")
-    if header.isdigit():
-        return float(header)
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        said = _seconds(response.headers.get("Retry-After", ""))
+    if said is None or math.isnan(said) or said < 0:
+        return None
+    return float(min(said, _LONGEST_WAIT))
+
+
+def _seconds(header: str) -> float | None:
+    """Return what a Retry-After header says, as seconds or as a date; None for anything else."""
     try:
+        if header.isascii() and header.isdigit():
+            return float(header)
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
 
 
-def _no_answer(error: requests.RequestException) -> VendorError:
-    never_sent = isinstance(error, requests.ConnectTimeout) or (
-        isinstance(error, requests.ConnectionError)
-        and any(word in repr(error) for word in ("NewConnectionError", "Failed to resolve"))
-    )
+def _no_answer(error: Exception) -> VendorError:
+    """Name the failure without the library's text, which holds the address and may hold more."""
+    if isinstance(error, InvalidIPAddress):
+        return _forbidden_address()
+    said = repr(error)
     if isinstance(error, requests.exceptions.SSLError):
-        return VendorError("The vendor's TLS certificate was not accepted.", code="tls", sent=False)
-    if never_sent:
+        # Other TLS errors come in mid-answer too, when the request has been carried out.
+        refused = "CERTIFICATE_VERIFY_FAILED" in said
+        text = "The vendor's TLS certificate was not accepted."
+        return VendorError(
+            text if refused else "The TLS connection broke off.", code="tls", sent=not refused
+        )
+    if isinstance(error, requests.ConnectTimeout) or (
+        isinstance(error, requests.ConnectionError)
+        and any(word in said for word in ("NewConnectionError", "Failed to resolve"))
+    ):
         return VendorError("The vendor cannot be reached.", code="unreachable", sent=False)
     if isinstance(error, requests.Timeout):
         return VendorError("The vendor did not answer in time.", code="timeout")

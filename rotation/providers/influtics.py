@@ -64,7 +64,11 @@ def judge(answer: Answer) -> CheckResult:
     if answer.status == 200 and body.get("success") is True and summary is not None:
         return CheckResult(VALID, "The vendor accepts the key.", facts=_facts(summary))
     code, message = error_of(body)
-    if code in REFUSING_CODES and answer.status in _REFUSING_STATUSES and "success" in body:
+    if (
+        code in REFUSING_CODES
+        and answer.status in _REFUSING_STATUSES
+        and body.get("success") is False
+    ):
         return CheckResult(REFUSED, f"{message or 'Refused'} ({code}).", code)
     return CheckResult(
         CANNOT_TELL, _puzzle(answer, code, message), code, retry_after=answer.retry_after
@@ -95,12 +99,16 @@ def _summary(body: dict[str, Any]) -> dict[str, Any] | None:
 def _facts(summary: dict[str, Any]) -> dict[str, Any]:
     """Return what tells one account from another: the answer names no account id."""
 
+    def plain(value: Any) -> Any:
+        # It ends up in texts for people: neither long, nor odd, nor an echo of the key.
+        return value if value is None or isinstance(value, int) else one_line(str(value), 60)
+
     def part(name: str, field: str) -> Any:
         value = summary.get(name)
-        return value.get(field) if isinstance(value, dict) else None
+        return plain(value.get(field)) if isinstance(value, dict) else None
 
     return {
-        "plan": summary.get("plan"),
+        "plan": plain(summary.get("plan")),
         "video limit": part("videos", "limit"),
         "credit limit": part("credits", "total"),
     }

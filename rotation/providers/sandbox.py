@@ -1,7 +1,8 @@
 """The sandbox vendor: the Influtics API plus a key-management API, so that no person is needed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from keyvault.secret_text import Secret
 from rotation.providers.base import CreatedKey, ListedKey, Timing, VendorAccount, VendorError
@@ -23,7 +24,7 @@ class Sandbox(Influtics):
     def create(self, account: VendorAccount, label: str) -> CreatedKey:
         """Make a key that carries `label`."""
         data = _data(_call(account, "POST", "/v1/keys", body={"label": label}), 201)
-        if not isinstance(data.get("key"), str) or not isinstance(data.get("id"), str):
+        if not all(isinstance(data.get(name), str) and data[name] for name in ("key", "id")):
             raise VendorError("The vendor's answer holds no key.", code="wrong_shape")
         return CreatedKey(Secret(data["key"]), data["id"], _time(data.get("expires_at")))
 
@@ -36,10 +37,12 @@ class Sandbox(Influtics):
             data = _data(_call(account, "GET", "/v1/keys", params=params), 200)
             if not isinstance(data.get("keys"), list):
                 raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
-            found += [_listed(item) for item in data["keys"] if item.get("label") == label]
+            found += [key for key in map(_listed, data["keys"]) if key.label == label]
             cursor = data.get("next_cursor") or ""
             if not cursor:
                 return found
+            if not isinstance(cursor, str):
+                raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
             if cursor in seen:
                 break
             seen.add(cursor)
@@ -47,20 +50,24 @@ class Sandbox(Influtics):
 
     def disable(self, account: VendorAccount, vendor_id: str) -> None:
         """Make the key refused but recoverable; one that is gone already is fine."""
-        answer = _call(account, "POST", f"/v1/keys/{vendor_id}/disable")
-        if answer.status not in _GONE:
+        answer = _call(account, "POST", _path(vendor_id) + "/disable")
+        if not _is_gone(answer):
             _data(answer, 200)
 
     def delete(self, account: VendorAccount, vendor_id: str) -> None:
         """Delete the key; one that is gone already is a success."""
-        answer = _call(account, "DELETE", f"/v1/keys/{vendor_id}")
-        if answer.status not in (204, *_GONE):
+        answer = _call(account, "DELETE", _path(vendor_id))
+        if answer.status != 204 and not _is_gone(answer):
             _data(answer, 204)
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
         """Return when the key was last used, None for never."""
-        data = _data(_call(account, "GET", f"/v1/keys/{vendor_id}"), 200)
-        return _time(data.get("last_used_at"))
+        data = _data(_call(account, "GET", _path(vendor_id)), 200)
+        moment = _time(data.get("last_used_at"))
+        if moment is None and data.get("last_used_at", "") is not None:
+            # "Never used" lets an old key be deleted: only a clear null says so.
+            raise VendorError("The vendor does not say when the key was used.", code="wrong_shape")
+        return moment
 
 
 def _call(account: VendorAccount, method: str, path: str, **options: Any) -> Answer:
@@ -100,10 +107,23 @@ def _data(answer: Answer, wanted: int) -> dict[str, Any]:
     )
 
 
-def _listed(item: dict[str, Any]) -> ListedKey:
+def _path(vendor_id: str) -> str:
+    if not vendor_id.strip("."):
+        raise VendorError("The key's id at the vendor is not known.", retryable=False, sent=False)
+    return "/v1/keys/" + quote(vendor_id, safe="")
+
+
+def _is_gone(answer: Answer) -> bool:
+    """Return whether the vendor itself says so: a proxy's 404 page knows nothing of the key."""
+    return answer.status in _GONE and bool(error_of(answer.body)[0])
+
+
+def _listed(item: Any) -> ListedKey:
+    if not (isinstance(item, dict) and isinstance(item.get("id"), str) and item["id"]):
+        raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
     return ListedKey(
-        vendor_id=str(item["id"]),
-        label=str(item["label"]),
+        vendor_id=item["id"],
+        label=str(item.get("label") or ""),
         disabled=bool(item.get("disabled")),
         created_at=_time(item.get("created_at")),
         last_used_at=_time(item.get("last_used_at")),
@@ -114,6 +134,7 @@ def _time(text: Any) -> datetime | None:
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,179 @@
+"""The door to what keys belong to: applications, environments, members and their grants.
+
+Only an owner of the whole installation adds any of them. Names are unique regardless of case.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from keyvault.audit.log import Actor, member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.models import Account, Application, Environment, Grant, Member, Role, plain_name
+from keyvault.permissions import ALLOWED, Verb, live_grants, may
+from keyvault.secret_text import Secret
+
+_PASSWORD_BYTES = 18  # 24 characters of base64
+
+
+@dataclass(frozen=True)
+class NewGrant:
+    """A role that a member is to have; a missing part stands for all of that part."""
+
+    role: Role
+    application: Application | None = None
+    environment: Environment | None = None
+    expires_at: datetime | None = None
+
+
+def add_application(by: Member, name: str, *, team: str = "", contact: str = "") -> Application:
+    """Record a program that uses keys; raises Denied, BadInput, or Conflict on a used name."""
+    _require_owner(by, "add applications")
+    application = Application(name=name.strip(), team=team.strip(), contact=contact.strip())
+    _save(application, Action.APPLICATION_CREATED, member_actor(by), f"an application “{name}”")
+    return application
+
+
+def add_environment(
+    by: Member, name: str, *, is_production: bool = False, position: int = 0
+) -> Environment:
+    """Record an environment; `position` orders the lists. Raises Denied, BadInput, Conflict."""
+    _require_owner(by, "add environments")
+    environment = Environment(name=name.strip(), is_production=is_production, position=position)
+    _save(environment, Action.ENVIRONMENT_CREATED, member_actor(by), f"an environment “{name}”")
+    return environment
+
+
+def add_member(
+    by: Member, email: str, *, name: str = "", grants: Sequence[NewGrant] = ()
+) -> tuple[Member, Secret]:
+    """Record a person with their roles; the first password is random and shown once.
+
+    Raises Denied, BadInput for an unusable address or name, Conflict for a known address.
+    """
+    _require_owner(by, "add members")
+    for one in grants:
+        _require_possible(one)
+    password = Secret(secrets.token_urlsafe(_PASSWORD_BYTES))
+    address = email.strip()
+    member = Member(username=address.lower(), email=address, first_name=name.strip())
+    member.set_password(password.reveal())
+    with transaction.atomic():
+        _save(member, Action.MEMBER_CREATED, member_actor(by), f"a member “{address}”")
+        for one in grants:
+            _give(by, member, one)
+    return member, password
+
+
+def add_grant(
+    by: Member,
+    member: Member,
+    role: Role,
+    *,
+    application: Application | None = None,
+    environment: Environment | None = None,
+    expires_at: datetime | None = None,
+) -> Grant:
+    """Give a member a role over everything, an application, an environment, or both together.
+
+    Raises Denied, BadInput for an unknown role or a time that has passed, Conflict when given.
+    """
+    _require_owner(by, "give roles")
+    wish = NewGrant(role, application, environment, expires_at)
+    _require_possible(wish)
+    return _give(by, member, wish)
+
+
+def get_application(by: Member, application_id: int) -> Application:
+    """Return the application if `by` may know of it; NotFound alike for unknown and foreign ones."""
+    found = Application.objects.filter(pk=application_id).first()
+    if found is None or not may(by, Verb.VIEW, found):
+        raise NotFound("There is no such application, or it is not yours to see.")
+    return found
+
+
+def get_environment(by: Member, environment_id: int) -> Environment:
+    """Return the environment if `by` may know of it; NotFound alike for unknown and foreign ones."""
+    found = visible_environments(by).filter(pk=environment_id).first()
+    if found is None:
+        raise NotFound("There is no such environment, or it is not yours to see.")
+    return found
+
+
+def get_account(by: Member, account_id: int) -> Account:
+    """Return the vendor account if `by` may know of it; NotFound alike for unknown and foreign."""
+    found = Account.objects.filter(pk=account_id).first()
+    if found is None or not may(by, Verb.VIEW, found):
+        raise NotFound("There is no such account, or it is not yours to see.")
+    return found
+
+
+def visible_environments(by: Member) -> models.QuerySet[Environment]:
+    """Return the environments that `by` may know of: those in which a grant shows something."""
+    viewing = [role for role, verbs in ALLOWED.items() if Verb.VIEW in verbs]
+    grants = live_grants(by).filter(role__in=viewing)
+    if grants.filter(environment__isnull=True).exists():
+        return Environment.objects.all()
+    return Environment.objects.filter(pk__in=grants.values("environment_id"))
+
+
+def visible_accounts(by: Member) -> models.QuerySet[Account]:
+    """Return the vendor accounts that `by` may know of: all of them with any grant to view."""
+    viewing = [role for role, verbs in ALLOWED.items() if Verb.VIEW in verbs]
+    if live_grants(by).filter(role__in=viewing).exists():
+        return Account.objects.all()
+    return Account.objects.none()
+
+
+def _require_owner(by: Member, what: str) -> None:
+    if not may(by, Verb.MANAGE):
+        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
+
+
+def _require_possible(wish: NewGrant) -> None:
+    if wish.role not in Role.values:
+        raise BadInput(f"There is no such role. Choose one of {', '.join(Role.values)}.")
+    if wish.expires_at is not None and wish.expires_at <= timezone.now():
+        raise BadInput("The role would end before it begins: its end lies in the past.")
+
+
+def _give(by: Member, member: Member, wish: NewGrant) -> Grant:
+    grant = Grant(member=member, **vars(wish))
+    try:
+        with transaction.atomic():
+            grant.save()
+            record(Action.GRANT_CHANGED, member_actor(by), member, added=True, grant=str(grant))
+    except IntegrityError:
+        raise Conflict(f"{member} is {grant} already. Nothing was changed.") from None
+    return grant
+
+
+def _save(
+    thing: Application | Environment | Member, action: Action, actor: Actor, what: str
+) -> None:
+    """Insert a checked row and its audit row together."""
+    try:
+        thing.clean_fields()
+        if isinstance(thing, Member):
+            plain_name(thing.first_name)
+    except ValidationError as error:
+        fields = sorted(getattr(error, "error_dict", {"name": None}))
+        raise BadInput(
+            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
+            code="bad_field",
+            details={"fields": fields},
+        ) from None
+    try:
+        with transaction.atomic():
+            thing.save(force_insert=True)
+            record(action, actor, thing)
+    except IntegrityError:
+        raise Conflict(
+            f"There is {what} already. Nothing was stored. Choose another name.", code="name_used"
+        ) from None

@@ -1,0 +1,73 @@
+"""Record a key that exists at the vendor already; its secret comes by standard input only."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from keyvault import inventory
+from keyvault.cli import (
+    DoorCommand,
+    acting_member,
+    add_by,
+    facts,
+    find,
+    find_member,
+    read_secret,
+)
+from keyvault.keys import Added, NewKey, register_key
+from keyvault.models import Member
+from keyvault.permissions import visible_applications
+
+
+class Command(DoorCommand):
+    help = "Record a key and its secret; the secret is read from standard input."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--account", required=True, help="Name or number of the account.")
+        parser.add_argument("--environment", required=True, help="Name or number.")
+        owner = parser.add_mutually_exclusive_group(required=True)
+        owner.add_argument("--application", help="Name or number of the owning application.")
+        owner.add_argument("--member", metavar="EMAIL", help="For a person's own key.")
+        parser.add_argument("--name", required=True, help="What people will call the key.")
+        parser.add_argument("--purpose", default="", help="What it is for, in a sentence.")
+        parser.add_argument("--vendor-id", default="", help="The vendor's own id of the key.")
+        parser.add_argument(
+            "--unchecked",
+            action="store_true",
+            help="Record it even if the vendor cannot be asked now; a refused key never is.",
+        )
+        add_by(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        by = acting_member(options)
+        new = _new_key(by, options)
+        added = register_key(by, new, read_secret("Secret"), unchecked=options["unchecked"])
+        answer = _answer(added)
+        notes = "".join(f"\n{note}" for note in added.notes)
+        self.say(options, answer, facts({k: v for k, v in answer.items() if k != "notes"}) + notes)
+
+
+def _new_key(by: Member, options: dict[str, Any]) -> NewKey:
+    application, member = options["application"], options["member"]
+    return NewKey(
+        account=find(inventory.visible_accounts(by), options["account"], "account"),
+        environment=find(inventory.visible_environments(by), options["environment"], "environment"),
+        application=find(visible_applications(by), application, "application")
+        if application
+        else None,
+        member=find_member(member) if member else None,
+        name=options["name"],
+        purpose=options["purpose"],
+        vendor_id=options["vendor_id"],
+    )
+
+
+def _answer(added: Added) -> dict[str, Any]:
+    return {
+        "key": added.version.key_id,
+        "name": str(added.version.key),
+        "version": added.version.number,
+        "answer": added.verdict.answer,
+        "text": added.verdict.text,
+        "notes": added.notes,
+    }
