@@ -4,6 +4,8 @@ The audit row commits before Vault is read, so no secret leaves unrecorded. An u
 (the caller names it) releases nothing and writes no row.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -31,11 +33,17 @@ def etag(version: KeyVersion) -> str:
     return f'"{version.pk}"'
 
 
+def etag_of_all(found: Sequence[Fetched]) -> str:
+    """Return the entity tag of a set of versions: it changes with each of them."""
+    numbers = ",".join(str(one.version.pk) for one in found)
+    return f'"{hashlib.sha256(numbers.encode()).hexdigest()[:32]}"'
+
+
 def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
     """Return the key's current secret to the bearer of a token for its application and environment.
 
-    Raises TokenRefused, NotFound (also for keys of others), Conflict, AuditUnavailable, or an
-    error of the secret store.
+    `known_etag` is an entity tag, or several as in an If-None-Match header. Raises TokenRefused,
+    NotFound (also for keys of others), Conflict, AuditUnavailable, or an error of the secret store.
     """
     token = authenticate(token_text)
     key = reachable_key(token, key_id)
@@ -43,13 +51,55 @@ def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
     if version is None:
         raise Conflict("This key has no current secret.")
     tokens.touch(token)
-    if known_etag == etag(version):
-        _note(token, version)
+    if etag(version) in known_etag:
+        _note(token, [version])
         return Fetched(key, version, None)
     record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number)
     secret = versions.read_secret(version)
-    _note(token, version)
+    _note(token, [version])
     return Fetched(key, version, secret)
+
+
+def fetch_all(
+    token_text: str, application_id: int, environment_id: int, known_etag: str = ""
+) -> tuple[list[Fetched] | None, str]:
+    """Return all current secrets that a token opens, by key name, and their common entity tag.
+
+    None instead of the list when the caller has that set already. One audit row lists each key.
+    Raises as `fetch` does; NotFound for any other application or environment than the token's.
+    """
+    token = authenticate(token_text)
+    _require_own_place(token, application_id, environment_id)
+    found = _current_of(token)
+    tag = etag_of_all(found)
+    tokens.touch(token)
+    if tag not in known_etag:
+        given = [f"{one.key.pk}: version {one.version.number}" for one in found]
+        record_now(Action.SECRET_FETCHED, token_actor(token), token, count=len(given), keys=given)
+        for one in found:
+            one.secret = versions.read_secret(one.version)
+    _note(token, [one.version for one in found])
+    return (None if tag in known_etag else found), tag
+
+
+def _current_of(token: ServiceToken) -> list[Fetched]:
+    keys = ApiKey.objects.select_related("current").filter(
+        application=token.application_id, environment=token.environment_id, current__isnull=False
+    )
+    return [Fetched(key, key.current, None) for key in keys.order_by("name", "pk") if key.current]
+
+
+def _require_own_place(token: ServiceToken, application_id: int, environment_id: int) -> None:
+    if (token.application_id, token.environment_id) == (application_id, environment_id):
+        return
+    record_now(
+        Action.SECRET_FETCHED,
+        token_actor(token),
+        outcome="denied",
+        reason="not the application and environment of this token",
+        asked_for=f"{application_id} in {environment_id}",
+    )
+    raise NotFound("There are no keys of this application and environment for this token.")
 
 
 def authenticate(token_text: str) -> ServiceToken:
@@ -86,14 +136,17 @@ def reachable_key(token: ServiceToken, key_id: int) -> ApiKey:
     return key
 
 
-def _note(token: ServiceToken, version: KeyVersion) -> None:
+def _note(token: ServiceToken, given: Sequence[KeyVersion]) -> None:
     """Keep who holds which version since when; an unchanged row is touched once a minute at most."""
     now = timezone.now()
+    keys, held = [one.key_id for one in given], [one.pk for one in given]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO keyvault_fetch AS held (token_id, key_id, version_id, first_at, last_at)
-            VALUES (%(token)s, %(key)s, %(version)s, %(now)s, %(now)s)
+            SELECT %(token)s, given.key, given.version, %(now)s, %(now)s
+            FROM unnest(%(keys)s::bigint[], %(versions)s::bigint[]) AS given (key, version)
+            ORDER BY given.key
             ON CONFLICT (token_id, key_id) DO UPDATE SET version_id = excluded.version_id,
                 last_at = excluded.last_at,
                 first_at = CASE WHEN held.version_id = excluded.version_id THEN held.first_at
@@ -101,5 +154,5 @@ def _note(token: ServiceToken, version: KeyVersion) -> None:
             WHERE held.version_id <> excluded.version_id
                 OR held.last_at < excluded.last_at - interval '1 minute'
             """,
-            {"token": token.pk, "key": version.key_id, "version": version.pk, "now": now},
+            {"token": token.pk, "now": now, "keys": keys, "versions": held},
         )

@@ -131,6 +131,21 @@ def visible_accounts(by: Member) -> models.QuerySet[Account]:
     return Account.objects.none()
 
 
+def within_reach(by: Member) -> models.Q:
+    """Match the rows with an application and an environment (tokens, consumers) that `by` may see."""
+    viewing = [role for role, verbs in ALLOWED.items() if Verb.VIEW in verbs]
+    grants = live_grants(by).filter(role__in=viewing)
+    reach = models.Q(pk__in=[])
+    for application, environment in grants.values_list("application_id", "environment_id"):
+        part = models.Q(pk__isnull=False)
+        if application is not None:
+            part &= models.Q(application=application)
+        if environment is not None:
+            part &= models.Q(environment=environment)
+        reach |= part
+    return reach
+
+
 def _require_owner(by: Member, what: str) -> None:
     if not may(by, Verb.MANAGE):
         raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")

@@ -28,8 +28,6 @@ _SHAPES = re.compile(
     r"|\b(?:hvs|hvb|s)\.[A-Za-z0-9_-]{20,}|\bkvt_[A-Za-z0-9_]{16,}|\binf_[A-Za-z0-9_-]{16,}"
     r"|\bmgmt_[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9+/=]{16,}"
 )
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-_CONTROL.update({0x2028: "\\u2028", 0x2029: "\\u2029"})
 
 
 def remember(value: str) -> None:
@@ -70,8 +68,11 @@ def redact(text: str) -> str:
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """Redact, escape control characters and shorten: fit for a stored reason or a log line."""
-    clean = redact(text).translate(_CONTROL).encode("utf-8", "backslashreplace").decode()
+    """Redact, escape what does not print and shorten: fit for a stored reason or a log line."""
+    clean = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in redact(text)
+    )
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

@@ -4,6 +4,7 @@ Each secret has a path of its own that is written once (`cas=0`) and never chang
 The login token is passed explicitly, lives per process, and is renewed by logging in again.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -82,7 +83,23 @@ def write_once(area: str, path: uuid.UUID, data: dict[str, str]) -> None:
         )
         return int(answer["data"]["version"])
 
-    _call(where, written)
+    try:
+        _call(where, written)
+    except StoreDenied:
+        # Our roles may create and not update: Vault refuses a taken path before it compares.
+        if _is_taken(area, path):
+            raise StoreConflict("The path in Vault holds a value already.") from None
+        raise
+
+
+def _is_taken(area: str, path: uuid.UUID) -> bool:
+    try:
+        read(area, path)
+    except StoreDeleted:
+        return True
+    except KeyServiceError:
+        return False
+    return True
 
 
 def read(area: str, path: uuid.UUID) -> dict[str, str]:
@@ -99,7 +116,10 @@ def read(area: str, path: uuid.UUID) -> dict[str, str]:
 
 
 def destroy(area: str, path: uuid.UUID) -> None:
-    """Destroy the secret at the path for good, with its metadata; a path already gone is fine."""
+    """Destroy the secret at the path for good, with its metadata; a path already gone is fine.
+
+    Looks afterwards: only Vault's own word that nothing is there counts as done.
+    """
     where = f"{area}/{path}"
 
     def gone(client: hvac.Client) -> None:
@@ -110,10 +130,11 @@ def destroy(area: str, path: uuid.UUID) -> None:
             where, mount_point=settings.VAULT_MOUNT
         )
 
-    try:
+    with contextlib.suppress(StoreMissing):
         _call(where, gone)
-    except StoreMissing:
-        return
+    with contextlib.suppress(StoreMissing):
+        read(area, path)
+        raise StoreUnavailable("Vault still holds a secret that was to be destroyed.")
 
 
 def probe() -> None:
@@ -294,8 +315,10 @@ def _new_session() -> requests.Session:
 
 def _refuse_odd_answers(response: requests.Response, *_: Any, **__: Any) -> None:
     """Take neither a redirect nor a proxy's page for Vault's word: hvac would call both a success."""
-    if 300 <= response.status_code < 400:
-        raise requests.TooManyRedirects("Vault answered with a redirect")
     kind = response.headers.get("Content-Type", "")
+    if 300 <= response.status_code < 400:
+        response.close()
+        raise requests.TooManyRedirects("Vault answered with a redirect")
     if response.status_code == 200 and not kind.startswith("application/json"):
+        response.close()
         raise requests.exceptions.InvalidJSONError("the answer is not Vault's")

@@ -1,5 +1,32 @@
-"""Where requests go."""
+"""Where requests go. Pages that join keys with their rotations stand in rotation/urls.py."""
 
-from django.urls import URLPattern, URLResolver
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from keyvault.views import audit, register, sign_in
+
+handler400 = "keyvault.views.errors.bad_request"
+handler403 = "keyvault.views.errors.denied"
+handler404 = "keyvault.views.errors.not_found"
+handler500 = "keyvault.views.errors.server_error"
+
+
+def _one_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send the admin's own sign-in page to ours, which records every try."""
+    return redirect("/sign-in?" + request.GET.urlencode())
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("sign-in", sign_in.SignIn.as_view(), name="sign-in"),
+    path("sign-out", sign_in.SignOut.as_view(), name="sign-out"),
+    path("favicon.ico", lambda _: redirect(static("keyvault/favicon.svg"))),
+    path("keys/new/", register.new, name="key-new"),
+    path("audit/", audit.listing, name="audit"),
+    path("", include("rotation.urls")),
+    path("api/", include("keyvault.api.urls")),
+    path("admin/login/", _one_sign_in),
+    path("admin/", admin.site.urls),
+]

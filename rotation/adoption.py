@@ -75,7 +75,7 @@ def _used_since(rotation: Rotation, last_used: datetime) -> bool:
 
 def _quiet(rotation: Rotation, last_used: datetime | None) -> bool:
     """Return whether the old key was unused for the quiet period, counted from the switch on."""
-    period = timedelta(seconds=rotation.quiet_seconds)
+    period = timedelta(seconds=max(1, rotation.quiet_seconds))
     since = max(filter(None, (rotation.published_at, last_used)), default=None)
     return since is not None and timezone.now() - since >= period
 

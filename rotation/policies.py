@@ -53,8 +53,12 @@ def _require_possible(wish: Wish) -> None:
         raise BadInput(f"Rotate every 1 to {_LONGEST_DAYS} days.", code="impossible_policy")
     if wish.time_zone not in available_timezones():
         raise BadInput(f"“{wish.time_zone}” is not a known time zone.", code="impossible_policy")
-    if wish.overlap_seconds < 0 or wish.quiet_seconds < 0:
-        raise BadInput("Overlap and quiet period cannot be negative.", code="impossible_policy")
+    if wish.overlap_seconds < 0 or wish.quiet_seconds < 1:
+        raise BadInput(
+            "The overlap cannot be negative, and the quiet period is at least a second: without "
+            "one, nothing would show that the old key is no longer used.",
+            code="impossible_policy",
+        )
     if wish.overlap_seconds + wish.quiet_seconds >= wish.every_days * 86400:
         raise BadInput(
             "Overlap and quiet period together must be shorter than the interval: the next "

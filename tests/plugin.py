@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-FAST = {"TICK_SECONDS": "0.5", "DEFAULT_OVERLAP_SECONDS": "0", "DEFAULT_QUIET_SECONDS": "0"}
+FAST = {"TICK_SECONDS": "0.5", "DEFAULT_OVERLAP_SECONDS": "0", "DEFAULT_QUIET_SECONDS": "1"}
 SECRETS = {
     "SECRET_KEY": "tests-only-secret-key-0123456789abcdefghij",
     "FINGERPRINT_KEY": "tests-only-fingerprint-key-0123456789abcd",

@@ -2,16 +2,74 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+
+from keyvault.errors import KeyServiceError
+
+_TITLES = {
+    400: "That cannot be used",
+    403: "Not for your role",
+    404: "Nothing here",
+    409: "Not now",
+    503: "A part is away",
+}
+
+
+def problem(request: HttpRequest, error: KeyServiceError) -> HttpResponse:
+    """Answer with a door's own words."""
+    return _page(
+        request, _TITLES.get(error.status, "That did not work"), error.message, error.status
+    )
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
     """Answer a form whose token is missing or old."""
-    return render(
+    return _page(
         request,
-        "keyvault/error.html",
-        {
-            "title": "The form was too old",
-            "message": ("Nothing was changed. Open the page again and repeat what you did."),
-        },
-        status=403,
+        "The form was too old",
+        "Nothing was changed. Open the page again and repeat what you did.",
+        403,
     )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Answer a request that cannot be read."""
+    return _page(
+        request,
+        "That request could not be read",
+        "Nothing was changed. It was too large or damaged; go back and try again with less.",
+        400,
+    )
+
+
+def denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Answer a request that this person may not make."""
+    return _page(
+        request,
+        "Not for your role",
+        "Nothing was changed. Ask an owner for the role that you need.",
+        403,
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Answer for an unknown address and for things of others alike."""
+    return _page(
+        request,
+        "Nothing here",
+        "There is no such page, or it is not yours to see. Search for the key by its name or by "
+        "its last four characters.",
+        404,
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer a failure of ours without touching session or database, which may be what failed."""
+    text = render_to_string("keyvault/failure.html")
+    del request
+    return HttpResponse(text, status=500)
+
+
+def _page(request: HttpRequest, title: str, message: str, status: int) -> HttpResponse:
+    facts = {"title": title, "message": message, "status": status}
+    return render(request, "keyvault/error.html", facts, status=status)

@@ -5,7 +5,6 @@ headers or body, so that nothing a library prints can carry a key.
 """
 
 import json
-import math
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import requests
 from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter import InvalidIPAddress
+from urllib3.exceptions import LocationParseError
 
 from keyvault.secret_text import Secret
 from rotation.providers import deadline
@@ -27,6 +27,12 @@ CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
 MAX_BYTES = 1024 * 1024
 _LONGEST_WAIT = 31 * 86400.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NEVER_SENT = (
+    UnicodeError,
+    LocationParseError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+)
 _local = threading.local()
 
 
@@ -164,7 +170,7 @@ def _retry_after(response: requests.Response, body: Any) -> float | None:
     said = error.get("retry_after") if isinstance(error, dict) else None
     if isinstance(said, bool) or not isinstance(said, int | float):
         said = _seconds(response.headers.get("Retry-After", ""))
-    if said is None or math.isnan(said) or said < 0:
+    if said is None or not said >= 0:  # so written, it refuses what is not a number, too
         return None
     return float(min(said, _LONGEST_WAIT))
 
@@ -196,6 +202,8 @@ def _no_answer(error: Exception) -> VendorError:
         and any(word in said for word in ("NewConnectionError", "Failed to resolve"))
     ):
         return VendorError("The vendor cannot be reached.", code="unreachable", sent=False)
+    if isinstance(error, _NEVER_SENT):
+        return VendorError("The request cannot be sent.", code="unsendable", sent=False)
     if isinstance(error, requests.Timeout):
         return VendorError("The vendor did not answer in time.", code="timeout")
     return VendorError("The connection to the vendor broke off.", code="broken")

@@ -34,8 +34,9 @@ def generate(claim: Claim) -> Outcome:
     problems = preflight(rotation)
     if problems:
         return GiveUp("Nothing was changed. " + " ".join(problems))
-    if _take_standby(claim):
-        return prove(claim)
+    standby = _take_standby(claim)
+    if standby:
+        return standby
     if provider_of(rotation.key.account).can_create:
         return creation.create(claim)
     return _ask_person(rotation)
@@ -80,8 +81,11 @@ def _vendor_problems(rotation: Rotation) -> list[str]:
     return []
 
 
-def _take_standby(claim: Claim) -> bool:
-    """Make the oldest standby that the vendor still accepts this rotation's new version."""
+def _take_standby(claim: Claim) -> Outcome | None:
+    """Make the oldest standby that the vendor still accepts this rotation's new version.
+
+    None when there is none; a standby that the vendor gives no verdict on is waited for.
+    """
     rotation = claim.rotation
     standbys = KeyVersion.objects.filter(key=rotation.key, state=VersionState.STANDBY)
     for version in standbys.order_by("number"):
@@ -91,8 +95,10 @@ def _take_standby(claim: Claim) -> bool:
             with claim.transaction():
                 versions.take_standby(version)
                 claim.write(new_version=version, proving_since=timezone.now())
-            return True
-        if verdict.answer == REFUSED:
+            return prove(claim)
+        if verdict.answer == CANNOT_TELL:
+            return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+        with claim.transaction():
             versions.discard(version)
             record(
                 Action.VERSION_DISCARDED,
@@ -100,7 +106,7 @@ def _take_standby(claim: Claim) -> bool:
                 version,
                 reason=f"The standby is refused: {verdict.text}",
             )
-    return False
+    return None
 
 
 def _ask_person(rotation: Rotation) -> Outcome:

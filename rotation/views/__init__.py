@@ -1,0 +1,1 @@
+"""Pages about rotations, and those that show keys together with their rotations."""

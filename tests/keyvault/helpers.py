@@ -56,7 +56,7 @@ def serving(answer: Answering, tls: Any = None) -> Iterator[TestServer]:
             result.seen.append(Seen(self.command, self.path, dict(self.headers.items())))
             answer(self)
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_LIST = _any
+        do_GET = do_POST = do_PUT = do_DELETE = do_LIST = _any  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -79,7 +79,7 @@ def test_it_takes_off_what_surrounds_a_key_and_says_so(around: str) -> None:
         "Bearer-is-a-part-of-this-one",
         "token_abcdefgh",
         "$ecret!%&()[]{}<>|;:,?#@^~",
-        'quo"ted\'inside`it',
+        "quo\"ted'inside`it",
         "**two-stars-are-not-a-mask",
         "xxx-three-are-not-a-mask",
         "..two-dots",
@@ -181,7 +181,8 @@ def test_it_refuses_a_masked_key(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "\n\r\t ", '""', "''", '" "', "Bearer", "Bearer ", "x_y=", "'", "abc", "a" * 7]
+    "text",
+    ["", " ", "\n\r\t ", '""', "''", '" "', "Bearer", "Bearer ", "x_y=", "'", "abc", "a" * 7],
 )
 def test_it_refuses_what_is_empty_or_too_short(text: str) -> None:
     assert refusal(text).code in ("empty", "too_short")

@@ -181,8 +181,8 @@ def test_an_old_key_that_never_stops_ends_as_an_alert(vendor, place, people, key
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_key_that_is_gone_already_counts_as_deleted(vendor, place, people, key, status):
     """B94: someone deleted the old key by hand."""
-    rotation = started(people.operator, key)
-    drive(rotation, lambda r: r.step == Step.DELETE or not r.is_open)
+    rotation = started(people.operator, key, overlap_seconds=3600)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
     vendor.delete_key(key.current.vendor_id)
     vendor.fault(
         "delete",
@@ -191,6 +191,7 @@ def test_a_key_that_is_gone_already_counts_as_deleted(vendor, place, people, key
         status=status,
         body={"success": False, "error": "gone", "code": "KEY_NOT_FOUND"},
     )
+    Rotation.objects.filter(pk=rotation.pk).update(overlap_seconds=0)
     drive(rotation)
     assert rotation.step == Step.DONE
 

@@ -20,7 +20,7 @@ WISH = policies.Wish(
     at_time=time(2, 30),
     time_zone="Europe/Berlin",
     overlap_seconds=0,
-    quiet_seconds=0,
+    quiet_seconds=1,
 )
 
 
@@ -125,6 +125,7 @@ def test_a_disabled_policy_starts_nothing(people, key):
         {"every_days": 4000},
         {"time_zone": "Middle/Earth"},
         {"overlap_seconds": -1},
+        {"quiet_seconds": 0},
         {"every_days": 1, "overlap_seconds": 7 * 86400},
         {"every_days": 1, "overlap_seconds": 80000, "quiet_seconds": 80000},
     ],

@@ -79,8 +79,21 @@ def test_work_goes_on_after_the_whole_worker_is_killed(stack, vendor, place, peo
     until(lambda: Rotation.objects.get(pk=rotation.pk).claimed_until, 20, "a claim")
     worker.kill()
     Rotation.objects.filter(pk=rotation.pk).update(claimed_until="2020-01-01T00:00:00Z")
-    fresh = Process(stack, "worker", ["celery", "-A", "keyvault", "worker", "-B", "-c", "2",
-                                      "-s", str(stack.folder / "beat-second")])
+    fresh = Process(
+        stack,
+        "worker",
+        [
+            "celery",
+            "-A",
+            "keyvault",
+            "worker",
+            "-B",
+            "-c",
+            "2",
+            "-s",
+            str(stack.folder / "beat-second"),
+        ],
+    )
     try:
         until(lambda: done(rotation), 60, "the rotation")
     finally:

@@ -5,7 +5,7 @@ import string
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
@@ -41,20 +41,23 @@ def create_owner(email: str, name: str) -> str | None:
 
     Raises ValidationError for an address that is none, Conflict for a member who is not an owner.
     """
-    with transaction.atomic():
-        password = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
-        member = Member(username=email.lower(), email=email, first_name=name, is_staff=True)
-        known = Member.objects.filter(email__iexact=email).first()
-        if known:
-            _require_owner(known)
-            return None
-        member.set_password(password)
-        member.full_clean()
-        member.save()
-        grant = Grant.objects.create(member=member, role=Role.OWNER)
-        actor = system_actor(f"createowner run by {system_user()}")
-        record(Action.MEMBER_CREATED, actor, member)
-        record(Action.GRANT_CHANGED, actor, grant, member=member, role=Role.OWNER, added=True)
+    known = Member.objects.filter(email__iexact=email).first()
+    if known:
+        _require_owner(known)
+        return None
+    password = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+    member = Member(username=email.lower(), email=email, first_name=name, is_staff=True)
+    member.set_password(password)
+    member.full_clean()
+    actor = system_actor(f"createowner run by {system_user()}")
+    try:
+        with transaction.atomic():
+            member.save()
+            grant = Grant.objects.create(member=member, role=Role.OWNER)
+            record(Action.MEMBER_CREATED, actor, member)
+            record(Action.GRANT_CHANGED, actor, member, added=True, grant=str(grant))
+    except IntegrityError:
+        raise Conflict(f"Somebody created {email} at this moment. Nothing was changed.") from None
     return password
 
 

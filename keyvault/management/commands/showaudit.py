@@ -32,9 +32,9 @@ class Command(DoorCommand):
         if options["limit"] < 1:
             raise wrong_usage("--limit must be 1 or more.")
         wanted = _wanted(options)
-        asked = {name: options[name] for name in _FILTERS if options[name] is not None}
+        asked = [f"{name}={options[name]}" for name in _FILTERS if options[name] is not None]
         reader = system_actor(f"showaudit run by {system_user()}")
-        seq = record_now(Action.AUDIT_READ, reader, **asked)
+        seq = record_now(Action.AUDIT_READ, reader, filters=asked)
         rows = [_row(event) for event in wanted.filter(seq__lt=seq)[: options["limit"]]]
         self.say(options, rows, _table(rows))
 

@@ -1,24 +1,68 @@
-"""Recompute the audit chain; exit 0 when every row fits, 1 with the first row that does not."""
+"""Recompute the audit chain; exit 0 when every row fits, 1 with the first row that does not.
 
+The signed checkpoints are checked too where the public key is known: from --public-key, kept away
+from this machine at best, or from the signing key if this process has it.
+"""
+
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+from django.core.management.base import CommandParser
+
+from keyvault.audit import checkpoints
 from keyvault.audit.verify import Report, verify
-from keyvault.cli import DoorCommand, Error
+from keyvault.cli import DoorCommand, Error, wrong_usage
 
 
 class Command(DoorCommand):
     help = "Recompute the audit chain and name the first bad row, if there is one."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--public-key", metavar="BASE64", help="Check the signed checkpoints against it."
+        )
+        parser.add_argument(
+            "--exported", type=Path, metavar="FILE", help="Checkpoints kept on another machine."
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        public = _public_key(options)
         report = verify()
+        answer = _answer(report)
         if not report.ok:
-            raise Error(
-                f"The audit log is broken at row #{report.bad_seq}: {report.problem}.",
-                code="audit_broken",
-                details=_answer(report),
-            )
-        told = f"Audit verified: {report.rows} rows, to #{report.last_seq}."
-        self.say(options, _answer(report), told)
+            said = f"The audit log is broken at row #{report.bad_seq}: {report.problem}."
+            raise Error(said, code="audit_broken", details=answer)
+        trouble = _checkpoint_problem(public, options["exported"]) if public else ""
+        if trouble:
+            said = f"The audit log does not fit what was signed: {trouble}."
+            raise Error(said, code="checkpoint_broken", details={**answer, "ok": False})
+        told = f"Audit verified: {report.rows} rows, to #{report.last_seq}"
+        signed = ", and every signed checkpoint fits." if public else "."
+        self.say(options, {**answer, "checkpoints": bool(public)}, told + signed)
+
+
+def _public_key(options: dict[str, Any]) -> str:
+    public = options["public_key"] or ""
+    try:
+        public = public or (checkpoints.public_key() if settings.AUDIT_SIGNING_KEY else "")
+    except checkpoints.NoSigningKey as error:
+        raise wrong_usage(str(error)) from None
+    if options["exported"] and not public:
+        raise wrong_usage("--exported needs --public-key: signatures are checked against it.")
+    return str(public)
+
+
+def _checkpoint_problem(public: str, exported: Path | None) -> str:
+    try:
+        return checkpoints.problem(public, exported)
+    except OSError as error:
+        raise wrong_usage(f"{exported} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError):
+        raise wrong_usage(
+            "The public key is not an Ed25519 key in base64, or the exported file is no "
+            "list of checkpoints."
+        ) from None
 
 
 def _answer(report: Report) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+# Every target does its own set-up: a clean clone needs Python 3.11 or newer and nothing else.
+# `make` alone says what there is.
+
+SHELL := /bin/bash
+PYTHON_BIN := .venv/bin/python
+LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop demo test check lock clean venv browser
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: venv ## start a whole installation in .run/ and stay; Ctrl-C ends it, the data stay
+	@exec $(PYTHON_BIN) -m sandbox run
+
+stop: venv ## end what runs in .run/, also what a killed launcher left behind
+	@$(PYTHON_BIN) -m sandbox stop
+
+demo: venv ## rotate two keys under a running application, from nothing to the proof
+	@exec $(PYTHON_BIN) -m sandbox demo
+
+test: venv browser check ## all checks, then all tests on real servers
+	$(PYTHON_BIN) -m pytest
+
+check: venv ## style, types, import contracts, migrations in step, production settings
+	scripts/check
+
+lock: venv ## lock the requirements anew after a change to requirements.in or requirements-dev.in
+	$(LOCK) requirements.in --output-file requirements.txt
+	$(LOCK) requirements-dev.in --output-file requirements-dev.txt
+
+clean: ## end the sandbox and delete it with its data, the caches and .venv
+	@if [ -x $(PYTHON_BIN) ] && [ -d .run ]; then $(PYTHON_BIN) -m sandbox clean; fi
+	rm -rf .run .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@scripts/bootstrap venv
+
+browser:
+	@scripts/bootstrap browser

@@ -1,0 +1,114 @@
+"""Django's admin as a window only: everything can be looked at, and nothing changed past the doors."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from keyvault.audit.models import AuditEvent
+from keyvault.models import (
+    Account,
+    ApiKey,
+    Application,
+    Environment,
+    Grant,
+    KeyVersion,
+    Member,
+    ServiceToken,
+)
+
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Any]
+else:
+    Base = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(Base):
+    """Shows rows. Changes go through the console, the API or a command, which ask and record."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Return that nothing is added here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Return that nothing is changed here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Return that nothing is deleted here."""
+        return False
+
+
+@admin.register(Member)
+class MemberAdmin(ReadOnlyAdmin):
+    """People, without their password digests."""
+
+    list_display = ("email", "first_name", "is_active", "is_staff", "last_login")
+    search_fields = ("email", "first_name", "last_name")
+    fields = ("email", "first_name", "last_name", "is_active", "is_staff", "last_login")
+
+
+@admin.register(Grant)
+class GrantAdmin(ReadOnlyAdmin):
+    """Who has which role where."""
+
+    list_display = ("member", "role", "application", "environment", "expires_at")
+    list_filter = ("role",)
+    list_select_related = ("member", "application", "environment")
+
+
+@admin.register(Environment, Application)
+class PlaceAdmin(ReadOnlyAdmin):
+    """Environments and applications."""
+
+    search_fields = ("name",)
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    """Vendor accounts, without the way to their credentials."""
+
+    list_display = ("name", "provider", "base_url")
+    fields = ("name", "provider", "base_url", "dashboard_url", "settings", "created_at")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    """Keys."""
+
+    list_display = ("name", "account", "environment", "application", "rotated_at")
+    list_filter = ("account", "environment")
+    list_select_related = ("account", "environment", "application")
+    search_fields = ("name",)
+
+
+@admin.register(KeyVersion)
+class KeyVersionAdmin(ReadOnlyAdmin):
+    """Versions, without fingerprints and without their place in Vault."""
+
+    list_display = ("key", "number", "state", "tail", "created_at", "checked_at", "check_answer")
+    list_filter = ("state", "check_answer")
+    list_select_related = ("key__account", "key__environment")
+    exclude = ("fingerprint", "path")
+
+
+@admin.register(ServiceToken)
+class ServiceTokenAdmin(ReadOnlyAdmin):
+    """Service tokens, without their digests."""
+
+    list_display = ("name", "application", "environment", "last_used_at", "revoked_at")
+    list_select_related = ("application", "environment")
+    exclude = ("digest",)
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """The audit log."""
+
+    list_display = ("seq", "at", "action", "outcome", "actor_label", "object_label")
+    list_filter = ("action", "outcome")
+    search_fields = ("actor_label", "object_label")
+    exclude = ("prev", "hash")

@@ -1,0 +1,168 @@
+"""Keys: list, record, describe, check, reveal. A secret is replaced by a new version, never edited."""
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keyvault import inventory, keys
+from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretField, listing
+from keyvault.api.bodies import shown
+from keyvault.api.serializers import (
+    KeyDetailSerializer,
+    KeySerializer,
+    RegisteredSerializer,
+    RevealedSerializer,
+    VerdictSerializer,
+)
+from keyvault.errors import BadInput
+from keyvault.keys import NewKey
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import Verb, visible_keys
+
+_TAIL = 4
+
+
+class KeyQuery(PageQuery):
+    """Which keys to list; `search` is part of a name, or the last four characters exactly."""
+
+    account = IdField(required=False)
+    environment = IdField(required=False)
+    application = IdField(required=False)
+    search = serializers.CharField(required=False, max_length=100)
+
+
+class RegisterFields(Fields):
+    """A key that exists at the vendor already; `mine` makes it one's own instead of a program's."""
+
+    account = IdField()
+    environment = IdField()
+    application = IdField(required=False)
+    mine = serializers.BooleanField(default=False)
+    name = serializers.CharField(max_length=100)
+    purpose = serializers.CharField(default="", allow_blank=True, max_length=1000)
+    vendor_id = serializers.CharField(default="", allow_blank=True, max_length=200)
+    expires_at = serializers.DateTimeField(default=None)
+    unchecked = serializers.BooleanField(default=False)
+    secret = SecretField()
+
+
+class ChangeFields(Fields):
+    """What may be edited of a key."""
+
+    name = serializers.CharField(max_length=100)
+    purpose = serializers.CharField(allow_blank=True, max_length=1000)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Say where secrets are replaced: a mask, an empty or a new one must not pass in silence."""
+        if set(data) <= set(self.fields):
+            return super().to_internal_value(data)
+        raise BadInput(
+            "Only name and purpose can be edited; nothing was changed. A secret is replaced by a "
+            "rotation (POST rotate), or added as the next version (POST versions/).",
+            code="not_editable",
+            details={"fields": sorted({shown(name) for name in data if name not in self.fields})},
+        )
+
+
+class RevealFields(Fields):
+    """The asker's own password, and why; auditors will read it."""
+
+    password = SecretField()
+    reason = serializers.CharField(max_length=500, allow_blank=True)
+
+
+class KeyList(MemberView):
+    """All keys that the asker may see."""
+
+    query_class = KeyQuery
+
+    @listing(KeyQuery, KeySerializer)
+    def get(self, _request: Request) -> Response:
+        """List keys, the newest first."""
+        return self.page(_narrowed(visible_keys(self.by), self.filters), KeySerializer)
+
+    @extend_schema(request=RegisterFields, responses={201: RegisteredSerializer})
+    def post(self, _request: Request) -> Response:
+        """Record a key that exists at the vendor; its secret is checked there first."""
+        fields = self.body(RegisterFields)
+        new = _new_key(self.by, fields)
+        added = keys.register_key(self.by, new, fields["secret"], unchecked=fields["unchecked"])
+        return Response(RegisteredSerializer(added).data, status=201)
+
+
+class KeyDetail(MemberView):
+    """One key."""
+
+    @extend_schema(responses=KeyDetailSerializer)
+    def get(self, _request: Request, key_id: int) -> Response:
+        """Describe the key and its versions."""
+        return Response(KeyDetailSerializer(keys.get_key(self.by, key_id)).data)
+
+    @extend_schema(request=ChangeFields, responses=KeyDetailSerializer)
+    def put(self, request: Request, key_id: int) -> Response:
+        """Replace name and purpose; no secret can be written here."""
+        key = keys.get_key(self.by, key_id, Verb.REGISTER)
+        keys.change_key(self.by, key, **self.body(ChangeFields))
+        return self.get(request, key_id)
+
+    @extend_schema(request=ChangeFields, responses=KeyDetailSerializer)
+    def patch(self, request: Request, key_id: int) -> Response:
+        """Change name or purpose; no secret can be written here."""
+        key = keys.get_key(self.by, key_id, Verb.REGISTER)
+        now = {"name": key.name, "purpose": key.purpose}
+        keys.change_key(self.by, key, **self.body(ChangeFields, now))
+        return self.get(request, key_id)
+
+
+class KeyCheck(MemberView):
+    """Ask the vendor."""
+
+    @extend_schema(request=Fields, responses=VerdictSerializer)
+    def post(self, _request: Request, key_id: int) -> Response:
+        """Check the current secret with the vendor and note the answer."""
+        self.body(Fields)
+        verdict = keys.check_key(self.by, keys.get_key(self.by, key_id))
+        return Response(VerdictSerializer(verdict).data)
+
+
+class KeyReveal(MemberView):
+    """Show a secret to a person."""
+
+    @extend_schema(request=RevealFields, responses=RevealedSerializer)
+    def post(self, _request: Request, key_id: int) -> Response:
+        """Reveal the current secret; the asker's password and reason are required and recorded."""
+        fields = self.body(RevealFields)
+        key = keys.get_key(self.by, key_id)
+        secret = keys.reveal(self.by, key, **fields)
+        assert key.current is not None
+        told = {"key_id": key.pk, "version": key.current.number, "version_id": key.current.pk}
+        return Response({**told, "secret": secret.reveal()})
+
+
+def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKey]:
+    for name in ("account", "environment", "application"):
+        if name in filters:
+            rows = rows.filter(**{name: filters[name]})
+    text = filters.get("search", "")
+    if text:
+        by_tail = Q(current__tail=text) if len(text) == _TAIL else Q()
+        rows = rows.filter(Q(name__icontains=text) | by_tail)
+    return rows.select_related("account", "environment", "application", "member", "current")
+
+
+def _new_key(by: Member, fields: dict[str, Any]) -> NewKey:
+    application = fields.get("application")
+    return NewKey(
+        account=inventory.get_account(by, fields["account"]),
+        environment=inventory.get_environment(by, fields["environment"]),
+        name=fields["name"],
+        application=inventory.get_application(by, application) if application else None,
+        member=by if fields["mine"] else None,
+        purpose=fields["purpose"],
+        expires_at=fields["expires_at"],
+        vendor_id=fields["vendor_id"],
+    )

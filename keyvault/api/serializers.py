@@ -1,0 +1,216 @@
+"""How things look in answers; each field is named, so that a new column is never shown by itself.
+
+Where a secret lies in Vault and its fingerprint are in none of them.
+"""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from keyvault.audit.models import AuditEvent
+from keyvault.keys import Added
+from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, ServiceToken
+
+
+class NamedSerializer(serializers.Serializer[Any]):
+    """A thing that another one refers to."""
+
+    id = serializers.IntegerField(source="pk")
+    name = serializers.CharField(source="__str__")
+
+
+class ApplicationSerializer(serializers.ModelSerializer[Application]):
+    """A program that uses keys."""
+
+    class Meta:
+        model = Application
+        fields = ["id", "name", "team", "contact", "created_at"]
+        read_only_fields = fields
+
+
+class EnvironmentSerializer(serializers.ModelSerializer[Environment]):
+    """Development, production …"""
+
+    class Meta:
+        model = Environment
+        fields = ["id", "name", "is_production", "position"]
+        read_only_fields = fields
+
+
+class AccountSerializer(serializers.ModelSerializer[Account]):
+    """An account at a vendor; whether it has a management credential, never which."""
+
+    has_management_credential = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Account
+        fields = [
+            "id",
+            "name",
+            "provider",
+            "base_url",
+            "dashboard_url",
+            "has_management_credential",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+    def get_has_management_credential(self, account: Account) -> bool:
+        """Return whether keys can be made and deleted there by program."""
+        return account.management_path is not None
+
+
+class VersionSerializer(serializers.ModelSerializer[KeyVersion]):
+    """One secret that a key has had, by its last four characters."""
+
+    class Meta:
+        model = KeyVersion
+        fields = [
+            "id",
+            "number",
+            "state",
+            "tail",
+            "source",
+            "vendor_id",
+            "created_at",
+            "published_at",
+            "retired_at",
+            "refused_at",
+            "destroyed_at",
+            "expires_at",
+            "checked_at",
+            "check_answer",
+            "check_text",
+        ]
+        read_only_fields = fields
+
+
+class KeySerializer(serializers.ModelSerializer[ApiKey]):
+    """A key in a list."""
+
+    account = NamedSerializer()
+    environment = NamedSerializer()
+    application = NamedSerializer(allow_null=True)
+    member = NamedSerializer(allow_null=True)
+    current = VersionSerializer(allow_null=True)
+
+    class Meta:
+        model = ApiKey
+        fields = [
+            "id",
+            "name",
+            "purpose",
+            "account",
+            "environment",
+            "application",
+            "member",
+            "current",
+            "created_at",
+            "rotated_at",
+        ]
+        read_only_fields = fields
+
+
+class KeyDetailSerializer(KeySerializer):
+    """A key with all its versions."""
+
+    versions = VersionSerializer(many=True)
+
+    class Meta(KeySerializer.Meta):
+        fields = [*KeySerializer.Meta.fields, "versions"]
+        read_only_fields = fields
+
+
+class VerdictSerializer(serializers.Serializer[Any]):
+    """The vendor's answer about a secret."""
+
+    answer = serializers.ChoiceField(["valid", "refused", "cannot_tell"])
+    text = serializers.CharField()
+
+
+class AddedSerializer(serializers.Serializer[Added]):
+    """A secret that was stored, the vendor's answer, and what was taken off around it."""
+
+    version = VersionSerializer()
+    check = VerdictSerializer(source="verdict")
+    notes = serializers.ListField(child=serializers.CharField())
+
+
+class RegisteredSerializer(AddedSerializer):
+    """A key that was recorded, as well."""
+
+    key = KeySerializer(source="version.key")
+
+
+class RevealedSerializer(serializers.Serializer[Any]):
+    """A secret, shown to a person who has just given their password and a reason."""
+
+    key_id = serializers.IntegerField()
+    version = serializers.IntegerField()
+    version_id = serializers.IntegerField()
+    secret = serializers.CharField()
+
+
+class TokenSerializer(serializers.ModelSerializer[ServiceToken]):
+    """A service token by its public part."""
+
+    application = NamedSerializer()
+    environment = NamedSerializer()
+
+    class Meta:
+        model = ServiceToken
+        fields = [
+            "id",
+            "name",
+            "public_id",
+            "application",
+            "environment",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        ]
+        read_only_fields = fields
+
+
+class NewTokenSerializer(serializers.Serializer[Any]):
+    """A token that was just made; its text is shown this once."""
+
+    token = TokenSerializer()
+    text = serializers.CharField()
+
+
+class AuditSerializer(serializers.ModelSerializer[AuditEvent]):
+    """One row of the audit log; `payload` is the exact text under the hash."""
+
+    prev = serializers.SerializerMethodField()
+    hash = serializers.SerializerMethodField()
+
+    class Meta:
+        model = AuditEvent
+        fields = [
+            "seq",
+            "at",
+            "action",
+            "outcome",
+            "actor_kind",
+            "actor_id",
+            "actor_label",
+            "object_kind",
+            "object_id",
+            "object_label",
+            "key_id",
+            "request_id",
+            "payload",
+            "prev",
+            "hash",
+        ]
+        read_only_fields = fields
+
+    def get_prev(self, event: AuditEvent) -> str:
+        """Return the hash of the row before, in hex."""
+        return bytes(event.prev).hex()
+
+    def get_hash(self, event: AuditEvent) -> str:
+        """Return the row's hash, in hex."""
+        return bytes(event.hash).hex()

@@ -1,0 +1,90 @@
+"""Service tokens: list, issue (the text is shown this once), revoke."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keyvault import inventory, tokens
+from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
+from keyvault.api.serializers import NewTokenSerializer, TokenSerializer
+from keyvault.errors import NotFound
+from keyvault.models import Member, ServiceToken
+from keyvault.permissions import Verb, may
+
+
+class PlaceQuery(PageQuery):
+    """Narrow a list to an application, an environment, or both."""
+
+    application = IdField(required=False)
+    environment = IdField(required=False)
+
+
+class TokenFields(Fields):
+    """A new token."""
+
+    name = serializers.CharField(max_length=100)
+    application = IdField()
+    environment = IdField()
+    expires_at = serializers.DateTimeField(default=None)
+
+
+class TokenList(MemberView):
+    """The service tokens that the asker may know of."""
+
+    query_class = PlaceQuery
+
+    @listing(PlaceQuery, TokenSerializer)
+    def get(self, _request: Request) -> Response:
+        """List tokens, the newest first, without their texts."""
+        return self.page(in_place(_seen(self.by), self.filters), TokenSerializer)
+
+    @extend_schema(request=TokenFields, responses={201: NewTokenSerializer})
+    def post(self, _request: Request) -> Response:
+        """Issue a token for one application in one environment; its text is shown this once."""
+        fields = self.body(TokenFields)
+        application = inventory.get_application(self.by, fields["application"])
+        environment = inventory.get_environment(self.by, fields["environment"])
+        made = tokens.issue(self.by, fields["name"], application, environment, fields["expires_at"])
+        told = NewTokenSerializer({"token": made[0], "text": made[1].reveal()})
+        return Response(told.data, status=201)
+
+
+class TokenDetail(MemberView):
+    """One service token."""
+
+    @extend_schema(responses=TokenSerializer)
+    def get(self, _request: Request, token_id: int) -> Response:
+        """Describe the token, without its text."""
+        return Response(TokenSerializer(get_token(self.by, token_id)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, token_id: int) -> Response:
+        """Revoke the token for good."""
+        tokens.revoke(self.by, get_token(self.by, token_id))
+        return Response(status=204)
+
+
+def get_token(by: Member, token_id: int) -> ServiceToken:
+    """Return the token if `by` may know of it; NotFound alike for unknown and foreign ones."""
+    token = (
+        ServiceToken.objects.select_related("application", "environment")
+        .filter(pk=token_id)
+        .first()
+    )
+    if token is None or not may(by, Verb.VIEW, token):
+        raise NotFound("There is no such token, or it is not yours to see.")
+    return token
+
+
+def in_place(rows: QuerySet[Any], filters: dict[str, Any]) -> QuerySet[Any]:
+    """Return the rows of the application and environment that the query names."""
+    named = {name: filters[name] for name in ("application", "environment") if name in filters}
+    return rows.filter(**named).select_related("application", "environment")
+
+
+def _seen(by: Member) -> QuerySet[ServiceToken]:
+    return ServiceToken.objects.filter(inventory.within_reach(by))

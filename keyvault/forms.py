@@ -1,0 +1,145 @@
+"""Forms about keys and people. A secret goes in by a field that is never filled in again."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm
+from django.utils import timezone
+
+from keyvault.inventory import visible_accounts, visible_environments
+from keyvault.keys import NewKey
+from keyvault.models import Account, Application, Environment, Member
+from keyvault.permissions import visible_applications
+
+
+class SecretField(forms.CharField):
+    """Takes a pasted secret as it comes; the door cleans it. Never shown again, never kept."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = forms.PasswordInput(
+            render_value=False,
+            attrs={"autocomplete": "off", "spellcheck": "false", "data-secret": ""},
+        )
+        super().__init__(strip=False, widget=widget, **options)
+
+
+class SignInForm(AuthenticationForm):
+    """E-mail address in any case, and password."""
+
+    error_messages = {
+        "invalid_login": "Address and password do not match a member. Passwords are case-sensitive.",
+        "inactive": "Address and password do not match a member. Passwords are case-sensitive.",
+    }
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["username"].label = "E-mail"
+        self.fields["username"].widget.attrs["autocomplete"] = "username"
+        self.fields["username"].widget.attrs["inputmode"] = "email"
+
+    def clean_username(self) -> str:
+        """Return the account name of the member with this address, or the text as it is."""
+        typed = str(self.cleaned_data["username"]).strip()
+        known = Member.objects.filter(email__iexact=typed).values_list("username", flat=True)
+        return known.first() or typed
+
+
+class RegisterForm(forms.Form):
+    """A key that exists at the vendor already."""
+
+    account = forms.ModelChoiceField(
+        Account.objects.none(), help_text="The vendor account that issued the key."
+    )
+    environment = forms.ModelChoiceField(Environment.objects.none())
+    application = forms.ModelChoiceField(
+        Application.objects.none(),
+        required=False,
+        empty_label="Nobody's but mine",
+        help_text="The program that uses it. “Nobody's but mine” makes it a key that you alone "
+        "can reveal.",
+    )
+    name = forms.CharField(
+        max_length=100, help_text="What people call it, for example “Video upload”."
+    )
+    secret = SecretField(
+        label="Key",
+        help_text="Paste the whole key. It is checked with the vendor and goes straight to Vault.",
+    )
+    vendor_id = forms.CharField(
+        max_length=200,
+        required=False,
+        label="Id at the vendor",
+        help_text="If the vendor's list shows one: with it, the old key can be deleted by program.",
+    )
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Expires",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="Leave empty if the vendor set no end.",
+    )
+    purpose = forms.CharField(
+        max_length=1000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="What it is for; whoever must decide about it later will thank you.",
+    )
+    unchecked = forms.BooleanField(
+        required=False,
+        label="Record it even if the vendor cannot be asked now",
+        help_text="A key that the vendor refuses is never recorded.",
+    )
+
+    def __init__(self, by: Member, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.by = by
+        _offer(self, "account", visible_accounts(by))
+        _offer(self, "environment", visible_environments(by))
+        _offer(self, "application", visible_applications(by))
+
+    def new_key(self) -> NewKey:
+        """Return what was said of the key, without its secret."""
+        said = self.cleaned_data
+        return NewKey(
+            account=said["account"],
+            environment=said["environment"],
+            application=said["application"],
+            member=None if said["application"] else self.by,
+            name=said["name"],
+            purpose=" ".join(said["purpose"].split()),
+            expires_at=said["expires_at"],
+            vendor_id=said["vendor_id"],
+        )
+
+    def clean_expires_at(self) -> Any:
+        """Refuse an end that has passed: such a key cannot be current."""
+        ends = self.cleaned_data["expires_at"]
+        if ends and ends <= timezone.now():
+            raise forms.ValidationError("This time has passed. Nothing was stored.")
+        return ends
+
+
+class RevealForm(forms.Form):
+    """Who are you, again, and why do you need the secret?"""
+
+    reason = forms.CharField(
+        max_length=300, label="Why do you need it?", help_text="Auditors will read this."
+    )
+    password = forms.CharField(
+        strip=False,
+        label="Your password",
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "current-password"}),
+    )
+
+
+class ApplicationForm(forms.Form):
+    """A program that uses keys."""
+
+    name = forms.CharField(max_length=100)
+    team = forms.CharField(max_length=100, required=False, help_text="Who looks after it.")
+    contact = forms.EmailField(required=False, help_text="Where to write when a key of it is late.")
+
+
+def _offer(form: forms.Form, name: str, rows: Any) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ModelChoiceField)
+    field.queryset = rows

@@ -1,0 +1,90 @@
+"""What the pages share: who is asking, answers to refusals, and paging by the last row seen."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django_htmx.http import HttpResponseClientRedirect
+
+from keyvault.errors import KeyServiceError, NotFound
+from keyvault.models import Member
+from keyvault.views.errors import problem
+
+View = Callable[..., HttpResponse]
+Row = TypeVar("Row", bound=Model)
+
+PAGE_SIZE = 50
+_LARGEST_ID = 2**63 - 1
+
+
+def me(request: HttpRequest) -> Member:
+    """Return the person who is signed in; pages ask only after `page` has let them in."""
+    return cast(Member, request.user)
+
+
+def page(view: View) -> View:
+    """Let signed-in people in, and answer a refusal with a page that says why."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        try:
+            return view(request, *args, **options)
+        except KeyServiceError as error:
+            return problem(request, error)
+
+    return answer
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send the whole page there, also when only a part of it was asked for."""
+    if request.headers.get("HX-Request"):
+        shown = request.headers.get("HX-Current-URL", "/").split("://", 1)[-1]
+        path = "/" + shown.partition("/")[2]
+        return HttpResponseClientRedirect(redirect_to_login(path).url)
+    return redirect_to_login(request.get_full_path())
+
+
+def number(text: str | None) -> int | None:
+    """Return a row id from a URL's query, None when there is none; NotFound for nonsense."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) > _LARGEST_ID:
+        raise NotFound("The address asks for something that is not a number.")
+    return int(text)
+
+
+def words(request: HttpRequest, name: str, most: int = 100) -> str:
+    """Return a text from the URL's query, without the characters that a database cannot hold."""
+    return request.GET.get(name, "").replace("\x00", "").strip()[:most]
+
+
+def newest_first(
+    rows: QuerySet[Row], after: int | None, size: int = PAGE_SIZE
+) -> tuple[list[Row], int | None]:
+    """Return one page of rows below the id `after`, and the id to go on from, if there are more."""
+    if after is not None:
+        rows = rows.filter(pk__lt=after)
+    found = list(rows.order_by("-pk")[: size + 1])
+    more = len(found) > size
+    return found[:size], found[size - 1].pk if more else None
+
+
+def next_link(request: HttpRequest, after: int | None) -> str:
+    """Return the query of the next page with the same filters, empty when this is the last."""
+    if after is None:
+        return ""
+    query = request.GET.copy()
+    query["after"] = str(after)
+    return "?" + query.urlencode()
+
+
+def unstored(response: HttpResponse) -> HttpResponse:
+    """Keep a page that shows a secret out of every cache, the browser's included."""
+    response["Cache-Control"] = "no-store, private"
+    response["Pragma"] = "no-cache"
+    return response

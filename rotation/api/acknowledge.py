@@ -1,0 +1,58 @@
+"""The consumer's half of a rotation: ask for a nonce, then prove possession of the new secret."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from keyvault.api import bodies
+from keyvault.api.token_routes import token_route
+from keyvault.errors import BadInput
+from rotation import consumers
+
+_NAMES = ("version", "nonce", "proof")
+_LONGEST = 500
+_LARGEST_VERSION = 2**31 - 1
+
+
+@token_route(
+    GET={
+        "summary": "Ask for a nonce",
+        "description": "It is good for five minutes, for this token and key.",
+        "answer": {"nonce": "string", "version": "integer"},
+    },
+    POST={
+        "summary": "Prove that this consumer holds the current secret",
+        "description": "The proof is the hexadecimal HMAC-SHA-256, keyed with the secret, of "
+        "keyvault-ack:v1:<nonce>:<key id>:<version>. Repeating it changes nothing.",
+        "body": {"version": "integer", "nonce": "string", "proof": "string"},
+        "answer": {"consumer": "string", "version": "integer"},
+    },
+)
+def acknowledge(request: HttpRequest, token: str, key_id: int) -> HttpResponse:
+    """Give a nonce (GET), or take an acknowledgement with its proof (POST)."""
+    if request.method == "GET":
+        nonce, version = consumers.nonce(token, key_id)
+        return JsonResponse({"nonce": nonce, "version": version})
+    told = _told(bodies.read(request))
+    name = consumers.acknowledge(token, key_id, **told)
+    return JsonResponse({"consumer": name, "version": told["version"]})
+
+
+def _told(fields: dict[str, Any]) -> dict[str, Any]:
+    wrong = sorted({bodies.shown(name) for name in set(fields) ^ set(_NAMES)})
+    if not wrong:
+        wrong = [name for name in _NAMES if not _fits(name, fields[name])]
+    if wrong:
+        raise BadInput(
+            f"Check {', '.join(wrong)}: send a whole number “version” and texts “nonce” and “proof”"
+            " and nothing else.",
+            code="invalid",
+            details={"fields": wrong},
+        )
+    return fields
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "version":
+        return type(value) is int and 0 < value <= _LARGEST_VERSION
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST

@@ -1,0 +1,119 @@
+"""What the rotation app adds to a key: rotate it, keep a standby ready, set its policy."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keyvault import keys
+from keyvault.api.base import Fields, MemberView, SecretField
+from keyvault.api.serializers import AddedSerializer
+from keyvault.errors import NotFound
+from keyvault.models import ApiKey
+from rotation import pasting_keys, policies, workflow
+from rotation.api.rotations import get_rotation
+from rotation.api.serializers import PolicySerializer, StartedSerializer
+from rotation.models import Reason, RotationPolicy
+from rotation.policies import Wish
+
+_LONGEST_SECONDS = 3650 * 86400
+# A person's reasons; the schedule has its own.
+_REASONS = [value for value in Reason.values if value != Reason.SCHEDULE]
+
+
+class RotateFields(Fields):
+    """Why to rotate, and how long old and new secret are to live side by side."""
+
+    reason = serializers.ChoiceField(_REASONS, default=str(Reason.MANUAL))
+    overlap_seconds = serializers.IntegerField(
+        default=None, allow_null=True, min_value=0, max_value=_LONGEST_SECONDS
+    )
+
+
+class SecretFields(Fields):
+    """A secret that a person made at the vendor."""
+
+    secret = SecretField()
+
+
+class PolicyFields(Fields):
+    """When the key is to rotate by itself; the clock time is that of `time_zone`."""
+
+    every_days = serializers.IntegerField(min_value=1, max_value=3650)
+    at_time = serializers.TimeField()
+    time_zone = serializers.CharField(default="UTC", max_length=60)
+    overlap_seconds = serializers.IntegerField(
+        min_value=0, max_value=_LONGEST_SECONDS, required=False
+    )
+    quiet_seconds = serializers.IntegerField(
+        min_value=0, max_value=_LONGEST_SECONDS, required=False
+    )
+    enabled = serializers.BooleanField(default=True)
+
+
+class KeyRotate(MemberView):
+    """Start a rotation."""
+
+    @extend_schema(request=RotateFields, responses={201: StartedSerializer, 200: StartedSerializer})
+    def post(self, _request: Request, key_id: int) -> Response:
+        """Start a rotation (201), or join the one that is open (200)."""
+        key, fields = keys.get_key(self.by, key_id), self.body(RotateFields)
+        rotation, new = workflow.start(
+            self.by, key, Reason(fields["reason"]), overlap_seconds=fields["overlap_seconds"]
+        )
+        rotation = get_rotation(self.by, rotation.pk)  # times that the database set are known now
+        rotation.joined = not new  # type: ignore[attr-defined]
+        return Response(StartedSerializer(rotation).data, status=201 if new else 200)
+
+
+class KeyVersions(MemberView):
+    """Secrets made ahead of time."""
+
+    @extend_schema(request=SecretFields, responses={201: AddedSerializer})
+    def post(self, _request: Request, key_id: int) -> Response:
+        """Keep a secret as standby for the next rotation; it is checked with the vendor first."""
+        key, fields = keys.get_key(self.by, key_id), self.body(SecretFields)
+        added = pasting_keys.add_standby(self.by, key, fields["secret"])
+        return Response(AddedSerializer(added).data, status=201)
+
+
+class KeyPolicy(MemberView):
+    """When a key rotates by itself."""
+
+    @extend_schema(responses=PolicySerializer)
+    def get(self, _request: Request, key_id: int) -> Response:
+        """Show the policy; 404 when there is none."""
+        return Response(PolicySerializer(_policy(keys.get_key(self.by, key_id))).data)
+
+    @extend_schema(request=PolicyFields, responses=PolicySerializer)
+    def put(self, _request: Request, key_id: int) -> Response:
+        """Set the policy."""
+        key = keys.get_key(self.by, key_id)
+        defaults = {
+            "overlap_seconds": settings.DEFAULT_OVERLAP_SECONDS,
+            "quiet_seconds": settings.DEFAULT_QUIET_SECONDS,
+        }
+        wish = Wish(**self.body(PolicyFields, defaults))
+        return Response(PolicySerializer(policies.set_policy(self.by, key, wish)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, key_id: int) -> Response:
+        """Switch the policy off: the key no longer rotates by itself."""
+        key = keys.get_key(self.by, key_id)
+        policies.set_policy(self.by, key, Wish(**{**_kept(_policy(key)), "enabled": False}))
+        return Response(status=204)
+
+
+def _policy(key: ApiKey) -> RotationPolicy:
+    policy = RotationPolicy.objects.filter(key=key).first()
+    if policy is None:
+        raise NotFound("This key has no policy: it rotates only when someone starts it.")
+    return policy
+
+
+def _kept(policy: RotationPolicy) -> dict[str, Any]:
+    names = ("every_days", "at_time", "time_zone", "overlap_seconds", "quiet_seconds")
+    return {name: getattr(policy, name) for name in names}

@@ -1,0 +1,165 @@
+"""How rotations and what belongs to them look in answers; each field is named."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from keyvault.api.serializers import NamedSerializer
+from rotation.models import Attempt, Consumer, HumanTask, Rotation, RotationPolicy
+
+
+class NumberSerializer(serializers.Serializer[Any]):
+    """A version that a rotation speaks of."""
+
+    id = serializers.IntegerField(source="pk")
+    number = serializers.IntegerField()
+    state = serializers.CharField()
+    tail = serializers.CharField()
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    """One try of a step, or several alike ones in a row."""
+
+    class Meta:
+        model = Attempt
+        fields = ["step", "outcome", "text", "first_at", "last_at", "count"]
+        read_only_fields = fields
+
+
+class TaskSerializer(serializers.ModelSerializer[HumanTask]):
+    """Something only a person can do, and where."""
+
+    key = NamedSerializer()
+    rotation_id = serializers.IntegerField()
+    closed_by = NamedSerializer(allow_null=True)
+    dashboard_url = serializers.CharField(source="key.account.dashboard_url")
+
+    class Meta:
+        model = HumanTask
+        fields = [
+            "id",
+            "kind",
+            "text",
+            "key",
+            "rotation_id",
+            "dashboard_url",
+            "opened_at",
+            "closed_at",
+            "closed_by",
+            "outcome",
+        ]
+        read_only_fields = fields
+
+
+class RotationSerializer(serializers.ModelSerializer[Rotation]):
+    """A rotation: where it stands, what it waits for, what is proved so far."""
+
+    key = NamedSerializer()
+    requested_by = NamedSerializer(allow_null=True)
+    waived_by = NamedSerializer(allow_null=True)
+    old_version = NumberSerializer(allow_null=True)
+    new_version = NumberSerializer(allow_null=True)
+
+    class Meta:
+        model = Rotation
+        fields = [
+            "id",
+            "key",
+            "step",
+            "reason",
+            "is_open",
+            "requested_by",
+            "scheduled_for",
+            "old_version",
+            "new_version",
+            "overlap_seconds",
+            "quiet_seconds",
+            "waiting_for",
+            "waiting_text",
+            "waiting_since",
+            "due_at",
+            "attempt",
+            "last_error",
+            "cancelling",
+            "started_at",
+            "step_since",
+            "published_at",
+            "verified_at",
+            "adopted_at",
+            "adopted_how",
+            "waived_by",
+            "waived_at",
+            "waiver_reason",
+            "finished_at",
+            "outcome",
+        ]
+        read_only_fields = fields
+
+
+class RotationDetailSerializer(RotationSerializer):
+    """A rotation with its history and the tasks it made."""
+
+    attempts = AttemptSerializer(many=True)
+    tasks = TaskSerializer(many=True)
+
+    class Meta(RotationSerializer.Meta):
+        fields = [*RotationSerializer.Meta.fields, "attempts", "tasks"]
+        read_only_fields = fields
+
+
+class StartedSerializer(RotationSerializer):
+    """A rotation that was started, or one that was open already and joined."""
+
+    joined = serializers.BooleanField()
+
+    class Meta(RotationSerializer.Meta):
+        fields = [*RotationSerializer.Meta.fields, "joined"]
+        read_only_fields = fields
+
+
+class PolicySerializer(serializers.ModelSerializer[RotationPolicy]):
+    """When a key rotates by itself."""
+
+    class Meta:
+        model = RotationPolicy
+        fields = [
+            "enabled",
+            "every_days",
+            "at_time",
+            "time_zone",
+            "overlap_seconds",
+            "quiet_seconds",
+            "next_run_at",
+            "changed_at",
+        ]
+        read_only_fields = fields
+
+
+class ConsumerSerializer(serializers.ModelSerializer[Consumer]):
+    """A running place that holds an application's keys."""
+
+    application = NamedSerializer()
+    environment = NamedSerializer()
+    token_public_id = serializers.CharField(source="token.public_id")
+
+    class Meta:
+        model = Consumer
+        fields = [
+            "id",
+            "name",
+            "application",
+            "environment",
+            "token_public_id",
+            "webhook_url",
+            "active",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class NewConsumerSerializer(serializers.Serializer[Any]):
+    """A consumer that was just recorded; token and webhook secret are shown this once."""
+
+    consumer = ConsumerSerializer()
+    token = serializers.CharField()
+    webhook_secret = serializers.CharField(allow_null=True)

@@ -1,0 +1,102 @@
+"""Vendor accounts and consumers: list and add; what is secret is shown once or never."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keyvault import inventory
+from keyvault.api.base import Fields, IdField, MemberView, SecretField, listing
+from keyvault.api.places import AccountListView
+from keyvault.api.serializers import AccountSerializer
+from keyvault.api.service_tokens import PlaceQuery, in_place
+from keyvault.errors import NotFound
+from keyvault.models import Member
+from keyvault.permissions import Verb, may
+from rotation import accounts, consumers
+from rotation.api.serializers import ConsumerSerializer, NewConsumerSerializer
+from rotation.models import Consumer
+from rotation.providers import PROVIDERS
+
+
+class AccountFields(Fields):
+    """A new account; the management credential goes to Vault and is never shown again."""
+
+    name = serializers.CharField(max_length=100)
+    provider = serializers.ChoiceField(sorted(PROVIDERS))
+    base_url = serializers.CharField(max_length=500)
+    dashboard_url = serializers.CharField(default="", allow_blank=True, max_length=500)
+    management_credential = SecretField(default="")
+
+
+class ConsumerFields(Fields):
+    """A new consumer."""
+
+    name = serializers.CharField(max_length=100)
+    application = IdField()
+    environment = IdField()
+    webhook_url = serializers.CharField(default="", allow_blank=True, max_length=500)
+    expires_at = serializers.DateTimeField(default=None)
+
+
+class AccountList(AccountListView):
+    """The vendor accounts that the asker may see."""
+
+    @extend_schema(request=AccountFields, responses={201: AccountSerializer})
+    def post(self, _request: Request) -> Response:
+        """Add an account; for owners of the installation."""
+        made = accounts.add_account(self.by, **self.body(AccountFields))
+        return Response(AccountSerializer(made).data, status=201)
+
+
+class ConsumerList(MemberView):
+    """The consumers that the asker may know of."""
+
+    query_class = PlaceQuery
+
+    @listing(PlaceQuery, ConsumerSerializer)
+    def get(self, _request: Request) -> Response:
+        """List consumers, the newest first."""
+        rows = Consumer.objects.filter(inventory.within_reach(self.by)).select_related("token")
+        return self.page(in_place(rows, self.filters), ConsumerSerializer)
+
+    @extend_schema(request=ConsumerFields, responses={201: NewConsumerSerializer})
+    def post(self, _request: Request) -> Response:
+        """Add a consumer; its token and webhook secret are shown this once."""
+        fields = self.body(ConsumerFields)
+        fields["application"] = inventory.get_application(self.by, fields["application"])
+        fields["environment"] = inventory.get_environment(self.by, fields["environment"])
+        made = consumers.add_consumer(self.by, **fields)
+        told = {
+            "consumer": made.consumer,
+            "token": made.token.reveal(),
+            "webhook_secret": made.webhook_secret.reveal() if made.webhook_secret else None,
+        }
+        return Response(NewConsumerSerializer(told).data, status=201)
+
+
+class ConsumerDetail(MemberView):
+    """One consumer."""
+
+    @extend_schema(responses=ConsumerSerializer)
+    def get(self, _request: Request, consumer_id: int) -> Response:
+        """Describe the consumer."""
+        return Response(ConsumerSerializer(get_consumer(self.by, consumer_id)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, consumer_id: int) -> Response:
+        """Take the consumer out of use: its token ends, and no rotation waits for it."""
+        consumers.remove_consumer(self.by, get_consumer(self.by, consumer_id))
+        return Response(status=204)
+
+
+def get_consumer(by: Member, consumer_id: int) -> Consumer:
+    """Return the consumer if `by` may know of it; NotFound alike for unknown and foreign ones."""
+    consumer = (
+        Consumer.objects.select_related("token", "application", "environment")
+        .filter(pk=consumer_id)
+        .first()
+    )
+    if consumer is None or not may(by, Verb.VIEW, consumer.token):
+        raise NotFound("There is no such consumer, or it is not yours to see.")
+    return consumer

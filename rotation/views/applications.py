@@ -1,0 +1,143 @@
+"""Applications and the places where they run."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from keyvault import inventory
+from keyvault.errors import BadInput, KeyServiceError, NotFound
+from keyvault.forms import ApplicationForm
+from keyvault.models import Application, Member
+from keyvault.permissions import Verb, may, visible_applications, visible_keys
+from keyvault.views.pages import me, newest_first, next_link, number, page, unstored
+from rotation import consumers
+from rotation.forms import ConsumerForm
+from rotation.models import Consumer
+from rotation.views.finding import with_open_rotation
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show the applications, or add one."""
+    if request.method == "GET":
+        return _list(request, ApplicationForm())
+    form = ApplicationForm(request.POST)
+    if not form.is_valid():
+        return _list(request, form, status=400)
+    try:
+        added = inventory.add_application(me(request), **form.cleaned_data)
+    except KeyServiceError as error:
+        return _list(request, form, error.message, error.status)
+    messages.success(request, f"{added.name} was added. Next: say where it runs.")
+    return redirect("application", added.pk)
+
+
+def _list(
+    request: HttpRequest, form: ApplicationForm, problem: str = "", status: int = 200
+) -> HttpResponse:
+    found = visible_applications(me(request))
+    rows, after = newest_first(found, number(request.GET.get("after")))
+    facts = {
+        "rows": rows,
+        "next": next_link(request, after),
+        "form": form,
+        "problem": problem,
+        "can_add": may(me(request), Verb.MANAGE),
+        "section": "applications",
+    }
+    return render(request, "rotation/applications.html", facts, status=status)
+
+
+@require_GET
+@page
+def show(request: HttpRequest, application_id: int) -> HttpResponse:
+    """Show an application's consumers and keys."""
+    application = inventory.get_application(me(request), application_id)
+    return _page(request, application, ConsumerForm(me(request)))
+
+
+@require_POST
+@page
+def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
+    """Add a place where it runs; its token is in this answer and never again."""
+    application = inventory.get_application(me(request), application_id)
+    form = ConsumerForm(me(request), request.POST)
+    if not form.is_valid():
+        return _page(request, application, form, status=400)
+    said = form.cleaned_data
+    try:
+        new = consumers.add_consumer(
+            me(request),
+            said["name"],
+            application,
+            said["environment"],
+            webhook_url=said["webhook_url"],
+        )
+    except KeyServiceError as error:
+        return _page(request, application, form, error.message, error.status)
+    facts = {
+        "application": application,
+        "consumer": new.consumer,
+        "token": new.token.reveal(),
+        "webhook_secret": new.webhook_secret.reveal() if new.webhook_secret else "",
+        "section": "applications",
+    }
+    return unstored(render(request, "rotation/consumer_added.html", facts))
+
+
+@require_POST
+@page
+def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int) -> HttpResponse:
+    """Take a consumer out of use, once the person has ticked what that means."""
+    application = inventory.get_application(me(request), application_id)
+    found = Consumer.objects.select_related("token").filter(pk=consumer_id, application=application)
+    consumer = found.first()
+    if consumer is None:
+        raise NotFound("There is no such consumer, or it is not yours to see.")
+    try:
+        if request.POST.get("sure") != "yes":
+            raise BadInput("Nothing was changed. Tick the box if its token shall end now.")
+        consumers.remove_consumer(me(request), consumer)
+    except KeyServiceError as error:
+        form = ConsumerForm(me(request))
+        return _page(request, application, form, error.message, error.status)
+    messages.success(request, f"{consumer.name} is out of use and its token has ended.")
+    return redirect("application", application.pk)
+
+
+def _page(
+    request: HttpRequest,
+    application: Application,
+    form: ConsumerForm,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    keys = visible_keys(me(request)).filter(application=application)
+    facts = {
+        "application": application,
+        "consumers": _visible_consumers(me(request), application),
+        "keys": keys.select_related("account", "environment", "current", "policy")
+        .prefetch_related(with_open_rotation())
+        .order_by("environment__position", "name")[:200],
+        "form": form,
+        "problem": problem,
+        "can_add": _may_add(me(request), application),
+        "section": "applications",
+    }
+    return render(request, "rotation/application.html", facts, status=status)
+
+
+def _visible_consumers(member: Member, application: Application) -> list[Consumer]:
+    here = Consumer.objects.filter(application=application, active=True)
+    seen = inventory.visible_environments(member)
+    return list(
+        here.filter(environment__in=seen)
+        .select_related("environment", "token")
+        .order_by("environment__position", "name")[:200]
+    )
+
+
+def _may_add(member: Member, application: Application) -> bool:
+    return may(member, Verb.MANAGE, application)

@@ -1,0 +1,78 @@
+"""Home: is anything on fire, and what must I do?"""
+
+from datetime import datetime, timedelta
+
+from django.db.models import F, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import visible_keys
+from keyvault.views.pages import me, page
+from rotation.models import OPEN_STEPS, Rotation, Step
+from rotation.views.finding import open_tasks, rotations_of, state_of
+from rotation.views.track import track
+
+_MOST = 20
+_SOON = timedelta(days=30)
+_THRESHOLDS = (1, 7, 14, 30)
+_LATELY = timedelta(days=7)
+
+
+@require_GET
+@page
+def home(request: HttpRequest) -> HttpResponse:
+    """Show my tasks first, then what runs or failed and why, then what is late or ends soon."""
+    keys = visible_keys(me(request)).select_related(
+        "account", "environment", "application", "current", "policy"
+    )
+    facts = {
+        "tasks": list(open_tasks(me(request))[:_MOST]),
+        "running": [_row(rotation) for rotation in _running(me(request))],
+        "failed": _failed(me(request)),
+        "overdue": _overdue(keys),
+        "ending": _ending(keys),
+        "section": "home",
+    }
+    return render(request, "rotation/home.html", facts)
+
+
+def _row(rotation: Rotation) -> dict[str, object]:
+    return {"it": rotation, "state": state_of(rotation), "track": track(rotation)}
+
+
+def _running(member: Member) -> QuerySet[Rotation]:
+    return rotations_of(member).filter(step__in=OPEN_STEPS).order_by("step_since")[:_MOST]
+
+
+def _failed(member: Member) -> list[Rotation]:
+    """Return what failed lately and was not made good by a later rotation of the same key."""
+    recent = rotations_of(member).filter(step=Step.FAILED, finished_at__gt=timezone.now() - _LATELY)
+    later = Rotation.objects.filter(key__in=recent.values("key"), step=Step.DONE)
+    mended = dict(later.order_by("pk").values_list("key_id", "pk"))
+    return [one for one in recent[:_MOST] if mended.get(one.key_id, 0) < one.pk]
+
+
+def _overdue(keys: QuerySet[ApiKey]) -> list[ApiKey]:
+    late = keys.filter(policy__enabled=True, policy__next_run_at__lt=timezone.now())
+    return list(late.order_by("policy__next_run_at")[:_MOST])
+
+
+def _ending(keys: QuerySet[ApiKey]) -> list[dict[str, object]]:
+    """Return the keys whose current secret ends within 30 days, with the threshold they passed."""
+    soon = keys.filter(current__expires_at__lt=timezone.now() + _SOON)
+    return [
+        {"it": key, "ends": key.current.expires_at, "within": within(key.current.expires_at)}
+        for key in soon.order_by(F("current__expires_at").asc())[:_MOST]
+        if key.current and key.current.expires_at
+    ]
+
+
+def within(ends: datetime) -> int:
+    """Return the smallest of 1, 7, 14, 30 days that holds the time left; 0 when none is left."""
+    left = ends - timezone.now()
+    if left <= timedelta(0):
+        return 0
+    return next((days for days in _THRESHOLDS if left <= timedelta(days=days)), _THRESHOLDS[-1])

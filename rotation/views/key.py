@@ -1,0 +1,114 @@
+"""The page of one key: its versions, who holds what, what happened, and what may be done."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from keyvault import keys
+from keyvault.audit.models import AuditEvent
+from keyvault.forms import RevealForm
+from keyvault.models import ApiKey, Fetch, Member
+from keyvault.permissions import Verb, may
+from keyvault.views.pages import me, page
+from rotation.adoption import consumers_of
+from rotation.forms import PasteForm, PolicyForm, RotateForm, policy_values
+from rotation.models import Acknowledgement, Consumer, Rotation, RotationPolicy
+from rotation.views.finding import state_of
+from rotation.views.track import track
+
+_EVENTS, _RUNS, _VERSIONS = 40, 8, 30
+
+
+@require_GET
+@page
+def show(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Show everything about one key, but its secret."""
+    return render_key(request, keys.get_key(me(request), key_id))
+
+
+def render_key(
+    request: HttpRequest, key: ApiKey, *, problem: str = "", status: int = 200, **changed: Form
+) -> HttpResponse:
+    """Render the key's page, after a refused act with its words and the form as it was sent."""
+    policy = RotationPolicy.objects.select_related("set_by").filter(key=key).first()
+    runs = _runs(key)
+    facts: dict[str, Any] = {
+        "key": key,
+        "policy": policy,
+        "versions": list(key.versions.select_related("added_by")[:_VERSIONS]),
+        "open": next((run for run in runs if run["it"].is_open), None),
+        "past": [run for run in runs if not run["it"].is_open],
+        "holders": holders(key),
+        "events": list(AuditEvent.objects.filter(key_id=key.pk)[:_EVENTS]),
+        "can": _allowed(me(request), key),
+        "problem": problem,
+        "section": "keys",
+        "rotate_form": RotateForm(),
+        "standby_form": PasteForm(prefix="standby"),
+        "policy_form": PolicyForm(initial=policy_values(policy)),
+        "reveal_form": RevealForm(prefix="reveal"),
+        **changed,
+    }
+    return render(request, "rotation/key.html", facts, status=status)
+
+
+def _runs(key: ApiKey) -> list[dict[str, Any]]:
+    """Return the key's last rotations with what is drawn of them; an open one is the newest."""
+    runs = Rotation.objects.filter(key=key).select_related("old_version", "new_version")[:_RUNS]
+    return [{"it": one, "state": state_of(one), "track": track(one)} for one in runs]
+
+
+def _allowed(member: Member, key: ApiKey) -> dict[str, bool]:
+    verbs = (Verb.ROTATE, Verb.PASTE, Verb.REVEAL)
+    return {verb.value: may(member, verb, key) for verb in verbs}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What one consumer was last given, and what it proved to hold."""
+
+    consumer: Consumer
+    version: int | None
+    since: datetime | None
+    last_at: datetime | None
+    acknowledged: int | None
+    acknowledged_at: datetime | None
+    state: str
+
+
+def holders(key: ApiKey) -> list[Holder]:
+    """Return the key's active consumers with what each holds, in three statements."""
+    consumers = list(consumers_of(key).select_related("token"))
+    fetched = {one.token_id: one for one in Fetch.objects.filter(key=key).select_related("version")}
+    proved = {
+        one.consumer_id: one
+        for one in Acknowledgement.objects.filter(key=key).select_related("version")
+    }
+    return [_holder(key, one, fetched.get(one.token_id), proved.get(one.pk)) for one in consumers]
+
+
+def _holder(
+    key: ApiKey, consumer: Consumer, fetch: Fetch | None, proof: Acknowledgement | None
+) -> Holder:
+    return Holder(
+        consumer=consumer,
+        version=fetch.version.number if fetch else None,
+        since=fetch.first_at if fetch else None,
+        last_at=fetch.last_at if fetch else None,
+        acknowledged=proof.version.number if proof else None,
+        acknowledged_at=proof.at if proof else None,
+        state=_holding(key, fetch, proof),
+    )
+
+
+def _holding(key: ApiKey, fetch: Fetch | None, proof: Acknowledgement | None) -> str:
+    if proof and proof.version_id == key.current_id:
+        return "acknowledged"
+    if fetch and fetch.version_id == key.current_id:
+        return "fetched"
+    return "behind" if fetch or proof else "never"

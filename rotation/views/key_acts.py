@@ -1,0 +1,109 @@
+"""What a person can do to a key from its page. Every act is a POST, and doubles are harmless."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from keyvault import keys
+from keyvault.checking import REFUSED, VALID
+from keyvault.errors import KeyServiceError
+from keyvault.forms import RevealForm
+from keyvault.permissions import Verb
+from keyvault.views.pages import me, page, unstored
+from rotation import workflow
+from rotation.forms import PasteForm, PolicyForm, RotateForm
+from rotation.models import Reason
+from rotation.pasting_keys import add_standby
+from rotation.policies import set_policy
+from rotation.views.key import render_key
+
+_CHECK_TONES = {VALID: messages.SUCCESS, REFUSED: messages.ERROR}
+
+
+@require_POST
+@page
+def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Start a rotation, or lead to the one that runs already."""
+    key = keys.get_key(me(request), key_id, Verb.ROTATE)
+    form = RotateForm(request.POST)
+    if not form.is_valid():
+        return render_key(request, key, status=400, rotate_form=form)
+    try:
+        rotation, new = workflow.start(me(request), key, Reason(form.cleaned_data["reason"]))
+    except KeyServiceError as error:
+        return render_key(request, key, problem=error.message, status=error.status)
+    if not new:
+        messages.info(request, "A rotation of this key was running already; this is it.")
+    return redirect("rotation", rotation.pk)
+
+
+@sensitive_post_parameters()
+@require_POST
+@page
+def standby(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Keep a key that was made ahead of time."""
+    key = keys.get_key(me(request), key_id, Verb.PASTE)
+    form = PasteForm(request.POST, prefix="standby")
+    if not form.is_valid():
+        return render_key(request, key, status=400, standby_form=form)
+    try:
+        added = add_standby(me(request), key, form.cleaned_data["secret"])
+    except KeyServiceError as error:
+        return render_key(request, key, problem=error.message, status=error.status)
+    for note in [f"Kept as standby, version {added.version.number}.", *added.notes]:
+        messages.success(request, note)
+    return redirect("key", key.pk)
+
+
+@require_POST
+@page
+def check(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Ask the vendor about the current secret and say what it answered."""
+    key = keys.get_key(me(request), key_id)
+    try:
+        verdict = keys.check_key(me(request), key)
+    except KeyServiceError as error:
+        return render_key(request, key, problem=error.message, status=error.status)
+    messages.add_message(request, _CHECK_TONES.get(verdict.answer, messages.WARNING), verdict.text)
+    return redirect("key", key.pk)
+
+
+@require_POST
+@page
+def policy(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Set when the key rotates by itself."""
+    key = keys.get_key(me(request), key_id, Verb.ROTATE)
+    form = PolicyForm(request.POST)
+    if not form.is_valid():
+        return render_key(request, key, status=400, policy_form=form)
+    try:
+        saved = set_policy(me(request), key, form.wish())
+    except KeyServiceError as error:
+        return render_key(
+            request, key, problem=error.message, status=error.status, policy_form=form
+        )
+    word = f"Rotates {saved}." if saved.enabled else "The policy is kept but switched off."
+    messages.success(request, word)
+    return redirect("key", key.pk)
+
+
+@sensitive_post_parameters()
+@require_POST
+@page
+def reveal(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Show the secret once, in this answer only, to a person who proves again who they are."""
+    key = keys.get_key(me(request), key_id)
+    form = RevealForm(request.POST, prefix="reveal")
+    if not form.is_valid():
+        return render_key(request, key, status=400, reveal_form=form)
+    said = form.cleaned_data
+    try:
+        secret = keys.reveal(me(request), key, password=said["password"], reason=said["reason"])
+    except KeyServiceError as error:
+        return render_key(
+            request, key, problem=error.message, status=error.status, reveal_form=form
+        )
+    facts = {"key": key, "secret": secret.reveal(), "section": "keys"}
+    return unstored(render(request, "rotation/revealed.html", facts))

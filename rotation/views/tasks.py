@@ -1,0 +1,97 @@
+"""A task: what exactly do I do? It closes itself when the proof arrives."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault.errors import KeyServiceError
+from keyvault.models import Member
+from keyvault.permissions import Verb, may
+from keyvault.views.pages import me, page
+from rotation import pasting_keys
+from rotation.checking import provider_of
+from rotation.forms import PasteForm, WaiveForm
+from rotation.models import HumanTask
+from rotation.views.finding import get_task, state_of, who_may
+from rotation.views.live import moved, sign
+from rotation.views.track import track
+
+_NEEDS = {
+    HumanTask.Kind.PASTE: Verb.PASTE,
+    HumanTask.Kind.DELETE: Verb.PASTE,
+    HumanTask.Kind.CONFIRM: Verb.WAIVE,
+    HumanTask.Kind.LOOK: Verb.ROTATE,
+}
+
+
+@require_GET
+@page
+def show(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Show the steps, the link and the one field."""
+    return _render(request, get_task(me(request), task_id))
+
+
+@require_GET
+@page
+def live(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Answer what changed since the page was drawn."""
+    facts = _facts(me(request), get_task(me(request), task_id))
+    return moved(request, "rotation/_task_live.html", facts)
+
+
+@sensitive_post_parameters()
+@require_POST
+@page
+def paste(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Take the key that a person made, and say at once what the vendor thinks of it."""
+    task = get_task(me(request), task_id)
+    form = PasteForm(request.POST)
+    if not form.is_valid():
+        return _render(request, task, status=400, paste_form=form)
+    try:
+        added = pasting_keys.paste_for(me(request), task.rotation, form.cleaned_data["secret"])
+    except KeyServiceError as error:
+        return _render(request, task, problem=error.message, status=error.status)
+    for note in [f"{added.verdict.text} Stored as version {added.version.number}.", *added.notes]:
+        messages.success(request, note)
+    return redirect("task", task.pk)
+
+
+def _render(
+    request: HttpRequest, task: HumanTask, *, problem: str = "", status: int = 200, **changed: Form
+) -> HttpResponse:
+    facts = {**_facts(me(request), task), "problem": problem, "section": "home", **changed}
+    return render(request, "rotation/task.html", facts, status=status)
+
+
+def _facts(member: Member, task: HumanTask) -> dict[str, Any]:
+    rotation, key, verb = task.rotation, task.key, _NEEDS[HumanTask.Kind(task.kind)]
+    stored = task.kind == HumanTask.Kind.PASTE and rotation.new_version is not None
+    acts = sign(task.closed_at, stored)
+    return {
+        "task": task,
+        "rotation": rotation,
+        "key": key,
+        "steps": _steps(task),
+        "can": may(member, verb, key),
+        "who": who_may(verb, key),
+        "stored": stored,
+        "state": state_of(rotation),
+        "track": track(rotation),
+        "paste_form": PasteForm(),
+        "waive_form": WaiveForm(),
+        "acts": acts,
+        "seen": sign(acts, task.text, rotation.waiting_text, rotation.step),
+    }
+
+
+def _steps(task: HumanTask) -> tuple[str, ...]:
+    provider = provider_of(task.key.account)
+    if task.kind == HumanTask.Kind.PASTE:
+        return provider.create_steps
+    return provider.delete_steps if task.kind == HumanTask.Kind.DELETE else ()

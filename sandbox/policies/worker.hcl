@@ -1,0 +1,51 @@
+# The workers: they rotate keys. They write new secrets and destroy old ones, by name, never by a
+# wildcard over many; they can overwrite nothing ("create" without "update").
+
+path "keyvault/data/keys/+" {
+  capabilities = ["create", "read"]
+}
+
+path "keyvault/data/accounts/+" {
+  capabilities = ["read"]
+}
+
+path "keyvault/data/webhooks/+" {
+  capabilities = ["read"]
+}
+
+path "keyvault/data/probe/+" {
+  capabilities = ["create", "read"]
+}
+
+path "keyvault/destroy/keys/+" {
+  capabilities = ["update"]
+}
+
+path "keyvault/destroy/probe/+" {
+  capabilities = ["update"]
+}
+
+path "keyvault/metadata/keys/" {
+  capabilities = ["read", "list"]
+}
+
+path "keyvault/metadata/keys/+" {
+  capabilities = ["read", "delete"]
+}
+
+path "keyvault/metadata/probe/+" {
+  capabilities = ["delete"]
+}
+
+# Every process may ask about its own token, renew it and give it back.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}

