@@ -38,7 +38,7 @@ class WaiveForm(forms.Form):
     reason = forms.CharField(
         max_length=500,
         label="How do you know that nothing uses the old key?",
-        help_text="This goes on record under your name. The old key is deleted next.",
+        help_text="This goes on record under your name.",
     )
 
 

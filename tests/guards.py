@@ -324,16 +324,27 @@ def names_a_machine(source: Source) -> list[str]:
 def settings_read() -> dict[str, bool]:
     """Return the name of each setting that the product reads, and whether it must be given.
 
-    A secret can also be given as a file that NAME_FILE names; those names are not listed.
+    A secret can also be given as a file that NAME_FILE names; those names are not listed. No other
+    module reads the environment (`reads_environment` sees to it).
     """
     found: dict[str, bool] = {}
-    for source in sources(".py"):
-        if source.name in ("keyvault/settings.py", "keyvault/secret_store.py"):
-            for node in ast.walk(source.tree):
-                if isinstance(node, ast.Call) and (name := _setting(node)):
-                    required = not any(word.arg == "default" for word in node.keywords)
-                    found[name] = found.get(name, True) and required
+    for reader in ("keyvault/settings.py", "keyvault/secret_store.py"):
+        for node in ast.walk(ast.parse((ROOT / reader).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and (name := _setting(node)):
+                required = not any(word.arg == "default" for word in node.keywords)
+                found[name] = found.get(name, True) and required
     return {name: required for name, required in found.items() if not name.endswith("_FILE")}
+
+
+def reads_environment(source: Source) -> list[str]:
+    """Complain of product code that reads the environment past the settings."""
+    apart = ("keyvault/settings.py", "keyvault/environment.py", "rotation/crashpoints.py")
+    if source.name in apart or not source.name.startswith(("keyvault/", "rotation/")):
+        return []
+    return [
+        f"{source.name}: {match[0]}"
+        for match in re.finditer(r"\bos\.(?:environ\b(?!\.setdefault)|getenv\b)", source.text)
+    ]
 
 
 def _setting(call: ast.Call) -> str:

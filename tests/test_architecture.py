@@ -77,6 +77,11 @@ GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[
         PYTHON,
         [("keyvault/a.py", "import hvac\n"), ("sandbox/a.py", "from hvac.exceptions import Any\n")],
     ),
+    "settings are read in one place": (
+        guards.reads_environment,
+        PRODUCT,
+        [("keyvault/a.py", "x = os.environ['A']\n"), ("rotation/a.py", "x = os.getenv('A')\n")],
+    ),
     "tests wait for conditions and never sleep": (
         guards.waits_blindly,
         TESTS,

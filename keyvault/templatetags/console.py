@@ -102,7 +102,7 @@ def relative(at: datetime) -> str:
         (90, "s", 1),
         (90 * 60, "min", 60),
         (36 * 3600, "h", 3600),
-        (60 * 86400, "d", 86400),
+        (120 * 86400, "d", 86400),
     ):
         if size < limit:
             amount = f"{int(size // length)} {unit}"

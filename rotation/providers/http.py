@@ -178,7 +178,7 @@ def _retry_after(response: requests.Response, body: Any) -> float | None:
 def _seconds(header: str) -> float | None:
     """Return what a Retry-After header says, as seconds or as a date; None for anything else."""
     try:
-        if header.isascii() and header.isdigit():
+        if header.isdigit():
             return float(header)
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (ValueError, OverflowError, TypeError, IndexError):

@@ -41,7 +41,8 @@ class Stage:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no further options."""
+    """Offer to keep the demo's folder, to look into its logs."""
+    parser.add_argument("--keep", action="store_true", help="do not delete the demo's folder")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -56,7 +57,8 @@ def main(options: argparse.Namespace) -> int:
             verdict, good = _play(installation)
     finally:
         installation.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
     print(verdict)
     return 0 if good else 1
 

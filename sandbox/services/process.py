@@ -90,7 +90,7 @@ class Process:
         except (OSError, ValueError):
             return None
         # A pid is used again one day: the same number born at another time is somebody else.
-        return pid if _alive(pid) and birth == _birth(pid) else None
+        return pid if _lives(pid, birth) else None
 
     def running(self) -> bool:
         """Tell whether the process lives."""
@@ -121,25 +121,25 @@ class Process:
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, self.stop_signal)
-            if wait_for(lambda: not self.running(), self.stop_seconds):
+            # By the pid: a launcher removes its pid file a little before it ends.
+            birth = _birth(pid)
+            if wait_for(lambda: not _lives(pid, birth), self.stop_seconds):
                 _end_group(pid)
             else:
-                self.kill()
+                _kill(pid, birth)
         self.forget()
 
     def kill(self) -> None:
         """End the process and its children at once, as a power cut would."""
         pid = self.pid()
         if pid is not None:
-            _end_group(pid)
-            with contextlib.suppress(ProcessLookupError):
-                # A launcher in a shell is in the shell's group, which is not ours to end.
-                os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: not self.running(), 10)
+            _kill(pid, _birth(pid))
         self.forget()
 
     def forget(self) -> None:
         """Remove the pid file of a process that has ended."""
+        if self._popen is not None:
+            self._popen.poll()
         self._popen = None
         self.pid_file.unlink(missing_ok=True)
 
@@ -148,12 +148,6 @@ def claim(pid_file: Path, pid: int | None = None) -> None:
     """Write the pid (by default our own) down in such a way that nobody is taken for it later."""
     number = pid or os.getpid()
     write_private(pid_file, f"{number} {_birth(number)}\n")
-
-
-def _end_group(leader: int) -> None:
-    """End what is left of the group that the process leads or led; most often nothing."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
@@ -251,6 +245,24 @@ def _ours_alone(folder: Path) -> bool:
     status = folder.lstat()
     mode = stat.S_IMODE(status.st_mode)
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and mode == 0o700
+
+
+def _kill(pid: int, birth: str) -> None:
+    _end_group(pid)
+    with contextlib.suppress(ProcessLookupError):
+        # A launcher in a shell is in the shell's group, which is not ours to end.
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not _lives(pid, birth), 10)
+
+
+def _end_group(leader: int) -> None:
+    """End what is left of the group that the process leads or led; most often nothing."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _lives(pid: int, birth: str) -> bool:
+    return _alive(pid) and _birth(pid) == birth
 
 
 def _alive(pid: int) -> bool:

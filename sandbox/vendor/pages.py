@@ -24,8 +24,9 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 label { display: block; font-weight: 600; margin-bottom: 4px; }
 input { width: 100%; font: inherit; color: inherit; padding: 8px 10px; margin-bottom: 12px;
   border: 1px solid var(--line); border-radius: 6px; background: var(--ground); }
-button { font: inherit; font-weight: 600; white-space: nowrap; padding: 8px 14px; border-radius: 6px; cursor: pointer;
-  border: 1px solid var(--line); background: var(--paper); color: var(--ink); }
+button { font: inherit; font-weight: 600; white-space: nowrap; padding: 8px 14px;
+  border-radius: 6px; cursor: pointer; border: 1px solid var(--line);
+  background: var(--paper); color: var(--ink); }
 button.main { background: var(--accent); border-color: var(--accent); color: #fff; }
 button.danger { color: var(--bad); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }

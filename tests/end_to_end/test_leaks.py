@@ -32,7 +32,7 @@ def test_failures_leak_nothing(stack, vendor, place, people, worker):
     manual = make_key(vendor, place, people.owner, manual=True)
     made = vendor.create_key(place.vendor_manual["id"])
     seen = [secret_of(key.current), secret_of(manual.current), made["key"]]
-    vendor.fault("usage", times=None, kind="echo", status=401)
+    vendor.fault("usage", times=None, kind="echo", status=401, code="SOMETHING_ODD")
     from keyvault.errors import KeyServiceError
     from rotation import workflow
 

@@ -323,11 +323,13 @@ def test_it_refuses_filters_that_make_no_sense(database, wrong):
     assert call("showaudit", *wrong).code == 2
 
 
-def test_reading_the_audit_log_is_recorded_itself(database):
-    call("showaudit", "--actor", "nobody")
+def test_reading_the_audit_log_is_recorded_itself_and_shown_to_the_next_reader(database):
+    assert call("showaudit", "--actor", "nobody", "--json").json == []
     row = AuditEvent.objects.get()
     assert (row.action, row.actor_kind) == (Action.AUDIT_READ, "system")
     assert '"actor=nobody"' in row.payload
+    rows = call("showaudit", "--json").json
+    assert [row["action"] for row in rows] == ["audit.read"]
 
 
 # --- verifyaudit ---

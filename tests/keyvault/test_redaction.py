@@ -73,6 +73,15 @@ def test_it_hides_a_key_that_was_split_over_log_arguments() -> None:
     assert key not in JsonFormatter().format(record)
 
 
+def test_it_hides_a_key_in_the_extras_of_a_record() -> None:
+    """B10: whatever is attached to a record, also within lists and dictionaries."""
+    key = Secret("canary-in-extras-55-and-more").reveal()
+    extra = {"msg": "x", "note": key, "many": [key, {"k": key}], "who": Exception(key)}
+    line = JsonFormatter().format(logging.makeLogRecord(extra))
+    assert not windows(key, 12) & windows(line, 12)
+    assert line.count(HIDDEN) == 4
+
+
 def test_a_key_that_begins_another_does_not_leave_its_end_in_the_open() -> None:
     """B61: the longer of two known secrets is hidden as a whole."""
     Secret("prefix-of-another-one")

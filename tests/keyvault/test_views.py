@@ -318,3 +318,21 @@ def test_health_is_unready_while_vault_is_away(client, people, settings):
     answer = client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["vault"] == "away"
+
+
+def test_a_failure_of_ours_says_what_was_not_lost(people):
+    from django.db import connections
+    from django.test import Client
+
+    client = Client(raise_request_exception=False)
+    client.force_login(people.owner)
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("ALTER TABLE rotation_humantask RENAME TO away")
+        try:
+            answer = client.get("/")
+        finally:
+            cursor.execute("ALTER TABLE away RENAME TO rotation_humantask")
+    assert answer.status_code == 500
+    assert b"each change is written whole or not at all" in answer.content
+    assert b"rotation_humantask" not in answer.content
+    assert answer["X-Request-Id"]

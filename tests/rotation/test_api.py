@@ -273,6 +273,7 @@ def test_an_account_keeps_its_credential_to_itself(vendor, place, people, operat
     assert owner.post("accounts/", body).status == 409
     for change in (
         {"provider": "unknown"},
+        {"provider": canary},
         {"base_url": "http://example.com"},
         {"base_url": "https://a:b@example.com"},
         {"name": "x", "management_credential": ""},

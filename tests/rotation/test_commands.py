@@ -159,12 +159,12 @@ def test_waiting_in_json_prints_one_document(people, key):
 
 def test_waiting_says_what_a_person_must_do_and_where(people, manual_key):
     drive(started(people.operator, manual_key), lambda rotation: rotation.tasks.exists())
-    ran = call("rotatekey", manual_key.pk, "--wait", "--json")
+    ran = call("rotatekey", manual_key.pk, "--wait", "--timeout", "5", "--json")
     assert (ran.code, ran.json["waiting_for"]) == (3, "key")
     task = Rotation.objects.get().tasks.get()
     assert ran.json["task"]["id"] == task.pk
     assert ran.json["task"]["url"].endswith(f"/tasks/{task.pk}/")
-    told = call("rotatekey", manual_key.pk, "--wait")
+    told = call("rotatekey", manual_key.pk, "--wait", "--timeout", "5")
     assert (told.code, f"/tasks/{task.pk}/" in told.out) == (3, True)
 
 

@@ -44,6 +44,7 @@ def test_a_rotation_waits_for_each_consumer_by_name(vendor, place, people, key):
     acknowledge(first, key)
     step(rotation)
     assert rotation.waiting_text == "Not yet on the new key: web-2."
+    assert (rotation.step, rotation.adopted_at) == (Step.VERIFY, None)
     acknowledge(second, key)
     drive(rotation)
     assert rotation.step == Step.DONE

@@ -122,6 +122,39 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(
     assert_all_is_well(vendor, place)
 
 
+def test_a_late_worker_deletes_the_key_that_no_list_showed(stack, vendor, place, people):
+    """F4 with F20: the mark in Vault tells the stale worker that it lost, so its key dies with it."""
+    place.api_account.settings = {"list_lag_seconds": 1}
+    place.api_account.save()
+    vendor.patch_account(place.vendor_api["id"], list_lag=300)
+    key = make_key(vendor, place, people.owner)
+    rotation = started(people.operator, key)
+    frozen = subprocess.Popen(
+        [sys.executable, "-c", _RUN, str(rotation.pk)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **stack.environment("worker"),
+            "CRASH_AT": "create.after:hold",
+            "DJANGO_SETTINGS_MODULE": "keyvault.settings",
+        },
+    )
+    try:
+        until(lambda: _stopped(frozen.pid), what="the worker to freeze")
+        let_the_lease_end(rotation)
+        drive(rotation, seconds=30)
+        assert rotation.step == Step.DONE
+        os.kill(frozen.pid, signal.SIGCONT)
+        assert frozen.wait(30) == 0
+    finally:
+        if frozen.poll() is None:
+            frozen.kill()
+            frozen.wait()
+    alive = [k for k in vendor.keys(place.vendor_api["id"]) if k["accepted_now"]]
+    assert len(alive) == 1
+    assert_all_is_well(vendor, place)
+
+
 def _stopped(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
         return stat.read().rsplit(")", 1)[1].split()[0] == "T"

@@ -348,9 +348,11 @@ def test_stop_ends_a_launcher_in_the_middle_of_its_start_and_clean_deletes_it(
     tmp_path: Path,
 ) -> None:
     early = Launched(tmp_path / "early", wait=False)
-    until((early.folder / "openbao" / "openbao.pid").exists, 60, "the start to be half done")
-    assert sandbox(early.folder, "stop").returncode == 0
-    assert early.ended()
+    try:
+        until((early.folder / "openbao" / "openbao.pid").exists, 60, "the start to be half done")
+    finally:
+        assert sandbox(early.folder, "stop").returncode == 0
+    until(early.ended, 5, "the launcher's end")
     assert early.said().splitlines()[-1].startswith("Stopped;")
     assert processes_of(early.folder) == {}
     assert sandbox(early.folder, "stop").returncode == 0

@@ -90,7 +90,7 @@ def test_the_app_cannot_create_or_become_anything(servers: Servers, statement: s
         psycopg.connect(servers.postgres.app_url, autocommit=True) as app,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
-        app.execute(statement)  # type: ignore[arg-type]
+        app.execute(statement)
 
 
 def test_neither_role_is_a_superuser(servers: Servers) -> None:

@@ -27,7 +27,7 @@ function relative(at) {
   const size = Math.abs(seconds);
   if (size < 5) return "now";
   let amount = `${Math.floor(size / 2629743)} months`;
-  for (const [limit, unit, length] of [[90, "s", 1], [5400, "min", 60], [129600, "h", 3600], [5184000, "d", 86400]]) {
+  for (const [limit, unit, length] of [[90, "s", 1], [5400, "min", 60], [129600, "h", 3600], [10368000, "d", 86400]]) {
     if (size < limit) {
       amount = `${Math.floor(size / length)} ${unit}`;
       break;

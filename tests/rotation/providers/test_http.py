@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 import threading
 import time
 import traceback
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from rotation.providers.base import VendorError
 from rotation.providers.http import Answer, request
 from tests.keyvault.helpers import saying, serving, windows
 from tests.rotation.providers.sockets import certificate, dripping, silent, talking, tls_server
+from tests.waiting import until
 
 pytestmark = pytest.mark.pure
 
@@ -91,6 +94,17 @@ def test_the_deadline_of_one_call_does_not_cut_the_next() -> None:
             assert get(server.url, seconds=0.3).status == 200
         threading.Event().wait(0.4)
         assert get(server.url).status == 200
+
+
+def test_a_call_leaves_no_timer_behind() -> None:
+    """A busy worker would gather thousands of them."""
+
+    def timers() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+
+    with serving(saying(200, OK)) as server:
+        get(server.url, seconds=60)
+        until(lambda: not timers(), 5, "timers to end")
 
 
 @pytest.mark.parametrize("length", ["known", "unknown"])
@@ -327,6 +341,19 @@ def test_a_certificate_that_is_not_trusted_is_refused_before_the_key_is_sent(
         error = failure(server.url)
         assert server.seen == []
     assert (error.code, error.sent) == ("tls", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", False),
+        ("[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed or bad record mac", True),
+        ("EOF occurred in violation of protocol (_ssl.c:2427)", True),
+    ],
+)
+def test_tls_that_breaks_off_in_mid_answer_may_have_been_carried_out(said: str, sent: bool) -> None:
+    """B01: only a refused certificate proves that nothing was sent."""
+    assert http._no_answer(requests.exceptions.SSLError(ssl.SSLError(1, said))).sent == sent
 
 
 def test_a_server_that_speaks_no_tls_gets_no_key() -> None:

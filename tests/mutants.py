@@ -1,0 +1,207 @@
+"""Prove the guards: take each one out of a copy of the code and see its tests fail.
+
+`make mutants` runs all, `python -m tests.mutants NAME …` some. A guard whose removal no test
+notices is named, and the exit status is 1.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_SKIP = shutil.ignore_patterns(".git", ".run", ".venv", "*_cache", "__pycache__", ".hypothesis")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard: where it stands, what stands there instead, and the tests that must fail then."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "fence",
+        "rotation/claims.py",
+        "filter(pk=self.rotation.pk, fence=self.fence).update",
+        "filter(pk=self.rotation.pk).update",
+        "tests/rotation/test_workflow.py -k stale",
+    ),
+    Mutant(
+        "claim",
+        "rotation/claims.py",
+        "AND (claimed_until IS NULL OR claimed_until < now())",
+        "",
+        "tests/rotation/test_workflow.py -k claimed_again",
+    ),
+    Mutant(
+        "intent before create",
+        "rotation/steps/generate.py",
+        "    if intent:\n        return creation.recover(claim, intent)\n",
+        "    if intent:\n        intent.delete()\n",
+        "tests/rotation/test_automatic.py -k without_an_answer",
+    ),
+    Mutant(
+        "mark against late writers",
+        "rotation/steps/creation.py",
+        "            secret_store.write_once(versions.AREA, intent.path, _ABANDONED)\n",
+        "            pass\n",
+        "tests/rotation/test_crashes.py -k late_worker",
+    ),
+    Mutant(
+        "list lag",
+        "rotation/steps/creation.py",
+        "    if not found and timezone.now() - since < lag:",
+        "    if False:",
+        "tests/rotation/test_automatic.py -k shows_late",
+    ),
+    Mutant(
+        "delete preconditions",
+        "rotation/steps/retire.py",
+        "    if trouble:\n        return trouble  # also",
+        "    if False:\n        return trouble  # also",
+        "tests/rotation/test_automatic.py -k refusal_after",
+    ),
+    Mutant(
+        "current version under lock",
+        "rotation/steps/retire.py",
+        "if current != rotation.new_version_id or current == old.pk:",
+        "if False:",
+        "tests/rotation/test_workflow.py -k set_back_by_hand",
+    ),
+    Mutant(
+        "adoption",
+        "rotation/steps/switch.py",
+        "    if not adoption.done:\n        return _wait",
+        "    if False:\n        return _wait",
+        "tests/rotation/test_consumers.py -k by_name",
+    ),
+    Mutant(
+        "old key in use",
+        "rotation/adoption.py",
+        "    if vendor_tells and not quiet and last_used and _used_since(rotation, last_used):",
+        "    if False:",
+        "tests/rotation/test_automatic.py -k still_in_use",
+    ),
+    Mutant(
+        "possession proof",
+        "rotation/consumers.py",
+        "    if hmac.compare_digest(wanted.encode(), proof.encode()):",
+        "    if True:",
+        "tests/rotation/test_consumers.py -k old_secret",
+    ),
+    Mutant(
+        "propagation window",
+        "rotation/steps/generate.py",
+        "    if timezone.now() - since < timedelta(seconds=window):",
+        "    if False:",
+        "tests/rotation/test_automatic.py -k starts_late",
+    ),
+    Mutant(
+        "cannot tell is no refusal",
+        "rotation/providers/influtics.py",
+        "    if code in REFUSING_CODES and answer.status in _REFUSING_STATUSES and",
+        "    if answer.status != 200 or",
+        "tests/rotation/test_automatic.py -k cannot_tell",
+    ),
+    Mutant(
+        "proof of refusal",
+        "rotation/steps/retire.py",
+        "    if verdict.answer == REFUSED:\n        return _count_refusal(claim, version)\n",
+        "    return None\n",
+        "tests/rotation/test_automatic.py -k stops_late",
+    ),
+    Mutant(
+        "one open rotation",
+        "rotation/workflow.py",
+        "    except IntegrityError:\n        return _join(by, key, reason), False\n",
+        "    except ZeroDivisionError:\n        return _join(by, key, reason), False\n",
+        "tests/rotation/test_workflow.py -k twenty",
+    ),
+    Mutant(
+        "cancel wins",
+        "rotation/settling.py",
+        "        if _overtaken_by_cancel(held, said):",
+        "        if False:",
+        "tests/rotation/test_workflow.py -k cancel_during",
+    ),
+    Mutant(
+        "wake-up while busy",
+        "rotation/settling.py",
+        "default=Now(), output_field",
+        "default=Value(None), output_field",
+        "tests/rotation/test_workflow.py -k event_during",
+    ),
+    Mutant(
+        "other account",
+        "rotation/steps/generate.py",
+        "    if verdict.answer == VALID and verdict.facts != facts:",
+        "    if False:",
+        "tests/rotation/test_automatic.py -k another_account",
+    ),
+    Mutant(
+        "deaths are counted",
+        "rotation/workflow.py",
+        "    if rotation.lost_claims >= _MOST_LOST_CLAIMS:",
+        "    if False:",
+        "tests/rotation/test_crashes.py -k again_and_again",
+    ),
+    Mutant(
+        "audit before fetch",
+        "keyvault/fetching.py",
+        "    record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number)\n",
+        "",
+        "tests/keyvault/test_fetch_api.py",
+    ),
+    Mutant(
+        "storm cap",
+        "rotation/policies.py",
+        "        if _room(policy.key.account_id):",
+        "        if True:",
+        "tests/rotation/test_policies.py -k storm",
+    ),
+    Mutant(
+        "due once",
+        "rotation/policies.py",
+        ".filter(pk=policy_id, enabled=True, next_run_at__lte=timezone.now())",
+        ".filter(pk=policy_id)",
+        "tests/rotation/test_policies.py -k 'two_schedulers or disabled'",
+    ),
+)
+
+
+def main(names: list[str]) -> int:
+    """Run the mutants (all, or those named) and say which survive."""
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    survivors = [mutant.name for mutant in chosen if _survives(mutant)]
+    for name in survivors:
+        print(f"survived: {name}")
+    print(f"mutants: {len(chosen) - len(survivors)} of {len(chosen)} killed")
+    return 1 if survivors or not chosen else 0
+
+
+def _survives(mutant: Mutant) -> bool:
+    with tempfile.TemporaryDirectory(prefix="keyvault-mutant-") as folder:
+        copy = Path(folder) / "code"
+        shutil.copytree(ROOT, copy, ignore=_SKIP)
+        path = copy / mutant.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            print(f"{mutant.name}: the guard is not where it was in {mutant.file}")
+            return True
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {mutant.tests}"
+        done = subprocess.run(command, cwd=copy, shell=True, capture_output=True, check=False)
+        print(f"{mutant.name}: {'killed' if done.returncode == 1 else 'SURVIVED'}", flush=True)
+        return done.returncode != 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

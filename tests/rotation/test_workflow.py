@@ -1,0 +1,282 @@
+"""The door to rotations: allowed and refused moves, who may, and what is left behind."""
+
+import threading
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+from django.utils import timezone
+
+from keyvault.audit.models import Action, AuditEvent
+from keyvault.errors import Conflict, Denied, KeyServiceError
+from keyvault.models import KeyVersion
+from rotation import workflow
+from rotation.claims import ClaimLost, claim
+from rotation.models import ENDS, OPEN_STEPS, Intent, Rotation, Step, WaitingFor
+from rotation.outcomes import Move, Wait
+from rotation.settling import MOVES, settle
+from tests.factories import make_key
+from tests.oracle import assert_all_is_well, assert_current_is_accepted, creates
+from tests.rotation.driving import drive, started, step
+
+
+@pytest.fixture
+def key(vendor, place, people):
+    return make_key(vendor, place, people.owner)
+
+
+def at(key, where, **options):
+    """Insert a rotation that stands at `where`, due now."""
+    now = timezone.now()
+    proofs = {"verified_at": now, "adopted_at": now} if where == Step.DELETE else {}
+    end = {"finished_at": now} if where in ENDS else {"due_at": now}
+    return Rotation.objects.create(
+        key=key,
+        reason="manual",
+        step=where,
+        overlap_seconds=0,
+        quiet_seconds=1,
+        step_since=now,
+        old_version=key.current,
+        **{**proofs, **end, **options},
+    )
+
+
+ALL_MOVES = [(old, new) for old in OPEN_STEPS for new in Step]
+
+
+@pytest.mark.parametrize(("old", "new"), ALL_MOVES)
+def test_only_the_listed_moves_are_possible(key, old, new):
+    """AC-8: no step can be skipped, repeated or reordered."""
+    rotation = at(key, old)
+    held = claim(rotation.pk)
+    if new in MOVES[old]:
+        if new == Step.DELETE:
+            held.write(verified_at=timezone.now(), adopted_at=timezone.now())
+        settle(held, Move(new))
+        rotation.refresh_from_db()
+        assert rotation.step == new
+        return
+    with pytest.raises(RuntimeError, match="cannot move"):
+        settle(held, Move(new))
+    rotation.refresh_from_db()
+    assert rotation.step == old
+
+
+def test_the_database_refuses_a_delete_without_proof(key):
+    """TM-30: even a hand-written UPDATE cannot reach delete before verification and adoption."""
+    rotation = at(key, Step.VERIFY)
+    with pytest.raises(IntegrityError, match="rotation_delete_was_adopted"), transaction.atomic():
+        Rotation.objects.filter(pk=rotation.pk).update(step=Step.DELETE)
+
+
+def test_the_database_holds_one_open_rotation_a_key(key):
+    at(key, Step.GENERATE)
+    with pytest.raises(IntegrityError, match="rotation_one_open"), transaction.atomic():
+        at(key, Step.VERIFY)
+
+
+def test_a_state_set_by_hand_deletes_nothing(vendor, place, people, key):
+    """TM-30: the preconditions are looked at anew, not believed from the step."""
+    rotation = at(key, Step.DELETE, new_version=key.current)
+    for _ in range(3):
+        step(rotation)
+    assert rotation.step == Step.DELETE
+    assert not Intent.objects.exists()
+    assert_current_is_accepted(vendor, place)
+
+
+def test_a_pointer_set_back_by_hand_stops_the_delete(vendor, place, people, key):
+    """TM-30: consumers get the old key again, whoever did that, so it must not be deleted."""
+    rotation = started(people.operator, key, overlap_seconds=3600)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
+    type(key).objects.filter(pk=key.pk).update(current=rotation.old_version)
+    Rotation.objects.filter(pk=rotation.pk).update(overlap_seconds=0)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
+    assert "current version changed" in rotation.waiting_text
+    assert not Intent.objects.filter(kind="delete").exists()
+    assert_current_is_accepted(vendor, place)
+
+
+def test_a_stale_claim_can_write_nothing(key):
+    """F4: the fence of a worker that lost its lease matches no row."""
+    rotation = at(key, Step.GENERATE)
+    stale = claim(rotation.pk)
+    Rotation.objects.filter(pk=rotation.pk).update(claimed_until="2020-01-01T00:00:00Z")
+    fresh = claim(rotation.pk)
+    assert fresh.fence == stale.fence + 1
+    for act in (
+        lambda: stale.write(last_error="late"),
+        lambda: settle(stale, Move(Step.UPDATE)),
+        lambda: settle(stale, Wait(WaitingFor.NOTHING, "", 0.0)),
+    ):
+        with pytest.raises(ClaimLost):
+            act()
+    assert not stale.still_ours()
+    assert fresh.still_ours()
+    rotation.refresh_from_db()
+    assert (rotation.step, rotation.last_error) == (Step.GENERATE, "")
+
+
+def test_a_claimed_rotation_is_not_claimed_again(key):
+    rotation = at(key, Step.GENERATE)
+    assert claim(rotation.pk)
+    assert claim(rotation.pk) is None
+    assert workflow.due() == []
+
+
+def test_an_event_during_a_step_is_not_lost(key):
+    """A wake-up that comes while the worker is busy makes the rotation due again at once."""
+    rotation = at(key, Step.GENERATE)
+    held = claim(rotation.pk)
+    workflow.look_now(rotation)
+    settle(held, Wait(WaitingFor.KEY, "waits for a person", None))
+    rotation.refresh_from_db()
+    assert rotation.due_at is not None
+    assert workflow.due() == [rotation.pk]
+
+
+def test_a_cancel_during_generate_keeps_consumers_on_the_old_key(people, key):
+    """B50: the cancel wins over the move to update, whoever commits last."""
+    rotation = at(key, Step.GENERATE)
+    held = claim(rotation.pk)
+    workflow.cancel(people.operator, rotation)
+    settle(held, Move(Step.UPDATE, "The vendor accepts the new key."))
+    rotation.refresh_from_db()
+    assert rotation.step == Step.GENERATE
+    drive(rotation)
+    assert rotation.step == Step.CANCELLED
+
+
+@pytest.mark.parametrize("where", [s for s in Step if s != Step.GENERATE])
+def test_cancelling_is_for_the_time_before_the_switch(people, key, where):
+    """B99: a cancel that comes too late changes nothing, and says where the rotation is."""
+    rotation = at(key, where)
+    with pytest.raises(Conflict, match="can no longer be cancelled"):
+        workflow.cancel(people.operator, rotation)
+    assert not AuditEvent.objects.filter(action=Action.ROTATION_CANCELLED).exists()
+
+
+def test_twenty_at_once_make_one_rotation(vendor, place, people, key):
+    """B39: one starts it, nineteen join it, the vendor makes one key."""
+    results, gate = [], threading.Barrier(20)
+
+    def press():
+        gate.wait()
+        results.append(workflow.start(people.operator, key, overlap_seconds=0))
+        connections.close_all()
+
+    threads = [threading.Thread(target=press) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(new for _, new in results) == 1
+    assert len({rotation.pk for rotation, _ in results}) == 1
+    drive(results[0][0])
+    assert creates(vendor, place.vendor_api) == 1
+
+
+def test_two_workers_make_one_key(vendor, place, people, key):
+    rotation = started(people.operator, key)
+
+    def work():
+        for _ in range(60):
+            Rotation.objects.filter(pk=rotation.pk, due_at__isnull=False).update(
+                due_at=timezone.now()
+            )
+            workflow.advance(rotation.pk)
+        connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert creates(vendor, place.vendor_api) == 1
+    assert_all_is_well(vendor, place)
+
+
+def test_two_waivers_at_once_are_one(people, key):
+    """B99: exactly one of two takes responsibility; the other is told."""
+    rotation = at(key, Step.VERIFY)
+    results, gate = [], threading.Barrier(2)
+
+    def press(member):
+        gate.wait()
+        try:
+            workflow.waive(member, rotation, "I looked at every server")
+            results.append("waived")
+        except Conflict:
+            results.append("too late")
+        connections.close_all()
+
+    threads = [threading.Thread(target=press, args=(m,)) for m in (people.operator, people.owner)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["too late", "waived"]
+    assert AuditEvent.objects.filter(action=Action.ADOPTION_WAIVED).count() == 1
+
+
+@pytest.mark.parametrize("who", ["viewer", "developer", "auditor", "outsider"])
+def test_only_operators_and_owners_move_rotations(people, key, who):
+    member, rotation = getattr(people, who), at(key, Step.VERIFY)
+    for act in (
+        lambda: workflow.start(member, key),
+        lambda: workflow.cancel(member, rotation),
+        lambda: workflow.retry(member, rotation),
+        lambda: workflow.waive(member, rotation, "because I say so"),
+    ):
+        with pytest.raises((Denied, KeyServiceError)):
+            act()
+    rotation.refresh_from_db()
+    assert (rotation.wake, rotation.waived_at) == (0, None)
+
+
+@pytest.mark.parametrize("end", ["done", "failed", "cancelled"])
+def test_nothing_pending_is_left_behind(vendor, place, people, key, end):
+    """B92: after any end there is one current version and no pending one, and the next run works."""
+    rotation = started(people.operator, key)
+    if end == "failed":
+        people.operator.grants.all().delete()
+    if end == "cancelled":
+        drive(rotation, lambda r: r.new_version_id is not None)
+        workflow.cancel(people.operator, rotation)
+    drive(rotation)
+    assert rotation.step == end
+    states = list(KeyVersion.objects.filter(key=key).values_list("state", flat=True))
+    assert states.count("current") == 1
+    assert "pending" not in states
+    again = drive(started(people.owner, key))
+    assert again.step == Step.DONE
+    assert_all_is_well(vendor, place)
+
+
+def test_every_act_has_an_actor(vendor, place, people, key):
+    """B86: background work is recorded as the system's, for a reason and on someone's behalf."""
+    drive(started(people.operator, key))
+    events = AuditEvent.objects.exclude(actor_kind="member")
+    assert events.count() > 4
+    for event in events:
+        assert event.actor_label.startswith("system: rotation ")
+        assert '"on_behalf_of": "operator"' in event.payload
+
+
+def test_no_audit_row_means_no_move(stack, people, key):
+    """LO-4: when the log cannot be written, the step is not taken and is tried again."""
+    rotation = at(key, Step.GENERATE)
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_chainhead RENAME TO audit_away")
+    try:
+        from keyvault.audit.log import AuditUnavailable
+
+        with pytest.raises(AuditUnavailable):
+            workflow.cancel(people.operator, rotation)
+        rotation.refresh_from_db()
+        assert rotation.cancelling is False
+    finally:
+        with connections["owner"].cursor() as cursor:
+            cursor.execute("ALTER TABLE audit_away RENAME TO audit_chainhead")
