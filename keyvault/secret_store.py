@@ -64,7 +64,6 @@ class StoreConflict(Conflict):
 @dataclass
 class _Login:
     client: hvac.Client
-    pid: int
     relogin_at: float
 
 
@@ -239,8 +238,7 @@ def _invalid(error: vault_errors.InvalidRequest) -> KeyServiceError:
 def _client() -> hvac.Client:
     global _login, _resting_until
     with _lock:
-        # A client made before a fork must not be shared between the processes.
-        if _login and _login.pid == os.getpid() and time.monotonic() < _login.relogin_at:
+        if _login and time.monotonic() < _login.relogin_at:
             return _login.client
         if time.monotonic() < _resting_until:
             raise StoreUnavailable("Vault could not be reached a moment ago. No secret was lost.")
@@ -276,11 +274,11 @@ def _log_in() -> _Login:
         raise StoreUnavailable(
             f"Vault could not be reached to log in ({type(error).__name__}). No secret was lost."
         ) from None
-    return _Login(client, os.getpid(), time.monotonic() + life * _RELOGIN_AT)
+    return _Login(client, time.monotonic() + life * _RELOGIN_AT)
 
 
 def _after_fork() -> None:
-    """Give a forked process a free lock and no login: both may have been in use at the fork."""
+    """Give a forked process a free lock and no login: neither may be shared with its parent."""
     global _lock, _login
     _lock, _login = threading.Lock(), None
 
@@ -291,17 +289,15 @@ os.register_at_fork(after_in_child=_after_fork)
 def _new_client() -> hvac.Client:
     if not settings.VAULT_ADDR:
         raise ImproperlyConfigured("VAULT_ADDR is not set: give the address of Vault or OpenBao.")
-    client = hvac.Client(
+    return hvac.Client(
         url=settings.VAULT_ADDR,
-        token="",
+        token="",  # None would have it look into the environment and the home folder
         verify=settings.VAULT_CACERT or True,
         timeout=READ_TIMEOUT,
         allow_redirects=False,
         session=_new_session(),
         namespace=settings.VAULT_NAMESPACE or None,
     )
-    client.token = None
-    return client
 
 
 def _new_session() -> requests.Session:

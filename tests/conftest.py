@@ -204,8 +204,14 @@ def worker(stack: plugin.Stack, database: None) -> Iterator[Process]:
 
 
 @pytest.fixture
-def live_url(stack: plugin.Stack, database: None) -> Iterator[str]:
-    """Run gunicorn on the tests' database and return its URL."""
+def live_url(live_server_url: str, database: None) -> str:
+    """Return the URL of gunicorn on the tests' database, which is this test's own while it runs."""
+    return live_server_url
+
+
+@pytest.fixture(scope="session")
+def live_server_url(stack: plugin.Stack, migrated: None) -> Iterator[str]:
+    """Run gunicorn for the whole session."""
     import socket
 
     with socket.socket() as probe:

@@ -91,7 +91,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Set the environment before pytest-django reads the settings."""
     global STACK
     os.environ.pop("DATABASE_URL", None)
-    if os.environ.get("TEST_STACK") == "none" or _only_collecting(early_config):
+    if os.environ.get("TEST_STACK") == "none" or _needs_no_servers(early_config):
         nowhere = {
             "DATABASE_URL": "postgres://nobody@/nothing",
             "CELERY_BROKER_URL": "redis://127.0.0.1:1/",
@@ -102,9 +102,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.update(STACK.environment("tests"))
 
 
-def _only_collecting(config: pytest.Config) -> bool:
-    options = getattr(config, "known_args_namespace", None)
-    return bool(options and (options.collectonly or getattr(options, "help", False)))
+def _needs_no_servers(config: pytest.Config) -> bool:
+    """Tell whether this process runs no test itself: it only collects, or hands out to others."""
+    options = config.known_args_namespace
+    hands_out = getattr(options, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
+    return bool(options.collectonly or getattr(options, "help", False) or hands_out)
 
 
 def pytest_unconfigure() -> None:

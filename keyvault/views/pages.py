@@ -33,9 +33,12 @@ def page(view: View) -> View:
         if not request.user.is_authenticated:
             return _to_sign_in(request)
         try:
-            return view(request, *args, **options)
+            response = view(request, *args, **options)
         except KeyServiceError as error:
-            return problem(request, error)
+            response = problem(request, error)
+        # After signing out, "back" must ask the server again.
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
 
     return answer
 

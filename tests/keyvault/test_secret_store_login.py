@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
@@ -65,6 +66,17 @@ def test_an_odd_answer_is_never_taken_for_a_secret_or_a_success(bao: Any, odd: s
             secret_store.write_once("keys", uuid.uuid4(), VALUE)
         with pytest.raises(StoreUnavailable):
             secret_store.destroy("keys", uuid.uuid4())
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("odd", ["redirect", "permanent redirect", "HTML page"])
+def test_the_session_itself_refuses_redirects_and_pages(odd: str) -> None:
+    """hvac calls each of them a success."""
+    status, body, kind = ODD_ANSWERS[odd]
+    answer = saying(status, body, kind, Location="/x")
+    with serving(answer) as server, secret_store._new_session() as session:
+        with pytest.raises(requests.RequestException):
+            session.get(server.url, allow_redirects=False)
 
 
 @pytest.mark.parametrize("odd", ODD_ANSWERS)

@@ -173,6 +173,7 @@ def test_reveal_shows_the_secret_once_and_unstored(client, people, key):
     assert "no-store" in answer["Cache-Control"]
     assert last("secret.revealed").outcome == "ok"
     again = client.get(reverse("key", args=[key.pk]))
+    assert again["Cache-Control"] == "private, no-cache"
     assert secret_of(key.current) not in again.content.decode()
 
 

@@ -63,12 +63,13 @@ document.addEventListener("submit", (event) => {
   }
   if (event.target.method === "post") event.target.dataset.sent = "yes";
   if (event.submitter) event.submitter.setAttribute("aria-busy", "true");
+  setTimeout(freeForms, 20000);
 });
-window.addEventListener("pageshow", (event) => {
-  if (!event.persisted) return;
+function freeForms() {
   document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
   document.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
-});
+}
+window.addEventListener("pageshow", (event) => { if (event.persisted) freeForms(); });
 
 // A secret is shown once, for a while.
 function hide(box) {
