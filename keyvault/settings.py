@@ -240,6 +240,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Key management and rotation",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"RotationReason": "rotation.models.Reason"},
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 

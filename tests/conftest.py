@@ -94,7 +94,7 @@ class People:
 
 
 @pytest.fixture
-def people(database: None, place: Any) -> People:
+def people(database: None, place: Any) -> Any:
     """Return owner and auditor over everything; operator, developer and viewer of the application."""
     from tests.factories import make_people
 

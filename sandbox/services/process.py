@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import random
 import re
 import shutil
 import signal
@@ -24,6 +25,9 @@ _PLAIN_PATH = re.compile(r"[\w./+-]+", re.ASCII)
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
 
 _children: list[subprocess.Popen[bytes]] = []
+
+
+_PORTS = range(15000, 32000)
 
 
 class MissingPart(Exception):
@@ -194,8 +198,13 @@ def package_folder(name: str) -> Path | None:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return a free loopback TCP port: the preferred one while nobody else listens there."""
-    for wanted in (preferred, 0):
+    """Return a free loopback TCP port: the preferred one while nobody else has it.
+
+    Below the range from which systems take ports for outgoing connections: one of those would
+    keep a server from getting its port back after a restart.
+    """
+    others = random.sample(_PORTS, 100)
+    for wanted in (preferred or others[0], *others):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", wanted))

@@ -28,7 +28,8 @@ class Desk:
     """A person at a browser window: what they see, and every complaint of the browser."""
 
     def __init__(self, context: Any, url: str) -> None:
-        self.url, self.complaints = url, []
+        self.url = url
+        self.complaints: list[str] = []
         context.add_init_script(LISTEN)
         self.page = context.new_page()
         self.page.on("console", self._hear)

@@ -31,7 +31,7 @@ DOWN = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def at_vendor(vendor, place) -> dict[str, str]:
+def at_vendor(vendor, place):
     """Return a key that was made at the vendor by hand, secret included."""
     return vendor.create_key(place.vendor_api["id"], label="made by hand")
 

@@ -74,9 +74,12 @@ def test_the_session_itself_refuses_redirects_and_pages(odd: str) -> None:
     """hvac calls each of them a success."""
     status, body, kind = ODD_ANSWERS[odd]
     answer = saying(status, body, kind, Location="/x")
-    with serving(answer) as server, secret_store._new_session() as session:
-        with pytest.raises(requests.RequestException):
-            session.get(server.url, allow_redirects=False)
+    with (
+        serving(answer) as server,
+        secret_store._new_session() as session,
+        pytest.raises(requests.RequestException),
+    ):
+        session.get(server.url, allow_redirects=False)
 
 
 @pytest.mark.parametrize("odd", ODD_ANSWERS)

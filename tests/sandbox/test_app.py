@@ -323,7 +323,7 @@ def test_a_rotation_between_fetch_and_acknowledgement_is_noticed(service, app):
     """The nonce names another version than the one held: fetch again, never acknowledge blindly."""
     give = service.get_nonce
 
-    def rotated_meanwhile() -> tuple[int, Any]:
+    def rotated_meanwhile() -> Any:
         service.get_nonce = give
         service.set(service.keys[0])
         return give()
