@@ -7,7 +7,7 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-
 	--no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop demo test check lock clean venv browser
+.PHONY: help run stop mutants demo test check lock clean venv browser
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -17,6 +17,9 @@ run: venv ## start a whole installation in .run/ and stay; Ctrl-C ends it, the d
 
 stop: venv ## end what runs in .run/, also what a killed launcher left behind
 	@$(PYTHON_BIN) -m sandbox stop
+
+mutants: venv ## take each guard out of a copy and see its tests fail (about ten minutes)
+	@$(PYTHON_BIN) -m tests.mutants
 
 demo: venv ## rotate two keys under a running application, from nothing to the proof
 	@exec $(PYTHON_BIN) -m sandbox demo

@@ -245,6 +245,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
+DEFAULT_EXCEPTION_REPORTER = "keyvault.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "keyvault.error_reports.ReportFilter"
 
 # --- Logs: one JSON object a line, redacted by value; HTTP clients never at DEBUG. ---

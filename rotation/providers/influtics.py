@@ -20,6 +20,13 @@ from rotation.providers.base import (
 from rotation.providers.http import Answer, request
 
 REFUSING_CODES = frozenset({"INVALID_API_KEY", "EXPIRED_API_KEY", "UNAUTHORIZED"})
+_KNOWN_CODES = REFUSING_CODES | {
+    "MISSING_AUTH",
+    "RATE_LIMITED",
+    "PAID_PLAN_REQUIRED",
+    "KEY_LIMIT_REACHED",
+    "KEY_NOT_FOUND",
+}
 # A refusal comes with one of these; a server error or a proxy's page is no verdict on the key.
 _REFUSING_STATUSES = frozenset({400, 401, 403})
 
@@ -84,10 +91,14 @@ def error_of(body: Any) -> tuple[str, str]:
         code, message = error.get("code"), error.get("message")
     else:
         code, message = body.get("code"), error
-    return (
-        one_line(code, 60) if isinstance(code, str) else "",
-        one_line(message, 200) if isinstance(message, str) else "",
-    )
+    return _code(code), one_line(message, 200) if isinstance(message, str) else ""
+
+
+def _code(code: Any) -> str:
+    """Return the code; one that we know is never redacted, whatever secrets look like it."""
+    if not isinstance(code, str):
+        return ""
+    return code if code in _KNOWN_CODES else one_line(code, 60)
 
 
 def _summary(body: dict[str, Any]) -> dict[str, Any] | None:

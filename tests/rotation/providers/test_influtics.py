@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyvault import redaction
 from keyvault.secret_text import Secret
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, VendorAccount
 from rotation.providers.http import Answer
@@ -266,3 +267,12 @@ def test_it_cannot_tell_when_no_one_answers() -> None:
         verdict = Influtics().check(account(url), Secret(KEY))
         assert verdict.answer == CANNOT_TELL
         assert verdict.code == "unreachable"
+
+
+@pytest.mark.pure
+def test_a_secret_that_looks_like_a_code_changes_no_verdict() -> None:
+    """Whoever pastes the vendor's error text as a key must not blind us to later refusals."""
+    for word in ("INVALID_API_KEY", "_API_KEY", "INVALID_"):
+        redaction.remember(word)
+    body = {"success": False, "error": "Invalid API key", "code": "INVALID_API_KEY"}
+    assert judge(Answer(401, body, True, None)).answer == "refused"
