@@ -7,6 +7,7 @@ from rotation import consumers, pasting_keys
 from rotation.models import Rotation
 from tests import leakscan
 from tests.factories import make_key, secret_of
+from tests.rotation.driving import drive, started
 from tests.waiting import until
 
 
@@ -58,3 +59,57 @@ def test_the_scan_finds_a_leak(stack, people):
 
     Application.objects.create(name="x " + canary[10:30])
     assert "postgres" in leakscan.hits(stack, [canary])
+
+
+PAGES = (
+    "/",
+    "/keys/",
+    "/keys/?q=key",
+    "/keys/{key}/",
+    "/keys/new/",
+    "/rotations/",
+    "/rotations/{rotation}/",
+    "/applications/",
+    "/applications/{application}/",
+    "/accounts/",
+    "/audit/",
+    "/admin/keyvault/keyversion/",
+    "/api/schema/",
+    "/api/v1/keys/",
+    "/api/v1/keys/{key}/",
+    "/api/v1/rotations/{rotation}/",
+    "/api/v1/tasks/",
+    "/api/v1/consumers/",
+    "/api/v1/tokens/",
+    "/api/v1/accounts/",
+    "/api/v1/audit/",
+)
+
+
+def test_no_page_and_no_list_shows_a_secret(stack, vendor, place, people, client):
+    """B26, B67, B102: an owner who may see everything sees no secret that was not asked for."""
+    key = make_key(vendor, place, people.owner)
+    people.owner.is_superuser = True
+    people.owner.save()
+    new = consumers.add_consumer(
+        people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
+    )
+    assert new.webhook_secret
+    seen = [
+        secret_of(key.current),
+        new.token.reveal().split("_", 2)[2],
+        new.webhook_secret.reveal(),
+        place.vendor_api["management_credential"],
+    ]
+    rotation = drive(started(people.operator, key), lambda r: r.published_at is not None)
+    key.refresh_from_db()
+    seen.append(secret_of(key.current))
+    client.force_login(people.owner)
+    pages = []
+    for path in PAGES:
+        answer = client.get(
+            path.format(key=key.pk, rotation=rotation.pk, application=place.application.pk)
+        )
+        assert answer.status_code == 200, path
+        pages.append(answer.content.decode())
+    assert leakscan.hits(stack, seen, pages) == []
