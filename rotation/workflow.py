@@ -194,8 +194,14 @@ def waive(by: Member, rotation: Rotation, reason: str) -> None:
     nudge(rotation.pk)
 
 
+def ask_again(by: Member, rotation: Rotation) -> None:
+    """Have the vendor asked again now, since a person says that they did their part there."""
+    _require(by, Verb.PASTE, rotation)
+    look_now(rotation)
+
+
 def look_now(rotation: Rotation) -> None:
-    """Make an open rotation due at once, for example since a consumer acknowledged."""
+    """Make an open rotation due at once: an event, not a person, asks for it."""
     _wake(rotation)
     nudge(rotation.pk)
 

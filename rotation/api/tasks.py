@@ -99,8 +99,7 @@ def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") ->
     elif task.kind == HumanTask.Kind.LOOK:
         workflow.retry(by, task.rotation)
     else:
-        keys.get_key(by, task.key_id, Verb.PASTE)
-        workflow.look_now(task.rotation)
+        workflow.ask_again(by, task.rotation)
     return None
 
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault.errors import BadInput, Denied, KeyServiceError, NotFound
+from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
@@ -151,13 +151,6 @@ def _do(member: Member, rotation: Rotation, deed: str, reason: str) -> str:
         workflow.waive(member, rotation, reason)
         return "Confirmed. It goes on as soon as the overlap has passed."
     if deed == "look":
-        look(member, rotation)
+        workflow.ask_again(member, rotation)
         return "Asking the vendor again."
     raise NotFound("There is no such act.")
-
-
-def look(member: Member, rotation: Rotation) -> None:
-    """Look again now, since a person says that they deleted the key; the vendor's answer decides."""
-    if not may(member, Verb.PASTE, rotation.key):
-        raise Denied("Your role does not let you do this to this key's rotations.")
-    workflow.look_now(rotation)

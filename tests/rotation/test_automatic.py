@@ -313,3 +313,23 @@ def test_an_old_key_still_in_use_is_not_deleted(vendor, place, people, key):
     drive(rotation)
     assert rotation.step == Step.DONE
     assert_all_is_well(vendor, place)
+
+
+def test_every_obstacle_is_named_at_once(vendor, place, people, key):
+    """B16: the message lists all problems, not only the first, and the vendor hears of none."""
+    from keyvault.models import Account
+    from rotation import consumers
+    from rotation.models import Consumer
+
+    consumers.add_consumer(
+        people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
+    )
+    Consumer.objects.update(webhook_path=None)
+    Account.objects.filter(pk=place.api_account.pk).update(management_path=None)
+    rotation = started(people.operator, key)
+    people.operator.grants.all().delete()
+    drive(rotation)
+    assert rotation.step == Step.FAILED
+    for problem in ("may no longer", "no management credential", "without a signing secret"):
+        assert problem in rotation.outcome
+    assert creates(vendor, place.vendor_api) == 0
