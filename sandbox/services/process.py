@@ -28,6 +28,7 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 _PORTS = range(15000, 32000)
+_PORT_SECONDS = 3.0
 
 
 class MissingPart(Exception):
@@ -201,15 +202,25 @@ def free_port(preferred: int = 0) -> int:
     """Return a free loopback TCP port: the preferred one while nobody else has it.
 
     Below the range from which systems take ports for outgoing connections: one of those would
-    keep a server from getting its port back after a restart.
+    keep a server from getting its port back after a restart. A server that was just killed keeps
+    its port for a moment, until its connections have ended.
     """
-    others = random.sample(_PORTS, 100)
-    for wanted in (preferred or others[0], *others):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", wanted))
-            return int(probe.getsockname()[1])
+    if preferred and wait_for(lambda: _is_free(preferred), _PORT_SECONDS):
+        return preferred
+    for port in random.sample(_PORTS, 100):
+        if _is_free(port):
+            return port
     raise StartFailed("There is no free TCP port on 127.0.0.1.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def remembered_port(file: Path) -> int:
