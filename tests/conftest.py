@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections, transaction
 
 from tests import plugin
 from tests.waiting import until
@@ -45,9 +45,17 @@ def migrated(stack: plugin.Stack, django_db_blocker: Any) -> Iterator[None]:
 def database(migrated: None) -> Iterator[None]:
     """Give the test an empty database of its own, really committed."""
     yield
-    from rotation import sweeping  # noqa: F401 - models must be loaded
+    # A request of the last page may still be under way, and hold what this needs to lock.
+    until(_truncated, what="the last request to end")
 
-    _truncate()
+
+def _truncated() -> bool:
+    try:
+        with transaction.atomic(using="owner"):
+            _truncate()
+    except OperationalError:
+        return False
+    return True
 
 
 def _truncate() -> None:
@@ -59,7 +67,7 @@ def _truncate() -> None:
             " 'auth_permission', 'audit_chainhead')"
         )
         tables = cursor.fetchone()[0]
-        cursor.execute("SET lock_timeout = '10s'")
+        cursor.execute("SET LOCAL lock_timeout = '5s'")
         cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
         cursor.execute(
             "DELETE FROM audit_chainhead; INSERT INTO audit_chainhead (id, seq, hash)"
