@@ -1,5 +1,6 @@
 """Die at every named point, then let a fresh process go on: one live key, and everything known."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -90,13 +91,12 @@ def test_a_crash_loses_no_key(stack, vendor, place, people, point):
     assert_all_is_well(vendor, place)
 
 
-@pytest.mark.parametrize("point", ["create.after", "store.after", "delete_intent.after"])
-def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(
-    stack, vendor, place, people, point
-):
-    """F4: SIGSTOP, another worker finishes the job, SIGCONT: the stale one stops by itself."""
-    key = make_key(vendor, place, people.owner)
-    rotation = started(people.operator, key)
+@contextlib.contextmanager
+def frozen_worker(stack, rotation, point):
+    """Advance the rotation in a process that freezes at `point`, and is past its lease then.
+
+    After the block it goes on, and must end in order.
+    """
     environment = {
         **os.environ,
         **stack.environment("worker"),
@@ -109,14 +109,25 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(
     try:
         until(lambda: _stopped(frozen.pid), what="the worker to freeze")
         let_the_lease_end(rotation)
-        drive(rotation, seconds=30)
-        assert rotation.step == Step.DONE
+        yield
         os.kill(frozen.pid, signal.SIGCONT)
         assert frozen.wait(30) == 0
     finally:
         if frozen.poll() is None:
             frozen.kill()
             frozen.wait()
+
+
+@pytest.mark.parametrize("point", ["create.after", "store.after", "delete_intent.after"])
+def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_wakes(
+    stack, vendor, place, people, point
+):
+    """F4: SIGSTOP, another worker finishes the job, SIGCONT: the stale one stops by itself."""
+    key = make_key(vendor, place, people.owner)
+    rotation = started(people.operator, key)
+    with frozen_worker(stack, rotation, point):
+        drive(rotation, seconds=30)
+        assert rotation.step == Step.DONE
     key.refresh_from_db()
     assert key.current_id == rotation.new_version_id
     assert_all_is_well(vendor, place)
@@ -129,27 +140,9 @@ def test_a_late_worker_deletes_the_key_that_no_list_showed(stack, vendor, place,
     vendor.patch_account(place.vendor_api["id"], list_lag=300)
     key = make_key(vendor, place, people.owner)
     rotation = started(people.operator, key)
-    frozen = subprocess.Popen(
-        [sys.executable, "-c", _RUN, str(rotation.pk)],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            **stack.environment("worker"),
-            "CRASH_AT": "create.after:hold",
-            "DJANGO_SETTINGS_MODULE": "keyvault.settings",
-        },
-    )
-    try:
-        until(lambda: _stopped(frozen.pid), what="the worker to freeze")
-        let_the_lease_end(rotation)
+    with frozen_worker(stack, rotation, "create.after"):
         drive(rotation, seconds=30)
         assert rotation.step == Step.DONE
-        os.kill(frozen.pid, signal.SIGCONT)
-        assert frozen.wait(30) == 0
-    finally:
-        if frozen.poll() is None:
-            frozen.kill()
-            frozen.wait()
     alive = [k for k in vendor.keys(place.vendor_api["id"]) if k["accepted_now"]]
     assert len(alive) == 1
     assert_all_is_well(vendor, place)
