@@ -10,6 +10,7 @@ list is searched by label and what is found is deleted, since its secret is lost
 """
 
 import time
+import uuid
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -50,11 +51,15 @@ def create(claim: Claim) -> Outcome:
         )
     account = vendor_account(rotation.key.account, manage=True)
     reached("intent.before")
+    path = uuid.uuid4()
     with claim.transaction():
         intent = Intent.objects.create(
             rotation=rotation,
             kind=Intent.Kind.CREATE,
-            label=f"kv-{rotation.pk}-{number}",
+            path=path,
+            # What carries this label may be deleted as a stray, so no other installation at the same
+            # vendor account, and no database restored to an earlier number, may ever come by it.
+            label=f"kv-{rotation.pk}-{number}-{path.hex[:16]}",
             fence=claim.fence,
         )
     reached("intent.after")

@@ -1,5 +1,6 @@
 """A vendor with a key API: the whole rotation without a person, and everything that can go wrong."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -37,7 +38,27 @@ def test_it_replaces_the_key_and_proves_it(vendor, place, people, key):
 def test_the_new_key_carries_a_label_that_names_the_rotation(vendor, place, people, key):
     rotation = drive(started(people.operator, key))
     labels = [k["label"] for k in vendor.keys(place.vendor_api["id"]) if k["accepted_now"]]
-    assert labels == [f"kv-{rotation.pk}-1"]
+    assert len(labels) == 1
+    assert re.fullmatch(rf"kv-{rotation.pk}-1-[0-9a-f]{{16}}", labels[0])
+
+
+def test_a_like_numbered_rotation_of_another_installation_loses_no_key(vendor, place, people, key):
+    """I3: strays are deleted by label, so a label must never name a key that others made.
+
+    Two installations may share a vendor account, and a restored database counts from an old number.
+    """
+    rotation = started(people.operator, key)
+    theirs = [
+        vendor.create_key(place.vendor_api["id"], label=f"kv-{rotation.pk}-{number}{more}")
+        for number in (1, 2)
+        for more in ("", "-0123456789abcdef")
+    ]
+    vendor.fault("create", times=1, kind="execute_then_cut")
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert rotation.intents.filter(kind="create", state="abandoned").count() == 1
+    for made in theirs:
+        assert vendor.lookup(made["key"])["accepted_now"]
 
 
 def test_a_second_start_joins_the_open_run(vendor, place, people, key):
