@@ -261,7 +261,9 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # These print URLs and headers at DEBUG; no setting may lower them.
-        **{name: {"level": "WARNING"} for name in ("urllib3", "requests", "hvac", "kombu", "amqp")},
+        **{name: {"level": "WARNING"} for name in ("requests", "hvac", "kombu", "amqp")},
+        # At WARNING it prints an answer's headers as they came, and a vendor may echo anything.
+        "urllib3": {"level": "ERROR"},
         "requests_hardened": {"level": "ERROR"},
         "django.request": {"level": "ERROR"},
         "celery": {"level": "INFO"},

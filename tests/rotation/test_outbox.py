@@ -158,3 +158,33 @@ def test_a_later_version_overtakes_what_was_not_sent(vendor, place, people, swit
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
     assert [d.state for d in Delivery.objects.order_by("pk")] == ["failed", "waiting"]
     assert json.dumps(outbox.payload(Delivery.objects.latest("pk")))
+
+
+def test_a_webhook_whose_secret_is_gone_ends_as_failed(switched, receiver):
+    """B54: a secret lost in Vault is told like any failure; the delivery is not tried for ever."""
+    from keyvault import secret_store
+
+    secret_store.destroy(outbox.WEBHOOKS, switched[0].consumer.webhook_path)
+    for _ in range(outbox.MOST_ATTEMPTS):
+        delivery = send()
+    assert (delivery.state, receiver.got) == ("failed", [])
+    assert "Vault has nothing" in delivery.last_error
+
+
+def test_a_receiver_that_drips_its_answer_holds_nobody(switched, caplog):
+    """CO-3: the whole call has an end, not only each byte of it."""
+    import time
+
+    from tests.rotation.providers.sockets import dripping, talking
+
+    with talking(dripping(b"HTTP/1.1 200 OK\r\n", b"X")) as url:
+        Consumer.objects.update(webhook_url=f"{url}/hook")
+        began = time.monotonic()
+        delivery = send()
+    assert time.monotonic() - began < outbox._TOTAL_SECONDS + 5
+    assert (delivery.state, delivery.last_error) == (
+        "waiting",
+        "The receiver answered too slowly.",
+    )
+    # What strangers send is never logged as it came.
+    assert "unparsed" not in caplog.text
