@@ -15,6 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
+from redis.exceptions import RedisError
 
 from keyvault.audit.log import AuditUnavailable, member_actor, record
 from keyvault.audit.models import Action
@@ -223,7 +224,7 @@ def send(task: str, row_id: int) -> None:
     """Publish a task that carries one id; when the broker is away, the next tick finds the row."""
     try:
         current_app.send_task(task, [row_id])
-    except BrokerAway:
+    except (BrokerAway, RedisError):
         log.warning("broker away: the next tick takes over", extra={"task_name": task})
 
 

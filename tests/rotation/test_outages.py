@@ -120,3 +120,17 @@ def test_a_policy_that_forbids_the_path_ends_before_the_vendor_hears_of_it(
     assert "Vault refuses access" in rotation.outcome
     assert creates(vendor, place.vendor_api) == 0
     assert Rotation.objects.get(pk=rotation.pk).finished_at
+
+
+def test_starting_works_while_the_broker_is_full(stack, vendor, place, people, key):
+    """B100: a broker that takes nothing more is no worse than one that is away."""
+    import redis
+
+    client = redis.Redis.from_url(stack.valkey.client_url)
+    client.config_set("maxmemory", "1")
+    try:
+        rotation = started(people.operator, key)
+        assert workflow.due() == [rotation.pk]
+    finally:
+        client.config_set("maxmemory", "0")
+    assert drive(rotation).step == Step.DONE
