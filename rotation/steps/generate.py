@@ -89,6 +89,7 @@ def _take_standby(claim: Claim) -> Outcome | None:
     rotation = claim.rotation
     standbys = KeyVersion.objects.filter(key=rotation.key, state=VersionState.STANDBY)
     for version in standbys.order_by("number"):
+        before = version.check_answer
         verdict = check_secret(rotation.key.account, versions.read_secret(version))
         versions.save_verdict(version, verdict)
         if verdict.answer == VALID:
@@ -98,6 +99,11 @@ def _take_standby(claim: Claim) -> Outcome | None:
             return prove(claim)
         if verdict.answer == CANNOT_TELL:
             return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+        if before != REFUSED:
+            # Nodes of a vendor may disagree: a good key thrown away would live on unknown.
+            text = f"The standby is refused; asking once more. {verdict.text}"
+            spacing = timing_of(rotation.key.account).steady_spacing_seconds
+            return Wait(WaitingFor.VENDOR, text, spacing)
         with claim.transaction():
             versions.discard(version)
             record(
