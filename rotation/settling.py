@@ -27,7 +27,7 @@ MOVES: dict[str, frozenset[Step]] = {
     Step.GENERATE: frozenset({Step.UPDATE, Step.ROLL_BACK}),
     Step.UPDATE: frozenset({Step.VERIFY, Step.ROLL_BACK}),
     Step.VERIFY: frozenset({Step.DELETE, Step.ROLL_BACK}),
-    # Back only while nothing was done to the old key: the step gives up before its intent, never after.
+    # Back only while nothing of ours was done to the old key, and it works.
     Step.DELETE: frozenset({Step.DONE, Step.ROLL_BACK}),
     Step.ROLL_BACK: frozenset({Step.FAILED, Step.CANCELLED}),
     Step.DONE: frozenset(),
@@ -145,6 +145,9 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
         kinds: tuple[HumanTask.Kind, ...] = (HumanTask.Kind.LOOK, HumanTask.Kind.CONFIRM)
         if before == Step.GENERATE:
             kinds = (*kinds, HumanTask.Kind.PASTE)
+        if outcome.step == Step.ROLL_BACK:
+            # The old key is needed again: nobody may go on being asked to delete it.
+            kinds = (*kinds, HumanTask.Kind.DELETE)
         close_tasks(
             actor, rotation, "The rotation went on.", kinds=() if outcome.step in ENDS else kinds
         )

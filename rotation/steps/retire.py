@@ -19,7 +19,7 @@ from rotation.claims import Claim, ClaimLost
 from rotation.crashpoints import reached
 from rotation.human_tasks import close_tasks, open_task
 from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
-from rotation.outcomes import Move, Outcome, Park, Retry, Wait
+from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
 from rotation.steps import creation
 from rotation.steps.switch import check_new, weigh
@@ -92,10 +92,36 @@ def end_at_vendor(claim: Claim, version: KeyVersion) -> Outcome | None:
     if rotation.bad_answers:
         claim.write(bad_answers=0)
     if not _by_program(rotation, version):
+        if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):
+            return GiveUp(
+                "The new key is refused while the old one still works: the wrong one was deleted at "
+                "the vendor. Applications get the old key again."
+            )
         return _ask_person(rotation, version, verdict.answer)
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     return _still_accepted(rotation, _delete_intent(rotation, version))
+
+
+def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> bool:
+    """Return whether a person deleted the new key in place of the old; the intent is given up then.
+
+    The one way back from an intent to delete: nothing of ours has touched the old key, and it works.
+    """
+    rotation, new = claim.rotation, claim.rotation.new_version
+    if new is None or new.pk == version.pk:
+        return False
+    secret = versions.read_secret(new)
+    for _ in range(int(timing_of(rotation.key.account).steady_answers)):
+        if check_secret(rotation.key.account, secret).answer != REFUSED:
+            return False
+    with claim.transaction():
+        Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
+            state=Intent.State.ABANDONED,
+            settled_at=timezone.now(),
+            outcome="The new key was deleted by hand; the old one stays.",
+        )
+    return True
 
 
 def _by_program(rotation: Rotation, version: KeyVersion) -> bool:

@@ -168,6 +168,18 @@ def test_a_dead_standby_is_passed_over(vendor, place, people, key):
     assert added.version.state == "discarded"
 
 
+def test_a_standby_that_one_node_refuses_is_not_thrown_away(vendor, place, people, key):
+    """B33: one refusal among good answers is no verdict; the key is used."""
+    made = make(vendor, place)
+    added = pasting_keys.add_standby(people.operator, key, made["key"])
+    body = {"success": False, "error": "Invalid API key", "code": "INVALID_API_KEY"}
+    vendor.fault("usage", times=1, kind="status", status=401, key_id=made["id"], body=body)
+    drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
+    added.version.refresh_from_db()
+    assert added.version.state == "current"
+    assert not HumanTask.objects.filter(kind="paste").exists()
+
+
 def test_a_standby_is_given_to_nobody(vendor, place, people, key):
     made = make(vendor, place)
     pasting_keys.add_standby(people.operator, key, made["key"])
@@ -189,4 +201,25 @@ def test_a_refused_paste_after_the_switch_goes_back_to_the_old_key(
     key.refresh_from_db()
     assert key.current.number == 1
     assert "refuses the new key" in rotation.outcome
+    assert_all_is_well(vendor, place)
+
+
+def test_deleting_the_wrong_key_by_hand_gives_consumers_the_old_one_again(
+    vendor, place, people, key, rotation
+):
+    """B45: the likeliest slip of a tired person: the new key is deleted where the old one was meant."""
+    old_secret = secret_of(key.current)
+    made = make(vendor, place)
+    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    adopt(people, rotation)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
+    assert open_task(rotation, "delete")
+    vendor.delete_key(made["id"])
+    drive(rotation)
+    assert rotation.step == Step.FAILED
+    assert "the wrong one was deleted" in rotation.outcome
+    key.refresh_from_db()
+    assert secret_of(key.current) == old_secret
+    assert open_task(rotation, "delete") is None
+    assert open_task(rotation, "look")
     assert_all_is_well(vendor, place)
