@@ -108,8 +108,11 @@ def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
         _write(intent, data)
     except secret_store.StoreConflict:
         if secret_store.read(versions.AREA, intent.path) != data:
-            _delete_own(claim.rotation, created)
+            reason = "Another worker was faster; the key made here was deleted."
+            _delete_own(claim.rotation, created, reason)
             raise ClaimLost from None
+    except secret_store.StoreDenied as error:
+        return _take_back(claim, intent, created, error)
     reached("store.after")
     return _adopt(claim, intent, data)
 
@@ -125,14 +128,30 @@ def _write(intent: Intent, data: dict[str, str]) -> None:
             time.sleep(1.0)
 
 
-def _delete_own(rotation: Rotation, created: CreatedKey) -> None:
+def _take_back(
+    claim: Claim, intent: Intent, created: CreatedKey, denied: secret_store.StoreDenied
+) -> Outcome:
+    """Delete a key whose secret Vault will not take: nobody else will ever have it."""
+    try:
+        _delete_own(claim.rotation, created, "Vault refused its secret; the key was deleted.")
+    except VendorError as error:
+        return Park(
+            f"{denied.message} The new key {created.vendor_id} could not be deleted at the vendor "
+            f"({error.text}): delete it there."
+        )
+    with claim.transaction():
+        _settle(intent, Intent.State.ABANDONED, "Vault refused the secret.")
+    return GiveUp(denied.message)
+
+
+def _delete_own(rotation: Rotation, created: CreatedKey, reason: str) -> None:
     account = vendor_account(rotation.key.account, manage=True)
     provider_of(rotation.key.account).delete(account, created.vendor_id)
     record(
         Action.VENDOR_KEY_STRAY,
         worker_actor(rotation),
         rotation,
-        reason="Another worker was faster; the key made here was deleted.",
+        reason=reason,
         vendor_id=created.vendor_id,
     )
 
@@ -176,6 +195,9 @@ def recover(claim: Claim, intent: Intent) -> Outcome:
             secret_store.write_once(versions.AREA, intent.path, _ABANDONED)
         except secret_store.StoreConflict:
             return Wait(WaitingFor.VENDOR, "Another worker just stored the key.", 0.0)
+        except secret_store.StoreDenied as error:
+            which = intent.vendor_id or f"labelled {intent.label}"
+            return Park(f"{error.message} A key {which} may live at the vendor, used by nobody.")
     return _clear_away(claim, intent)
 
 

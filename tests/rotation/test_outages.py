@@ -9,6 +9,7 @@ from keyvault.models import ApiKey, KeyVersion
 from rotation import pasting_keys, workflow
 from rotation.models import Rotation, Step, WaitingFor
 from tests.factories import make_key
+from tests.keyvault.vault import inspector
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
 
@@ -98,6 +99,60 @@ def test_starting_works_while_the_broker_is_away(stack, vendor, place, people, k
     drive(rotation)
     assert rotation.step == Step.DONE
     workflow.send("rotation.advance", rotation.pk)
+
+
+@pytest.fixture
+def cannot_store(stack, monkeypatch):
+    """Log in under a policy that lets the probe through and refuses new secrets."""
+    operator = inspector(stack.openbao)
+    rules = "".join(
+        f'path "keyvault/{path}" {{ capabilities = [{can}] }}\n'
+        for path, can in (
+            ("data/probe/+", '"create", "read"'),
+            ("destroy/probe/+", '"update"'),
+            ("metadata/probe/+", '"delete"'),
+            ("data/accounts/+", '"read"'),
+            ("data/keys/+", '"read"'),
+        )
+    )
+    operator.sys.create_or_update_policy("narrow", rules)
+    roles = operator.auth.approle
+    roles.create_or_update_approle("narrow", token_policies=["narrow"])
+    role_id = roles.read_role_id("narrow")["data"]["role_id"]
+    monkeypatch.delenv("VAULT_SECRET_ID_FILE")
+    secret_id = roles.generate_secret_id("narrow")["data"]["secret_id"]
+    monkeypatch.setenv("VAULT_SECRET_ID", secret_id)
+    with override_settings(VAULT_ROLE_ID=role_id):
+        yield
+    secret_store.forget_login()
+
+
+def test_a_key_that_may_not_be_stored_is_taken_back(vendor, place, people, key, cannot_store):
+    """S4xF13: Vault refuses the new secret; the key made for it does not live on, unknown."""
+    rotation = started(people.operator, key)
+    secret_store.forget_login()
+    drive(rotation)
+    assert rotation.step == Step.FAILED
+    assert "Vault refuses access" in rotation.outcome
+    assert creates(vendor, place.vendor_api) == 1
+    alive = [k["id"] for k in vendor.keys(place.vendor_api["id"]) if k["accepted_now"]]
+    assert alive == [key.current.vendor_id]
+
+
+def test_a_key_that_can_neither_be_stored_nor_deleted_is_named(
+    vendor, place, people, key, cannot_store
+):
+    """S4xF13, worst case: a person is told which key to delete."""
+    vendor.fault("delete", times=None, kind="status", status=500, body={"success": False})
+    rotation = started(people.operator, key)
+    secret_store.forget_login()
+    step(rotation)
+    made = [k["id"] for k in vendor.keys(place.vendor_api["id"]) if k["label"].startswith("kv-")]
+    for _ in range(2):
+        assert rotation.waiting_for == WaitingFor.PERSON
+        assert made[0] in rotation.waiting_text
+        step(rotation)
+    assert rotation.tasks.filter(kind="look", closed_at=None).exists()
 
 
 def test_a_policy_that_forbids_the_path_ends_before_the_vendor_hears_of_it(
