@@ -107,9 +107,19 @@ MUTANTS = (
     Mutant(
         "cannot tell is no refusal",
         "rotation/providers/influtics.py",
-        "    if code in REFUSING_CODES and answer.status in _REFUSING_STATUSES and",
-        "    if answer.status != 200 or",
-        "tests/rotation/test_automatic.py -k cannot_tell",
+        "        code in REFUSING_CODES\n        and answer.status in _REFUSING_STATUSES\n"
+        '        and body.get("success") is False\n',
+        "        answer.status != 200\n",
+        "tests/rotation/providers/test_influtics.py",
+    ),
+    Mutant(
+        "cannot tell takes nothing back",
+        "rotation/steps/switch.py",
+        "    if verdict.answer == CANNOT_TELL:\n"
+        "        return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)\n"
+        "    if verdict.answer == REFUSED:\n",
+        "    if verdict.answer in (CANNOT_TELL, REFUSED):\n",
+        "tests/rotation/test_automatic.py -k takes_nothing_back",
     ),
     Mutant(
         "proof of refusal",
@@ -172,7 +182,42 @@ MUTANTS = (
         "rotation/policies.py",
         ".filter(pk=policy_id, enabled=True, next_run_at__lte=timezone.now())",
         ".filter(pk=policy_id)",
-        "tests/rotation/test_policies.py -k 'two_schedulers or disabled'",
+        "tests/rotation/test_policies.py -k seen_as_due",
+    ),
+    Mutant(
+        "labels of our own",
+        "rotation/steps/creation.py",
+        "-{path.hex[:16]}",
+        "",
+        "tests/rotation/test_automatic.py -k like_numbered",
+    ),
+    Mutant(
+        "a standby is refused twice",
+        "rotation/steps/generate.py",
+        "        if before != REFUSED:",
+        "        if False:",
+        "tests/rotation/test_manual.py -k one_node",
+    ),
+    Mutant(
+        "the wrong key deleted by hand",
+        "rotation/steps/retire.py",
+        "        if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):",
+        "        if False:",
+        "tests/rotation/test_manual.py -k wrong_key",
+    ),
+    Mutant(
+        "no task to delete a key that is needed",
+        "rotation/settling.py",
+        "        if outcome.step == Step.ROLL_BACK:",
+        "        if False:",
+        "tests/rotation/test_manual.py -k needed_again",
+    ),
+    Mutant(
+        "keys without a home are taken back",
+        "rotation/steps/creation.py",
+        "        return _take_back(claim, intent, created, error)",
+        "        raise error",
+        "tests/rotation/test_outages.py -k taken_back",
     ),
 )
 

@@ -138,6 +138,21 @@ def test_cannot_tell_neither_rolls_back_nor_deletes(vendor, place, people, key, 
     assert_all_is_well(vendor, place)
 
 
+def test_cannot_tell_after_the_switch_takes_nothing_back(vendor, place, people, key):
+    """B64: consumers keep the new key while the vendor has trouble; it is no refusal."""
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: r.good_answers == 1)
+    made = KeyVersion.objects.get(pk=rotation.new_version_id)
+    trouble = {"kind": "status", "status": 503, "body": "busy", "key_id": made.vendor_id}
+    vendor.fault("usage", times=5, after=1, **trouble)
+    drive(rotation, lambda r: r.step == Step.VERIFY and r.attempt >= 4)
+    key.refresh_from_db()
+    assert key.current_id == made.pk
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert_all_is_well(vendor, place)
+
+
 @pytest.mark.parametrize("kind", ["execute_then_cut", "execute_then_status"])
 def test_a_create_without_an_answer_leaves_no_unknown_key(vendor, place, people, key, kind):
     """B01: the vendor made the key and the answer was lost: the stray goes, then one more is made."""

@@ -223,3 +223,21 @@ def test_deleting_the_wrong_key_by_hand_gives_consumers_the_old_one_again(
     assert open_task(rotation, "delete") is None
     assert open_task(rotation, "look")
     assert_all_is_well(vendor, place)
+
+
+def test_nobody_is_asked_to_delete_a_key_that_is_needed_again(vendor, place, people, key, rotation):
+    """While the way back is still under way, the open task is about the new key, not the old one."""
+    made = make(vendor, place)
+    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    adopt(people, rotation)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
+    assert open_task(rotation, "delete").version_id == rotation.old_version_id
+    vendor.delete_key(made["id"])
+    busy = {"kind": "status", "status": 500, "body": "busy", "key_id": made["id"]}
+    vendor.fault("usage", times=None, after=2, **busy)
+    drive(rotation, lambda r: r.step == Step.ROLL_BACK)
+    assert open_task(rotation, "delete").version_id == rotation.new_version_id
+    vendor.clear_faults()
+    drive(rotation)
+    assert rotation.step == Step.FAILED
+    assert_all_is_well(vendor, place)

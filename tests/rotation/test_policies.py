@@ -111,6 +111,16 @@ def test_downtime_does_not_end_in_a_storm(vendor, place, people):
     assert Rotation.objects.values("key").distinct().count() == 6
 
 
+def test_a_policy_that_was_seen_as_due_is_looked_at_again(people, key):
+    """B49: another scheduler was faster, or a person switched it off: the claim sees it, not memory."""
+    policy = policies.set_policy(people.operator, key, WISH)
+    assert policies._start_one(policy.pk) == 0
+    make_due(key)
+    RotationPolicy.objects.update(enabled=False)
+    assert policies._start_one(policy.pk) == 0
+    assert not Rotation.objects.exists()
+
+
 def test_a_disabled_policy_starts_nothing(people, key):
     policies.set_policy(people.operator, key, WISH)
     RotationPolicy.objects.update(enabled=False)
