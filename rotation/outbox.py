@@ -31,7 +31,7 @@ LEASE_SECONDS = 60
 MOST_ATTEMPTS = 8
 _TIMEOUT = (5.0, 10.0)
 # In all: a receiver that drips its answer must not hold a worker until the task is cut off.
-_TOTAL_SECONDS = 20.0
+TOTAL_SECONDS = 20.0
 
 _CLAIM = """
 UPDATE rotation_delivery SET attempt = attempt + 1,
@@ -69,8 +69,11 @@ def due(limit: int = 200) -> list[int]:
     return list(waiting.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
-def deliver(delivery_id: int) -> None:
-    """Send one delivery if it is due and nobody else is sending it, and note what came of it."""
+def deliver(delivery_id: int, seconds: float = TOTAL_SECONDS) -> None:
+    """Send one delivery if it is due and nobody else is sending it, and note what came of it.
+
+    The call ends after `seconds` in all.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, [LEASE_SECONDS, delivery_id])
         row = cursor.fetchone()
@@ -79,10 +82,10 @@ def deliver(delivery_id: int) -> None:
     delivery = Delivery.objects.select_related(
         "consumer__application", "consumer__environment", "key__account", "version"
     ).get(pk=delivery_id)
-    _settle(delivery, row[0], _send(delivery))
+    _settle(delivery, row[0], _send(delivery, seconds))
 
 
-def _send(delivery: Delivery) -> _Result:
+def _send(delivery: Delivery, seconds: float) -> _Result:
     path = delivery.consumer.webhook_path
     if not delivery.consumer.active or path is None:
         return _Result(False, "The consumer has no webhook any more.", final=True)
@@ -98,7 +101,7 @@ def _send(delivery: Delivery) -> _Result:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": signer.sign(str(delivery.message_id), now, body),
     }
-    return _post(delivery.consumer.webhook_url, body, headers)
+    return _post(delivery.consumer.webhook_url, body, headers, seconds)
 
 
 def payload(delivery: Delivery) -> dict[str, object]:
@@ -111,7 +114,7 @@ def payload(delivery: Delivery) -> dict[str, object]:
     }
 
 
-def _post(url: str, body: str, headers: dict[str, str]) -> _Result:
+def _post(url: str, body: str, headers: dict[str, str], seconds: float) -> _Result:
     sender = Manager(
         Config(
             ip_filter_enable=True,
@@ -122,7 +125,7 @@ def _post(url: str, body: str, headers: dict[str, str]) -> _Result:
         )
     )
     try:
-        with sender.get_session() as session, deadline.within(_TOTAL_SECONDS) as limit:
+        with sender.get_session() as session, deadline.within(seconds) as limit:
             session.trust_env = False
             deadline.install(session)
             with session.post(
