@@ -69,6 +69,12 @@ def live_grants(member: Member) -> models.QuerySet[Grant]:
     )
 
 
+def grants_with(member: Member, verb: Verb) -> models.QuerySet[Grant]:
+    """Return the live grants of a member that carry this verb, wherever they reach."""
+    roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
+    return live_grants(member).filter(role__in=roles)
+
+
 def _covers(verb: Verb, thing: Thing) -> Q:
     """Match the grants that reach `thing`: a missing part of a grant stands for all of that part."""
     everywhere = Q(application__isnull=True, environment__isnull=True)

@@ -1,11 +1,17 @@
-"""Tasks for people: opened once, closed by a proof or when they are no longer needed."""
+"""Tasks for people: opened once, closed by a proof or when they are no longer needed.
+
+Those of a rotation are about its key; an alert is about an account, the secret store, or a finding.
+"""
 
 from django.db import transaction
+from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
 from keyvault.audit.log import Actor, record
 from keyvault.audit.models import Action
-from keyvault.models import KeyVersion, Member
+from keyvault.errors import Conflict
+from keyvault.models import Account, ApiKey, KeyVersion, Member
+from keyvault.permissions import Verb, grants_with, visible_keys
 from rotation.models import HumanTask, Rotation
 
 
@@ -41,8 +47,10 @@ def close_tasks(
 ) -> int:
     """Close the rotation's open tasks (of these kinds, or all); returns how many were closed."""
     tasks = HumanTask.objects.filter(rotation=rotation, closed_at__isnull=True)
-    if kinds:
-        tasks = tasks.filter(kind__in=kinds)
+    return _close(actor, tasks.filter(kind__in=kinds) if kinds else tasks, outcome, by)
+
+
+def _close(actor: Actor, tasks: QuerySet[HumanTask], outcome: str, by: Member | None) -> int:
     closed = 0
     with transaction.atomic():
         for task in tasks.select_for_update():
@@ -51,3 +59,57 @@ def close_tasks(
             record(Action.TASK_CLOSED, actor, task, kind=task.kind, reason=outcome)
             closed += 1
     return closed
+
+
+def open_alert(
+    actor: Actor,
+    kind: HumanTask.Kind,
+    about: str,
+    text: str,
+    *,
+    account: Account | None = None,
+    key: ApiKey | None = None,
+    version: KeyVersion | None = None,
+) -> HumanTask:
+    """Open a task that belongs to no rotation, or renew the text of the one that is open.
+
+    `about` names what it is about for good; at most one of a kind is open about the same thing.
+    """
+    parts = {"account": account, "key": key, "version": version, "text": text[:500]}
+    with transaction.atomic():
+        task, created = HumanTask.objects.get_or_create(
+            kind=kind, about=about, closed_at__isnull=True, defaults=parts
+        )
+        if created:
+            record(Action.TASK_OPENED, actor, task, kind=kind, reason=text)
+        elif task.text != text[:500]:
+            HumanTask.objects.filter(pk=task.pk).update(text=text[:500])
+    return task
+
+
+def close_alert(
+    actor: Actor, kind: HumanTask.Kind, about: str, outcome: str, *, by: Member | None = None
+) -> int:
+    """Close the open alert of this kind about this; returns how many were closed (0 or 1)."""
+    tasks = HumanTask.objects.filter(kind=kind, about=about, closed_at__isnull=True)
+    return _close(actor, tasks, outcome, by)
+
+
+def rotation_of(task: HumanTask) -> Rotation:
+    """Return the rotation that the task belongs to; Conflict for an alert, which belongs to none."""
+    if task.rotation is None:
+        raise Conflict("This task closes by itself when what it tells of is over.")
+    return task.rotation
+
+
+def key_of(task: HumanTask) -> ApiKey:
+    """Return the key that the task is about; Conflict for an alert about none."""
+    if task.key is None:
+        raise Conflict("This task is about no single key.")
+    return task.key
+
+
+def visible_tasks(member: Member) -> QuerySet[HumanTask]:
+    """Return the tasks that `member` may see: of visible keys, and alerts for who rotates any."""
+    alerts = Q(Exists(grants_with(member, Verb.ROTATE)), key__isnull=True)
+    return HumanTask.objects.filter(Q(key__in=visible_keys(member)) | alerts)

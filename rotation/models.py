@@ -1,4 +1,7 @@
-"""Rotations, what they intend to do outside, what people must do for them, and who must move."""
+"""Rotations, what they intend to do outside, and what people must do for them.
+
+Consumers stand in consumer_models.py; import them from here.
+"""
 
 import uuid
 
@@ -6,14 +9,14 @@ from django.db import models
 from django.db.models import Q
 
 from keyvault.models import (
+    Account,
     ApiKey,
-    Application,
-    Environment,
     KeyVersion,
     Member,
-    ServiceToken,
-    name_field,
 )
+from rotation.consumer_models import Acknowledgement, Consumer, Delivery
+
+__all__ = ["Acknowledgement", "Consumer", "Delivery"]
 
 
 class Step(models.TextChoices):
@@ -45,6 +48,8 @@ class WaitingFor(models.TextChoices):
     VENDOR = "vendor", "the vendor"
     VAULT = "vault", "the secret store"
     PERSON = "person", "a person to look into it"
+    TURN = "turn", "its turn"
+    RECONCILE = "reconcile", "a clean comparison after a restore"
 
 
 class Reason(models.TextChoices):
@@ -112,6 +117,8 @@ class Rotation(models.Model):
     fence = models.BigIntegerField(default=0)
     claimed_until = models.DateTimeField(null=True, blank=True)
     lost_claims = models.PositiveSmallIntegerField(default=0)
+    # When the loop last sent a message for it; set back by each try, so none piles up unread.
+    nudged_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     last_error = models.CharField(max_length=500, blank=True, default="")
 
@@ -219,7 +226,10 @@ class Intent(models.Model):
                 fields=["look_again_at"],
                 condition=Q(look_again_at__isnull=False),
                 name="intent_look_again",
-            )
+            ),
+            models.Index(
+                fields=["created_at"], condition=Q(kind="create"), name="intent_created_lately"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -245,17 +255,27 @@ class Attempt(models.Model):
 
 
 class HumanTask(models.Model):
-    """Something only a person can do; closed by a proof, not by a tick."""
+    """Something only a person can do; closed by a proof, not by a tick.
+
+    Most belong to a rotation. An alert belongs to none: `about` says what it is about, and at most
+    one of a kind is open about the same thing.
+    """
 
     class Kind(models.TextChoices):
         PASTE = "paste", "Make a key and paste it"
         DELETE = "delete", "Delete a key at the vendor"
         CONFIRM = "confirm", "Confirm that consumers moved"
         LOOK = "look", "Look into a problem"
+        OUTAGE = "outage", "A vendor or the secret store is away"
+        FINDING = "finding", "Something does not add up"
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
-    rotation = models.ForeignKey(Rotation, on_delete=models.CASCADE, related_name="tasks")
-    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="tasks")
+    rotation = models.ForeignKey(
+        Rotation, null=True, on_delete=models.CASCADE, related_name="tasks"
+    )
+    key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="tasks")
+    account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="tasks")
+    about = models.CharField(max_length=200, blank=True, default="")
     version = models.ForeignKey(KeyVersion, null=True, on_delete=models.CASCADE, related_name="+")
     text = models.CharField(max_length=500, blank=True, default="")
     opened_at = models.DateTimeField(auto_now_add=True)
@@ -270,7 +290,15 @@ class HumanTask(models.Model):
                 fields=["rotation", "kind"],
                 condition=Q(closed_at__isnull=True),
                 name="task_open_once",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "about"],
+                condition=Q(closed_at__isnull=True) & ~Q(about=""),
+                name="alert_open_once",
+            ),
+            models.CheckConstraint(
+                name="task_about_something", condition=Q(rotation__isnull=False) | ~Q(about="")
+            ),
         ]
         indexes = [
             models.Index(
@@ -279,81 +307,32 @@ class HumanTask(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} for {self.key}"
+        return f"{self.get_kind_display()} for {self.key or self.account or self.about}"
 
 
-class Consumer(models.Model):
-    """One running place that holds an application's keys in one environment.
+class Outage(models.Model):
+    """A vendor account, or the secret store (no account), that fails time after time.
 
-    It fetches with its service token, may be told by webhook, and acknowledges with a proof.
+    The row is there from the first failure to the next success. Once people were told, one probe at
+    a time goes out, at `next_try_at`; everything else that waits for it is held back.
     """
 
-    application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="consumers")
-    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="consumers")
-    name = name_field()
-    token = models.OneToOneField(ServiceToken, on_delete=models.PROTECT, related_name="consumer")
-    webhook_url = models.URLField(max_length=500, blank=True, default="")
-    webhook_path = models.UUIDField(null=True, blank=True, editable=False)
-    active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    account = models.ForeignKey(
+        Account, null=True, on_delete=models.CASCADE, related_name="outages"
+    )
+    failures = models.PositiveIntegerField(default=1)
+    failing_since = models.DateTimeField()
+    last_error = models.CharField(max_length=500, blank=True, default="")
+    next_try_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        ordering = ["name"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["application", "environment", "name"], name="consumer_name"
-            )
+            models.UniqueConstraint(fields=["account"], nulls_distinct=False, name="outage_once")
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.application} in {self.environment})"
-
-
-class Acknowledgement(models.Model):
-    """The last version of a key that a consumer proved to hold, and when."""
-
-    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="acknowledged")
-    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="acknowledged")
-    version = models.ForeignKey(KeyVersion, on_delete=models.CASCADE, related_name="+")
-    at = models.DateTimeField()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["consumer", "key"], name="ack_once")]
-
-    def __str__(self) -> str:
-        return f"{self.consumer} holds version {self.version_id}"
-
-
-class Delivery(models.Model):
-    """A webhook to be sent: the outbox row that stands in the same transaction as its cause."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting"
-        SENT = "sent"
-        FAILED = "failed"
-
-    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="deliveries")
-    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="deliveries")
-    version = models.ForeignKey(KeyVersion, on_delete=models.CASCADE, related_name="+")
-    message_id = models.UUIDField(default=uuid.uuid4, unique=True)
-    event = models.CharField(max_length=30, default="key.updated")
-    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
-    attempt = models.PositiveIntegerField(default=0)
-    due_at = models.DateTimeField(null=True, blank=True)
-    claimed_until = models.DateTimeField(null=True, blank=True)
-    last_error = models.CharField(max_length=300, blank=True, default="")
-    created_at = models.DateTimeField(auto_now_add=True)
-    sent_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering = ["-pk"]
-        indexes = [
-            models.Index(fields=["due_at"], condition=Q(state="waiting"), name="delivery_due"),
-            models.Index(fields=["key", "-id"], name="delivery_by_key"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.event} to {self.consumer}: {self.state}"
+        return f"outage of {self.account or 'the secret store'}"
 
 
 class Heartbeat(models.Model):

@@ -1,6 +1,7 @@
 """What one try of a step can come to; the workflow writes it down, steps only say it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rotation.models import Step, WaitingFor
 
@@ -48,4 +49,11 @@ class GiveUp:
     text: str
 
 
-Outcome = Move | Wait | Retry | Park | GiveUp
+@dataclass(frozen=True)
+class Hold:
+    """What this needs is known to be away: nothing was tried, and nothing will be before `until`."""
+
+    until: datetime
+
+
+Outcome = Move | Wait | Retry | Park | GiveUp | Hold

@@ -3,9 +3,6 @@
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db.models import F
-from django.utils import timezone
-
 from rotation.models import RotationPolicy
 
 
@@ -49,12 +46,3 @@ def plan_next(key_id: int) -> None:
     last = policy.key.rotated_at or policy.key.created_at
     policy.next_run_at = next_run(last, policy.every_days, policy.at_time, policy.time_zone)
     policy.save(update_fields=["next_run_at"])
-
-
-def due_policies(limit: int) -> list[RotationPolicy]:
-    """Return the policies whose time has come, longest overdue first."""
-    now = timezone.now()
-    ready = RotationPolicy.objects.filter(enabled=True, next_run_at__lte=now)
-    return list(
-        ready.order_by(F("next_run_at").asc()).select_related("key__account", "set_by")[:limit]
-    )

@@ -14,12 +14,12 @@ from django.utils import timezone
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.redaction import one_line
-from rotation import schedule
+from rotation import outages, schedule
 from rotation.actors import worker_actor
 from rotation.claims import Claim
 from rotation.human_tasks import close_tasks, open_task
 from rotation.models import ENDS, Attempt, HumanTask, Rotation, Step, WaitingFor
-from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
+from rotation.outcomes import GiveUp, Hold, Move, Outcome, Park, Retry, Wait
 
 Settled = Move | Wait | Retry | Park
 
@@ -41,18 +41,47 @@ _TELL_AT_ONCE_BEYOND = 900.0
 
 def settle(held: Claim, outcome: Outcome) -> bool:
     """Write the outcome and release the claim; returns whether there is more to do at once."""
+    if isinstance(outcome, Hold):
+        return _hold(held, outcome)
     said = _give_up(held, outcome) if isinstance(outcome, GiveUp) else outcome
     with held.transaction():
         if _overtaken_by_cancel(held, said):
             said = Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
+        said = _weigh(held.rotation, said)
         before = (held.rotation.step, held.rotation.waiting_for)
         changes = _changes(held.rotation, said)
         changes["due_at"] = _due(held, changes["due_at"], ended=changes.get("step") in ENDS)
-        held.write(**changes, claimed_until=None, lost_claims=0)
+        held.write(**changes, claimed_until=None, nudged_at=None, lost_claims=0)
         _remember(held.rotation, before[0], said)
         _follow_up(held.rotation, before[0], said)
         _audit(held.rotation, before, said)
     return _more(held.rotation)
+
+
+def _hold(held: Claim, outcome: Hold) -> bool:
+    """Release the claim till the next probe is due; nothing was tried, so nothing is counted."""
+    due_at = _due(held, outcome.until, ended=False)
+    held.write(due_at=due_at, claimed_until=None, nudged_at=None, lost_claims=0)
+    return False
+
+
+def _weigh(rotation: Rotation, said: Settled) -> Settled:
+    """Count what fails against its vendor or store; what alone keeps failing goes to a person."""
+    if not isinstance(said, Retry):
+        moved = isinstance(said, Move) and said.step in (Step.UPDATE, Step.DONE)
+        outages.note_success(rotation, (rotation.waiting_for, rotation.attempt), moved=moved)
+        return said
+    known = False
+    if said.waiting_for in (WaitingFor.VENDOR, WaitingFor.VAULT):
+        long = (said.seconds or 0) > _TELL_AT_ONCE_BEYOND
+        known = outages.note_failure(rotation, said.waiting_for, said.text, at_once=long)
+    if known or rotation.attempt < TELL_A_PERSON_AT:
+        return said
+    return Park(
+        f"{rotation.attempt + 1} tries in a row failed since "
+        f"{rotation.waiting_since or rotation.step_since:%Y-%m-%d %H:%M:%S} UTC; the next one is in "
+        f"{PARKED_PAUSE / 60:.0f} minutes. {said.text}"
+    )
 
 
 def _give_up(held: Claim, outcome: GiveUp) -> Settled:
@@ -151,11 +180,8 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
         close_tasks(
             actor, rotation, "The rotation went on.", kinds=() if outcome.step in ENDS else kinds
         )
-    stuck = isinstance(outcome, Retry) and (
-        rotation.attempt >= TELL_A_PERSON_AT or (outcome.seconds or 0) > _TELL_AT_ONCE_BEYOND
-    )
     failed = isinstance(outcome, Move) and outcome.step == Step.FAILED
-    if stuck or failed or isinstance(outcome, Park):
+    if failed or isinstance(outcome, Park):
         open_task(actor, rotation, HumanTask.Kind.LOOK, one_line(outcome.text, 500))
     if isinstance(outcome, Move) and outcome.step == Step.DONE:
         _after_success(rotation)

@@ -12,7 +12,7 @@ def tick() -> None:
     """Start what is due, and nudge every rotation and delivery that can move."""
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
     policies.start_due()
-    for rotation_id in workflow.due():
+    for rotation_id in workflow.take_due():
         workflow.send("rotation.advance", rotation_id)
     for delivery_id in outbox.due():
         workflow.send("rotation.deliver", delivery_id)

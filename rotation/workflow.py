@@ -6,12 +6,12 @@ nudge left behind. One try: claim, run the step, write its outcome under the fen
 
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
@@ -23,6 +23,7 @@ from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, may
 from keyvault.secret_store import StoreUnavailable
+from rotation import outages
 from rotation.checking import provider_of
 from rotation.claims import Claim, ClaimLost, claim
 from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, RotationPolicy, Step, WaitingFor
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 _MOST_LOOPS, _LONGEST_RUN = 20, 30.0
 _MOST_LOST_CLAIMS = 3
 _REASON_LEAST = 5
+# A message that was lost is sent again after this; one that waits in a long queue is not doubled.
+_NUDGE_AGAIN = timedelta(seconds=15)
+_MOST_NUDGES = 500
 
 
 def start(
@@ -128,7 +132,7 @@ def _try(held: Claim) -> Outcome:
             "then choose “Try again”."
         )
     try:
-        return STEPS[rotation.step](held)
+        return outages.hold_back(rotation) or STEPS[rotation.step](held)
     except StoreUnavailable as error:
         return Retry(WaitingFor.VAULT, error.message)
     except VendorError as error:
@@ -207,12 +211,29 @@ def look_now(rotation: Rotation) -> None:
     nudge(rotation.pk)
 
 
-def due(limit: int = 500) -> list[int]:
-    """Return the ids of the rotations that can be moved now, longest due first."""
+def due(limit: int = _MOST_NUDGES) -> list[int]:
+    """Return the ids of the rotations that can be moved now: what expires first, then longest due."""
+    return list(_due().values_list("pk", flat=True)[:limit])
+
+
+def take_due(limit: int = _MOST_NUDGES) -> list[int]:
+    """Return the ids of due rotations for which no message is under way, and note that one is now.
+
+    However long the workers were away or are behind, the queue holds each rotation a few times only.
+    """
+    quiet = _due().exclude(nudged_at__gt=Now() - _NUDGE_AGAIN)
+    with transaction.atomic():
+        free = quiet.select_for_update(of=("self",), skip_locked=True)
+        chosen = list(free.values_list("pk", flat=True)[:limit])
+        Rotation.objects.filter(pk__in=chosen).update(nudged_at=Now())
+    return chosen
+
+
+def _due() -> QuerySet[Rotation]:
     free = Rotation.objects.filter(step__in=OPEN_STEPS, due_at__lte=Now()).exclude(
         claimed_until__gt=Now()
     )
-    return list(free.order_by("due_at").values_list("pk", flat=True)[:limit])
+    return free.order_by(F("old_version__expires_at").asc(nulls_last=True), "due_at")
 
 
 def nudge(rotation_id: int) -> None:

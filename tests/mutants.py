@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "storm cap",
         "rotation/policies.py",
-        "        if _room(policy.key.account_id):",
-        "        if True:",
+        "SELECT id FROM waiting WHERE place <= %s",
+        "SELECT id FROM waiting WHERE %s > 0",
         "tests/rotation/test_policies.py -k storm",
     ),
     Mutant(
@@ -218,6 +218,41 @@ MUTANTS = (
         "        return _take_back(claim, intent, created, error)",
         "        raise error",
         "tests/rotation/test_outages.py -k taken_back",
+    ),
+    Mutant(
+        "one probe in an outage",
+        "rotation/outages.py",
+        "    return Hold(until=outage.next_try_at) if outage else None",
+        "    return None",
+        "tests/rotation/test_storms.py -k few_calls",
+    ),
+    Mutant(
+        "one alert for an outage",
+        "rotation/settling.py",
+        "    if known or rotation.attempt < TELL_A_PERSON_AT:",
+        "    if rotation.attempt < TELL_A_PERSON_AT - 4:",
+        "tests/rotation/test_storms.py -k few_calls",
+    ),
+    Mutant(
+        "cap on new keys",
+        "rotation/steps/creation.py",
+        "    if over:\n        return over\n",
+        "",
+        "tests/rotation/test_storms.py -k cap_on",
+    ),
+    Mutant(
+        "soonest expiry first",
+        "rotation/policies.py",
+        "ORDER BY expires_at NULLS LAST, next_run_at LIMIT %s",
+        "ORDER BY next_run_at LIMIT %s",
+        "tests/rotation/test_storms.py -k expires_first",
+    ),
+    Mutant(
+        "messages do not pile up",
+        "rotation/workflow.py",
+        "    quiet = _due().exclude(nudged_at__gt=Now() - _NUDGE_AGAIN)",
+        "    quiet = _due()",
+        "tests/rotation/test_storms.py -k pile_up",
     ),
 )
 

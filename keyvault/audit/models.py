@@ -47,6 +47,8 @@ class Action(models.TextChoices):
     VENDOR_KEY_STRAY = "vendor_key.stray"
     TASK_OPENED = "task.opened"
     TASK_CLOSED = "task.closed"
+    OUTAGE_BEGAN = "outage.began"
+    OUTAGE_ENDED = "outage.ended"
     AUDIT_READ = "audit.read"
 
 

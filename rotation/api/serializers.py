@@ -29,10 +29,11 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 class TaskSerializer(serializers.ModelSerializer[HumanTask]):
     """Something only a person can do, and where."""
 
-    key = NamedSerializer()
-    rotation_id = serializers.IntegerField()
+    key = NamedSerializer(allow_null=True)
+    account = NamedSerializer(allow_null=True)
+    rotation_id = serializers.IntegerField(allow_null=True)
     closed_by = NamedSerializer(allow_null=True)
-    dashboard_url = serializers.CharField(source="key.account.dashboard_url")
+    dashboard_url = serializers.SerializerMethodField()
 
     class Meta:
         model = HumanTask
@@ -41,6 +42,7 @@ class TaskSerializer(serializers.ModelSerializer[HumanTask]):
             "kind",
             "text",
             "key",
+            "account",
             "rotation_id",
             "dashboard_url",
             "opened_at",
@@ -49,6 +51,11 @@ class TaskSerializer(serializers.ModelSerializer[HumanTask]):
             "outcome",
         ]
         read_only_fields = fields
+
+    def get_dashboard_url(self, task: HumanTask) -> str:
+        """Return where at the vendor to do it; empty when it is about no account."""
+        account = task.key.account if task.key else task.account
+        return account.dashboard_url if account else ""
 
 
 class RotationSerializer(serializers.ModelSerializer[Rotation]):

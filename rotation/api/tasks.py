@@ -13,19 +13,21 @@ from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretFiel
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import Conflict, NotFound
 from keyvault.models import Member
-from keyvault.permissions import Verb, may, visible_keys
 from rotation import pasting_keys, workflow
 from rotation.api.key_actions import SecretFields
 from rotation.api.rotations import WaiveFields
 from rotation.api.serializers import TaskSerializer
+from rotation.human_tasks import rotation_of, visible_tasks
 from rotation.models import HumanTask
 
-_RELATED = ("key__account", "key__environment", "closed_by")
+_RELATED = ("account", "key__account", "key__environment", "closed_by")
 _BODIES: dict[str, type[Fields]] = {
     HumanTask.Kind.PASTE: SecretFields,
     HumanTask.Kind.CONFIRM: WaiveFields,
     HumanTask.Kind.DELETE: Fields,
     HumanTask.Kind.LOOK: Fields,
+    HumanTask.Kind.OUTAGE: Fields,
+    HumanTask.Kind.FINDING: Fields,
 }
 
 
@@ -59,7 +61,7 @@ class TaskList(MemberView):
     @listing(TaskQuery, TaskSerializer)
     def get(self, _request: Request) -> Response:
         """List tasks, the newest first."""
-        rows = HumanTask.objects.filter(key__in=visible_keys(self.by))
+        rows = visible_tasks(self.by)
         return self.page(_narrowed(rows, self.filters), TaskSerializer)
 
 
@@ -92,25 +94,23 @@ def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") ->
     """
     if task.closed_at is not None:
         raise Conflict("This task is closed already. Nothing was changed.")
+    rotation = rotation_of(task)
     if task.kind == HumanTask.Kind.PASTE:
-        return pasting_keys.paste_for(by, task.rotation, secret)
+        return pasting_keys.paste_for(by, rotation, secret)
     if task.kind == HumanTask.Kind.CONFIRM:
-        workflow.waive(by, task.rotation, reason)
+        workflow.waive(by, rotation, reason)
     elif task.kind == HumanTask.Kind.LOOK:
-        workflow.retry(by, task.rotation)
+        workflow.retry(by, rotation)
     else:
-        workflow.ask_again(by, task.rotation)
+        workflow.ask_again(by, rotation)
     return None
 
 
 def get_task(by: Member, task_id: int) -> HumanTask:
     """Return the task if `by` may see its key; NotFound alike for unknown and foreign ones."""
-    task = (
-        HumanTask.objects.select_related("rotation__key__account", *_RELATED)
-        .filter(pk=task_id)
-        .first()
-    )
-    if task is None or not may(by, Verb.VIEW, task.key):
+    tasks = visible_tasks(by).select_related("rotation__key__account", *_RELATED)
+    task = tasks.filter(pk=task_id).first()
+    if task is None:
         raise NotFound("There is no such task, or it is not yours to see.")
     return task
 

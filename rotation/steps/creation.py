@@ -13,18 +13,20 @@ import time
 import uuid
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from keyvault import secret_store, versions
-from keyvault.audit.log import record
+from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
-from keyvault.models import KeyVersion
+from keyvault.models import Account, KeyVersion
 from keyvault.secret_text import Secret
 from rotation.actors import worker_actor
 from rotation.checking import provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
 from rotation.crashpoints import reached
-from rotation.models import Intent, Rotation, WaitingFor
+from rotation.human_tasks import close_alert, open_alert
+from rotation.models import HumanTask, Intent, Rotation, WaitingFor
 from rotation.outcomes import GiveUp, Outcome, Park, Retry, Wait
 from rotation.providers.base import CreatedKey, VendorError
 
@@ -33,6 +35,9 @@ _ABANDONED = {"abandoned": "yes"}
 # A create that was under way when we looked may still come out; look once more after this.
 LOOK_AGAIN = timedelta(minutes=10)
 _WRITE_TRIES = 3
+_DAY = timedelta(days=1)
+# The cap may be raised meanwhile, so it is looked at now and then.
+_LOOK_AT_CAP = 600.0
 _FULL = "KEY_LIMIT_REACHED"
 
 
@@ -49,6 +54,9 @@ def create(claim: Claim) -> Outcome:
         return GiveUp(
             f"{MOST_CREATES} tries to make a key at the vendor failed. {rotation.last_error}"
         )
+    over = _cap_reached(rotation.key.account)
+    if over:
+        return over
     account = vendor_account(rotation.key.account, manage=True)
     reached("intent.before")
     path = uuid.uuid4()
@@ -71,6 +79,29 @@ def create(claim: Claim) -> Outcome:
         return _failed(claim, intent, error)
     reached("create.after")
     return _keep(claim, intent, created)
+
+
+def _cap_reached(account: Account) -> Outcome | None:
+    """Stop at the account's cap of new keys a day: past it, a mistake is likelier than a need."""
+    made = Intent.objects.filter(
+        kind=Intent.Kind.CREATE,
+        rotation__key__account=account,
+        created_at__gt=timezone.now() - _DAY,
+    )
+    about = f"create-cap:{account.pk}"
+    actor = system_actor("cap on new keys")
+    if made.count() < settings.MAX_CREATES_PER_DAY:
+        close_alert(actor, HumanTask.Kind.FINDING, about, "New keys may be made again.")
+        return None
+    first = made.order_by("created_at").values_list("created_at", flat=True)[0]
+    text = (
+        f"{settings.MAX_CREATES_PER_DAY} keys were made at {account} within a day, which is the cap "
+        f"(MAX_CREATES_PER_DAY). The next one may be made at {first + _DAY:%Y-%m-%d %H:%M} UTC. "
+        "Nothing is lost; look whether something rotates too often."
+    )
+    open_alert(actor, HumanTask.Kind.FINDING, about, text, account=account)
+    left = (first + _DAY - timezone.now()).total_seconds()
+    return Wait(WaitingFor.TURN, text, min(_LOOK_AT_CAP, max(1.0, left)))
 
 
 def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome:

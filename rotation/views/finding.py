@@ -5,6 +5,7 @@ from django.db.models import Prefetch, QuerySet
 from keyvault.errors import NotFound
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import ALLOWED, Verb, visible_keys
+from rotation.human_tasks import visible_tasks
 from rotation.models import OPEN_STEPS, HumanTask, Rotation, Step, WaitingFor
 
 _WHOLE = (
@@ -35,8 +36,10 @@ def get_rotation(member: Member, rotation_id: int) -> Rotation:
 def open_tasks(member: Member) -> QuerySet[HumanTask]:
     """Return the open tasks of the keys that `member` may see, oldest first."""
     return (
-        HumanTask.objects.filter(closed_at=None, key__in=visible_keys(member))
-        .select_related("key__account", "key__environment", "key__application", "rotation")
+        visible_tasks(member)
+        .filter(closed_at=None)
+        .select_related("account", "key__account", "key__environment", "key__application")
+        .select_related("rotation")
         .order_by("opened_at")
     )
 
@@ -44,8 +47,10 @@ def open_tasks(member: Member) -> QuerySet[HumanTask]:
 def get_task(member: Member, task_id: int) -> HumanTask:
     """Return the task; NotFound for an unknown one and for one of a foreign key alike."""
     found = (
-        HumanTask.objects.filter(pk=task_id, key__in=visible_keys(member))
+        visible_tasks(member)
+        .filter(pk=task_id)
         .select_related(
+            "account",
             "key__account",
             "key__environment",
             "key__application",

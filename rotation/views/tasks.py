@@ -9,13 +9,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault.errors import KeyServiceError
+from keyvault.errors import KeyServiceError, NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, page
 from rotation import pasting_keys
 from rotation.checking import provider_of
 from rotation.forms import PasteForm, WaiveForm
+from rotation.human_tasks import key_of, rotation_of
 from rotation.models import HumanTask
 from rotation.views.finding import get_task, state_of, who_may
 from rotation.views.live import moved, sign
@@ -33,14 +34,17 @@ _NEEDS = {
 @page
 def show(request: HttpRequest, task_id: int) -> HttpResponse:
     """Show the steps, the link and the one field."""
-    return _render(request, get_task(me(request), task_id))
+    task = get_task(me(request), task_id)
+    if task.rotation is None:
+        return render(request, "rotation/alert.html", {"task": task, "section": "home"})
+    return _render(request, task)
 
 
 @require_GET
 @page
 def live(request: HttpRequest, task_id: int) -> HttpResponse:
     """Answer what changed since the page was drawn."""
-    facts = _facts(me(request), get_task(me(request), task_id))
+    facts = _facts(me(request), _of_rotation(request, task_id))
     return moved(request, "rotation/_task_live.html", facts)
 
 
@@ -49,17 +53,25 @@ def live(request: HttpRequest, task_id: int) -> HttpResponse:
 @page
 def paste(request: HttpRequest, task_id: int) -> HttpResponse:
     """Take the key that a person made, and say at once what the vendor thinks of it."""
-    task = get_task(me(request), task_id)
+    task = _of_rotation(request, task_id)
     form = PasteForm(request.POST)
     if not form.is_valid():
         return _render(request, task, status=400, paste_form=form)
     try:
-        added = pasting_keys.paste_for(me(request), task.rotation, form.cleaned_data["secret"])
+        added = pasting_keys.paste_for(me(request), rotation_of(task), form.cleaned_data["secret"])
     except KeyServiceError as error:
         return _render(request, task, problem=error.message, status=error.status)
     for note in [f"{added.verdict.text} Stored as version {added.version.number}.", *added.notes]:
         messages.success(request, note)
     return redirect("task", task.pk)
+
+
+def _of_rotation(request: HttpRequest, task_id: int) -> HumanTask:
+    """Return the task; NotFound for an alert, which has nothing to fill in and does not move."""
+    task = get_task(me(request), task_id)
+    if task.rotation is None:
+        raise NotFound("This alert asks for nothing here: it closes by itself.")
+    return task
 
 
 def _render(
@@ -70,7 +82,7 @@ def _render(
 
 
 def _facts(member: Member, task: HumanTask) -> dict[str, Any]:
-    rotation, key, verb = task.rotation, task.key, _NEEDS[HumanTask.Kind(task.kind)]
+    rotation, key, verb = rotation_of(task), key_of(task), _NEEDS[HumanTask.Kind(task.kind)]
     stored = task.kind == HumanTask.Kind.PASTE and rotation.new_version is not None
     acts = sign(task.closed_at, stored)
     return {
@@ -91,7 +103,7 @@ def _facts(member: Member, task: HumanTask) -> dict[str, Any]:
 
 
 def _steps(task: HumanTask) -> tuple[str, ...]:
-    provider = provider_of(task.key.account)
+    provider = provider_of(key_of(task).account)
     if task.kind == HumanTask.Kind.PASTE:
         return provider.create_steps
     return provider.delete_steps if task.kind == HumanTask.Kind.DELETE else ()

@@ -5,12 +5,18 @@ from collections.abc import Callable
 from django.db.models.functions import Now
 
 from rotation import workflow
-from rotation.models import Rotation
+from rotation.models import Outage, Rotation
 from tests.waiting import until
 
 
 def hurry(rotation: Rotation) -> None:
     """Make a paused rotation due now; one that waits for an event stays as it is."""
+    due_now(rotation)
+    Outage.objects.update(next_try_at=Now())
+
+
+def due_now(rotation: Rotation) -> None:
+    """Make a paused rotation due now, and leave an outage's next probe where it is."""
     Rotation.objects.filter(pk=rotation.pk, due_at__isnull=False).update(due_at=Now())
 
 
