@@ -13,8 +13,12 @@ _SHORTEST_WITH_TAIL = 20
 
 def fingerprint(secret: Secret) -> str:
     """Return HMAC-SHA-256 of the secret in hex, under a key that is not in the database."""
-    key = settings.FINGERPRINT_KEY.encode()
-    return hmac.new(key, secret.reveal().encode(), hashlib.sha256).hexdigest()
+    return fingerprint_of_bytes(secret.reveal().encode())
+
+
+def fingerprint_of_bytes(text: bytes) -> str:
+    """Return the same for bytes that may or may not be a secret of ours."""
+    return hmac.digest(settings.FINGERPRINT_KEY.encode(), text, hashlib.sha256).hex()
 
 
 def tail(secret: Secret) -> str:

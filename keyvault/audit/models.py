@@ -26,6 +26,7 @@ class Action(models.TextChoices):
     VERSION_DELETED = "version.deleted"
     VERSION_DISCARDED = "version.discarded"
     VERSION_DESTROYED = "version.destroyed"
+    VERSION_LEAKED = "version.leaked"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
     TOKEN_REFUSED = "token.refused"
