@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from keyvault import tokens, versions
+from keyvault.audit.context import current
 from keyvault.audit.log import record_now, token_actor
 from keyvault.audit.models import Action
 from keyvault.errors import Conflict, NotFound
@@ -105,7 +106,7 @@ def _require_own_place(token: ServiceToken, application_id: int, environment_id:
 def authenticate(token_text: str) -> ServiceToken:
     """Return the live token; a refusal is recorded with the public part only."""
     try:
-        return tokens.check(token_text)
+        return tokens.check(token_text, current().source)
     except tokens.TokenRefused:
         match = tokens.PATTERN.fullmatch(token_text)
         record_now(

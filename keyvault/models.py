@@ -237,6 +237,13 @@ class ServiceToken(models.Model):
 
     public_id = models.CharField(max_length=16, unique=True)
     digest = models.CharField(max_length=64, editable=False)
+    # What a renewal replaced: it opens the same until then, so that nothing is cut off.
+    former_digest = models.CharField(max_length=64, blank=True, default="", editable=False)
+    former_until = models.DateTimeField(null=True, blank=True)
+    former_used_at = models.DateTimeField(null=True, blank=True)
+    renewed_at = models.DateTimeField(null=True, blank=True)
+    # Where it may be used from, as CIDR networks; an empty list is anywhere.
+    networks = models.JSONField(default=list, blank=True)
     name = name_field()
     application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="tokens")
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="tokens")
@@ -245,6 +252,9 @@ class ServiceToken(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+
+    # Whether this call came with the former text; set by the check, never stored.
+    used_former = False
 
     class Meta:
         ordering = ["name"]

@@ -6,15 +6,18 @@ database look-up, and lets secret scanners find leaked ones; the public id is wh
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 import string
 import zlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from keyvault.audit.log import Actor, member_actor, record
@@ -22,6 +25,7 @@ from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
 from keyvault.models import Application, Environment, Member, ServiceToken
 from keyvault.permissions import Verb, may
+from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -29,6 +33,8 @@ _SECRET_LENGTH = 34  # 62^34 > 2^200
 # Also published in README for secret scanners.
 PATTERN = re.compile(r"kvt_([a-z0-9]{12})_([A-Za-z0-9]{34})([0-9a-f]{8})")
 _LAST_USED_EVERY = timedelta(minutes=1)
+_LONGEST_OVERLAP = 30 * 86400
+_MOST_NETWORKS = 20
 
 
 class TokenRefused(KeyServiceError):
@@ -51,19 +57,22 @@ def issue(
     application: Application,
     environment: Environment,
     expires_at: datetime | None = None,
+    networks: Sequence[str] = (),
 ) -> tuple[ServiceToken, Secret]:
     """Create a token for one application in one environment; the secret is never shown again.
 
-    Raises NotFound or Denied when `by` may not manage the application, BadInput for an empty or
-    odd name, Conflict for a used one.
+    `networks`: where it may be used from, as CIDR; none is anywhere. Raises NotFound or Denied when
+    `by` may not manage the application, BadInput for an empty or odd name, an end in the past or a
+    network that is none, Conflict for a used name.
     """
     if not may(by, Verb.VIEW, application):
         raise NotFound("There is no such application.")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
         raise Denied("Only an owner of this application and environment may create tokens.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise BadInput("The token would end before it begins: its end lies in the past.")
     public_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
-    body = f"kvt_{public_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
-    text = body + _checksum(body)
+    text = _new_text(public_id)
     token = ServiceToken(
         public_id=public_id,
         digest=digest(text),
@@ -72,6 +81,7 @@ def issue(
         environment=environment,
         created_by=by,
         expires_at=expires_at,
+        networks=normal_networks(networks),
     )
     try:
         token.clean_fields()
@@ -83,6 +93,52 @@ def issue(
     except IntegrityError:
         raise Conflict(f"There is already a token named “{name}” there.") from None
     return token, Secret(text)
+
+
+def _new_text(public_id: str) -> str:
+    body = f"kvt_{public_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    return body + _checksum(body)
+
+
+def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secret:
+    """Give a token a new text; the old one opens the same for `overlap_seconds`, then nothing.
+
+    Raises NotFound, BadInput for an overlap beyond 30 days, Conflict when the token is revoked.
+    """
+    if not may(by, Verb.MANAGE, token):
+        raise NotFound("There is no such token.")
+    if not 0 <= overlap_seconds <= _LONGEST_OVERLAP:
+        raise BadInput(f"Let old and new overlap for 0 to {_LONGEST_OVERLAP} seconds (30 days).")
+    text, now = _new_text(token.public_id), timezone.now()
+    with transaction.atomic():
+        changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(
+            former_digest=F("digest"),
+            former_until=now + timedelta(seconds=overlap_seconds),
+            former_used_at=None,
+            digest=digest(text),
+            renewed_at=now,
+        )
+        if not changed:
+            raise Conflict("This token is revoked: it cannot be renewed. Issue another one.")
+        record(Action.TOKEN_RENEWED, member_actor(by), token, overlap_seconds=overlap_seconds)
+    return Secret(text)
+
+
+def normal_networks(networks: Sequence[str]) -> list[str]:
+    """Return CIDR networks in their normal form; BadInput names the one that is none."""
+    if len(networks) > _MOST_NETWORKS:
+        raise BadInput(f"A token may be bound to {_MOST_NETWORKS} networks at most.")
+    normal = []
+    for text in networks:
+        try:
+            normal.append(str(ipaddress.ip_network(text.strip(), strict=False)))
+        except ValueError:
+            raise BadInput(
+                f"“{one_line(text, 60)}” is not a network. Write 10.1.0.0/16, 2001:db8::/32, or one "
+                "address. Nothing was stored.",
+                code="bad_network",
+            ) from None
+    return normal
 
 
 def revoke(by: Member, token: ServiceToken) -> None:
@@ -98,8 +154,11 @@ def revoke(by: Member, token: ServiceToken) -> None:
         record(Action.TOKEN_REVOKED, member_actor(by), token)
 
 
-def check(text: str) -> ServiceToken:
-    """Return the live token that `text` is; raises TokenRefused without saying which part failed."""
+def check(text: str, source: str = "") -> ServiceToken:
+    """Return the live token that `text` is; raises TokenRefused without saying which part failed.
+
+    `source` is the caller's address; a token bound to networks opens nothing from elsewhere.
+    """
     match = PATTERN.fullmatch(text)
     if not match or not hmac.compare_digest(_checksum(text[:-8]), match[3]):
         raise TokenRefused
@@ -109,17 +168,35 @@ def check(text: str) -> ServiceToken:
         .first()
     )
     # The same work whether or not the public id is known.
-    good = hmac.compare_digest(digest(text), token.digest if token else "0" * 64)
-    if not (token and good) or token.revoked_at or _expired(token):
+    given = digest(text)
+    good = hmac.compare_digest(given, token.digest if token else "0" * 64)
+    former = hmac.compare_digest(given, (token and token.former_digest) or "0" * 64)
+    if token is None or token.revoked_at or _expired(token) or not _from_here(token, source):
         raise TokenRefused
+    if not good and not (former and token.former_until and token.former_until > timezone.now()):
+        raise TokenRefused
+    token.used_former = not good
     return token
 
 
+def _from_here(token: ServiceToken, source: str) -> bool:
+    if not token.networks:
+        return True
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in ipaddress.ip_network(network) for network in token.networks)
+
+
 def touch(token: ServiceToken) -> None:
-    """Note that the token was used, at most once a minute."""
+    """Note that the token was used, at most once a minute; also by its former text, if it was."""
     now = timezone.now()
-    if token.last_used_at is None or now - token.last_used_at > _LAST_USED_EVERY:
-        ServiceToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    column = "former_used_at" if token.used_former else "last_used_at"
+    last = getattr(token, column)
+    if last is None or now - last > _LAST_USED_EVERY:
+        ServiceToken.objects.filter(pk=token.pk).update(**{column: now, "last_used_at": now})
 
 
 def anonymous_actor() -> Actor:

@@ -45,5 +45,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
         applications.remove_consumer,
         name="consumer-remove",
     ),
+    path(
+        "applications/<int:application_id>/consumers/<int:consumer_id>/renew",
+        applications.renew_token,
+        name="consumer-renew",
+    ),
     path("accounts/", accounts.listing, name="accounts"),
 ]

@@ -169,6 +169,10 @@ class TokenSerializer(serializers.ModelSerializer[ServiceToken]):
             "expires_at",
             "revoked_at",
             "last_used_at",
+            "networks",
+            "renewed_at",
+            "former_until",
+            "former_used_at",
         ]
         read_only_fields = fields
 

@@ -30,6 +30,15 @@ class TokenFields(Fields):
     application = IdField()
     environment = IdField()
     expires_at = serializers.DateTimeField(default=None)
+    networks = serializers.ListField(
+        child=serializers.CharField(max_length=60), default=list, max_length=20
+    )
+
+
+class RenewFields(Fields):
+    """How long the old text goes on working beside the new one, in seconds."""
+
+    overlap_seconds = serializers.IntegerField(default=86400)
 
 
 class TokenList(MemberView):
@@ -48,7 +57,14 @@ class TokenList(MemberView):
         fields = self.body(TokenFields)
         application = inventory.get_application(self.by, fields["application"])
         environment = inventory.get_environment(self.by, fields["environment"])
-        made = tokens.issue(self.by, fields["name"], application, environment, fields["expires_at"])
+        made = tokens.issue(
+            self.by,
+            fields["name"],
+            application,
+            environment,
+            fields["expires_at"],
+            fields["networks"],
+        )
         told = NewTokenSerializer({"token": made[0], "text": made[1].reveal()})
         return Response(told.data, status=201)
 
@@ -66,6 +82,18 @@ class TokenDetail(MemberView):
         """Revoke the token for good."""
         tokens.revoke(self.by, get_token(self.by, token_id))
         return Response(status=204)
+
+
+class TokenRenew(MemberView):
+    """A new text for a token, with an overlap."""
+
+    @extend_schema(request=RenewFields, responses={201: NewTokenSerializer})
+    def post(self, _request: Request, token_id: int) -> Response:
+        """Renew the token; the new text is shown this once, the old one works during the overlap."""
+        token = get_token(self.by, token_id)
+        text = tokens.renew(self.by, token, **self.body(RenewFields))
+        told = {"token": get_token(self.by, token_id), "text": text.reveal()}
+        return Response(NewTokenSerializer(told).data, status=201)
 
 
 def get_token(by: Member, token_id: int) -> ServiceToken:

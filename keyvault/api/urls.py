@@ -22,6 +22,7 @@ v1: list[URLPattern | URLResolver] = [
     path("accounts/<int:account_id>/", places.AccountDetail.as_view()),
     path("tokens/", service_tokens.TokenList.as_view()),
     path("tokens/<int:token_id>/", service_tokens.TokenDetail.as_view()),
+    path("tokens/<int:token_id>/renew", service_tokens.TokenRenew.as_view()),
     path("audit/", audit.AuditList.as_view()),
     path("", include("rotation.api.urls")),
 ]

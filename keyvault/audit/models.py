@@ -28,6 +28,7 @@ class Action(models.TextChoices):
     VERSION_DESTROYED = "version.destroyed"
     VERSION_LEAKED = "version.leaked"
     TOKEN_CREATED = "token.created"
+    TOKEN_RENEWED = "token.renewed"
     TOKEN_REVOKED = "token.revoked"
     TOKEN_REFUSED = "token.refused"
     CONSUMER_CHANGED = "consumer.changed"

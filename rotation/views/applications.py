@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from keyvault import inventory
+from keyvault import inventory, tokens
 from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.forms import ApplicationForm
 from keyvault.models import Application, Member
@@ -92,10 +92,7 @@ def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
 def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int) -> HttpResponse:
     """Take a consumer out of use, once the person has ticked what that means."""
     application = inventory.get_application(me(request), application_id)
-    found = Consumer.objects.select_related("token").filter(pk=consumer_id, application=application)
-    consumer = found.first()
-    if consumer is None:
-        raise NotFound("There is no such consumer, or it is not yours to see.")
+    consumer = _consumer(application, consumer_id)
     try:
         if request.POST.get("sure") != "yes":
             raise BadInput("Nothing was changed. Tick the box if its token shall end now.")
@@ -105,6 +102,35 @@ def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int)
         return _page(request, application, form, error.message, error.status)
     messages.success(request, f"{consumer.name} is out of use and its token has ended.")
     return redirect("application", application.pk)
+
+
+@require_POST
+@page
+def renew_token(request: HttpRequest, application_id: int, consumer_id: int) -> HttpResponse:
+    """Give a consumer's token a new text, in this answer and never again; the old works a day on."""
+    application = inventory.get_application(me(request), application_id)
+    consumer = _consumer(application, consumer_id)
+    try:
+        text = tokens.renew(me(request), consumer.token)
+    except KeyServiceError as error:
+        form = ConsumerForm(me(request))
+        return _page(request, application, form, error.message, error.status)
+    facts = {
+        "application": application,
+        "consumer": consumer,
+        "token": text.reveal(),
+        "renewed": True,
+        "section": "applications",
+    }
+    return unstored(render(request, "rotation/consumer_added.html", facts))
+
+
+def _consumer(application: Application, consumer_id: int) -> Consumer:
+    found = Consumer.objects.select_related("token").filter(pk=consumer_id, application=application)
+    consumer = found.first()
+    if consumer is None:
+        raise NotFound("There is no such consumer, or it is not yours to see.")
+    return consumer
 
 
 def _page(

@@ -278,3 +278,32 @@ class TestAllSecretsAtOnce:
         with counting() as many:
             app.get(of_all(place))
         assert len(few) == len(many) <= 5, many
+
+
+def test_a_token_for_other_networks_fetches_nothing_and_the_refusal_is_recorded(people, place, key):
+    bound = {
+        "name": "bound",
+        "application": place.application.pk,
+        "environment": place.environment.pk,
+    }
+    owner = Api(people.owner)
+    away = owner.post("tokens/", {**bound, "networks": ["192.0.2.0/24"]}).json
+    assert away["token"]["networks"] == ["192.0.2.0/24"]
+    assert Api(token=away["text"]).get(of_key(key)).status == 401
+    assert rows(Action.TOKEN_REFUSED)[0].outcome == "denied"
+    here = owner.post("tokens/", {**bound, "name": "here", "networks": ["127.0.0.0/8"]}).json
+    assert Api(token=here["text"]).get(of_key(key)).status == 200
+    refused = owner.post("tokens/", {**bound, "name": "odd", "networks": ["nowhere"]})
+    assert (refused.status, refused.code) == (400, "bad_network")
+
+
+def test_a_renewed_token_fetches_with_either_text_during_the_overlap(people, place, key, token):
+    number = ServiceToken.objects.get().pk
+    owner = Api(people.owner)
+    renewed = owner.post(f"tokens/{number}/renew", {"overlap_seconds": 60})
+    assert (renewed.status, renewed.headers["Cache-Control"]) == (201, "no-store")
+    for text in (token, renewed.json["text"]):
+        assert Api(token=text).get(of_key(key)).status == 200
+    assert renewed.json["text"] not in owner.get(f"tokens/{number}/").text
+    assert owner.get(f"tokens/{number}/").json["former_used_at"] is not None
+    assert Api(people.viewer).post(f"tokens/{number}/renew", {}).status == 404

@@ -103,9 +103,9 @@ def test_damaged_unknown_revoked_and_expired_tokens_read_alike(
     }
     tokens.revoke(people.owner, token)
     said.add(refused(text))
-    expired, late = tokens.issue(
-        people.owner, "late", place.application, place.environment, timezone.now()
-    )
+    soon = timezone.now() + timedelta(minutes=1)
+    expired, late = tokens.issue(people.owner, "late", place.application, place.environment, soon)
+    ServiceToken.objects.filter(pk=expired.pk).update(expires_at=timezone.now())
     said.add(refused(late.reveal()))
     assert len(said) == 1
     assert expired.last_used_at is None
@@ -233,3 +233,86 @@ def test_a_leaked_token_is_hidden_in_logs_by_its_shape() -> None:
     text = "kvt_abcdefghijkl_" + "Ab1" * 11 + "Z" + "0123abcd"
     assert tokens.PATTERN.fullmatch(text)
     assert "Ab1Ab1" not in redact(f"header was {text}")
+
+
+def test_a_renewed_token_overlaps_with_its_former_text_and_then_replaces_it(
+    people: Any, issued: tuple[ServiceToken, str]
+) -> None:
+    token, old = issued
+    new = tokens.renew(people.owner, token, overlap_seconds=600).reveal()
+    assert new != old
+    assert tokens.check(new) == tokens.check(old) == token
+    tokens.touch(tokens.check(old))
+    token.refresh_from_db()
+    assert token.former_used_at is not None, "whoever still uses the former text is seen"
+    ServiceToken.objects.update(former_until=timezone.now())
+    refused(old)
+    assert tokens.check(new) == token
+    assert AuditEvent.objects.filter(action="token.renewed").count() == 1
+    assert old[:-8] not in everything_in_the_database()
+    assert new[:-8] not in everything_in_the_database()
+
+
+def test_only_the_text_before_the_last_renewal_overlaps(
+    people: Any, issued: tuple[ServiceToken, str]
+) -> None:
+    token, first = issued
+    second = tokens.renew(people.owner, token).reveal()
+    third = tokens.renew(people.owner, token).reveal()
+    refused(first)
+    assert tokens.check(second) == tokens.check(third) == token
+
+
+def test_renewal_asks_for_rights_a_sane_overlap_and_a_live_token(
+    people: Any, issued: tuple[ServiceToken, str]
+) -> None:
+    token, text = issued
+    with pytest.raises(NotFound):
+        tokens.renew(people.operator, token)
+    for overlap in (-1, 30 * 86400 + 1):
+        with pytest.raises(BadInput, match="30 days"):
+            tokens.renew(people.owner, token, overlap_seconds=overlap)
+    tokens.revoke(people.owner, token)
+    with pytest.raises(Conflict, match="revoked"):
+        tokens.renew(people.owner, token)
+    refused(text)
+
+
+@pytest.mark.parametrize(
+    ("networks", "source", "opens"),
+    [
+        ([], "", True),
+        ([], "203.0.113.9", True),
+        (["10.1.0.0/16"], "10.1.255.3", True),
+        (["10.1.0.0/16"], "::ffff:10.1.2.3", True),
+        (["10.1.0.0/16"], "10.2.0.1", False),
+        (["10.1.0.0/16"], "", False),
+        (["10.1.0.0/16"], "10.1.2.3, 10.2.0.1", False),
+        (["2001:db8::/32", "192.0.2.7"], "2001:db8::1", True),
+        (["2001:db8::/32", "192.0.2.7"], "192.0.2.7", True),
+        (["2001:db8::/32", "192.0.2.7"], "192.0.2.8", False),
+    ],
+)
+def test_a_token_bound_to_networks_opens_nothing_from_elsewhere(
+    people: Any, place: Any, networks: list[str], source: str, opens: bool
+) -> None:
+    _, text = tokens.issue(
+        people.owner, "bound", place.application, place.environment, networks=networks
+    )
+    if opens:
+        assert tokens.check(text.reveal(), source).networks is not None
+        return
+    with pytest.raises(tokens.TokenRefused):
+        tokens.check(text.reveal(), source)
+
+
+@pytest.mark.parametrize("odd", ["", "10.1.0.0/33", "everywhere", "1.2.3", "::/129", "a\nb"])
+def test_a_network_that_is_none_is_refused_by_name(people: Any, place: Any, odd: str) -> None:
+    with pytest.raises(BadInput, match="is not a network"):
+        tokens.issue(people.owner, "odd", place.application, place.environment, networks=[odd])
+    assert not ServiceToken.objects.exists()
+
+
+def test_a_token_that_would_end_before_it_begins_is_refused(people: Any, place: Any) -> None:
+    with pytest.raises(BadInput, match="past"):
+        tokens.issue(people.owner, "late", place.application, place.environment, timezone.now())

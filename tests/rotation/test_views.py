@@ -1,5 +1,6 @@
 """Pages about rotations, tasks, consumers and accounts, asked as a browser would, without one."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from keyvault import tokens
 from keyvault.models import Application, KeyVersion, ServiceToken
 from rotation import consumers
 from rotation.models import (
@@ -354,6 +356,22 @@ def test_a_consumer_is_removed_only_with_the_box_ticked(client, place, people):
     assert client.post(address, {"sure": "yes"}).status_code == 409
     other = Application.objects.create(name="Other")
     assert client.post(reverse("consumer-remove", args=[other.pk, found.pk])).status_code == 404
+
+
+def test_a_consumers_token_is_renewed_and_shown_once(client, place, people):
+    as_(client, people.owner)
+    consumer(client, place)
+    found = Consumer.objects.get()
+    address = reverse("consumer-renew", args=[place.application.pk, found.pk])
+    assert as_(client, people.operator).post(address).status_code == 404
+    answer = as_(client, people.owner).post(address)
+    assert "no-store" in answer["Cache-Control"]
+    (shown,) = set(re.findall(r"kvt_[a-z0-9]{12}_\w{42}", text(answer)))
+    assert tokens.check(shown).pk == found.token_id
+    page = text(client.get(reverse("application", args=[place.application.pk])))
+    assert shown not in page
+    other = Application.objects.create(name="Other")
+    assert client.post(reverse("consumer-renew", args=[other.pk, found.pk])).status_code == 404
 
 
 def test_owners_add_applications_and_accounts(client, place, people):
