@@ -28,6 +28,9 @@ TOKEN_PEPPER = secret("TOKEN_PEPPER")
 # Signs the audit log's checkpoints: 32 random bytes in base64. Only the worker needs it.
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="")
 AUDIT_EXPORT_DIR = env.str("AUDIT_EXPORT_DIR", default="")
+# Other places that each signed checkpoint is sent to: host:port of a syslog server, an https address.
+AUDIT_SYSLOG = env.str("AUDIT_SYSLOG", default="")
+AUDIT_WEBHOOK_URL = env.str("AUDIT_WEBHOOK_URL", default="")
 
 VAULT_ADDR = env.str("VAULT_ADDR", default="")
 VAULT_MOUNT = env.str("VAULT_MOUNT", default="keyvault")
@@ -157,6 +160,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": TICK_SECONDS},
     },
     "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 60}},
+    "roll": {"task": "audit.roll", "schedule": 3600.0, "options": {"expires": 3600}},
     "sweep": {"task": "rotation.sweep", "schedule": 60.0, "options": {"expires": 60}},
 }
 # Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.

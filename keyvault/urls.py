@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("favicon.ico", lambda _: redirect(static("keyvault/favicon.svg"))),
     path("keys/new/", register.new, name="key-new"),
     path("audit/", audit.listing, name="audit"),
+    path("audit/export", audit.export, name="audit-export"),
     path("", include("rotation.urls")),
     path("api/", include("keyvault.api.urls")),
     path("admin/login/", _one_sign_in),

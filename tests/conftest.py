@@ -64,7 +64,7 @@ def _truncate() -> None:
         cursor.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname ="
             " 'public' AND tablename NOT IN ('django_migrations', 'django_content_type',"
-            " 'auth_permission', 'audit_chainhead')"
+            " 'auth_permission', 'audit_chainhead', 'audit_partition')"
         )
         tables = cursor.fetchone()[0]
         cursor.execute("SET LOCAL lock_timeout = '5s'")

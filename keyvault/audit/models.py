@@ -52,13 +52,15 @@ class Action(models.TextChoices):
     OUTAGE_BEGAN = "outage.began"
     OUTAGE_ENDED = "outage.ended"
     AUDIT_READ = "audit.read"
+    AUDIT_EXPORTED = "audit.exported"
+    AUDIT_ARCHIVED = "audit.archived"
 
 
 class AuditEvent(models.Model):
     """One recorded act. `payload` is the exact text that was hashed; the other columns repeat it."""
 
     seq = models.BigIntegerField(primary_key=True)
-    at = models.DateTimeField(db_index=True)
+    at = models.DateTimeField()
     action = models.CharField(max_length=40)
     outcome = models.CharField(max_length=10)
     actor_kind = models.CharField(max_length=10)
@@ -80,6 +82,7 @@ class AuditEvent(models.Model):
             models.Index(fields=["actor_kind", "actor_id", "-seq"], name="audit_by_actor"),
             models.Index(fields=["action", "-seq"], name="audit_by_action"),
             models.Index(fields=["object_kind", "object_id", "-seq"], name="audit_by_object"),
+            models.Index(fields=["at"], name="audit_by_time"),
         ]
 
     def __str__(self) -> str:
@@ -107,3 +110,32 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"checkpoint at #{self.seq}"
+
+
+class Partition(models.Model):
+    """One month of the log: a range of sequence numbers in a table of its own; open while growing.
+
+    Written by the database function `audit_roll` and, when a month is dropped, by the owner's role.
+    """
+
+    name = models.CharField(max_length=63, unique=True)
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField(null=True)
+    began_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    archived_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"rows #{self.first_seq} to {f'#{self.last_seq}' if self.last_seq else 'now'}"
+
+
+class CheckpointExport(models.Model):
+    """How far the checkpoints have been sent to one place outside, and what went wrong last."""
+
+    target = models.CharField(max_length=20, primary_key=True)
+    last_id = models.BigIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.target}: up to checkpoint {self.last_id}"

@@ -1,10 +1,11 @@
-"""The task that signs the chain's head."""
+"""The tasks that sign the chain's head, and that begin a new part of the log each month."""
 
 import logging
 
 from celery import shared_task
+from django.db import Error as AnyDatabaseError
 
-from keyvault.audit import checkpoints
+from keyvault.audit import archive, checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -16,3 +17,15 @@ def seal() -> None:
         checkpoints.seal()
     except checkpoints.NoSigningKey as error:
         log.error("no audit checkpoint", extra={"reason": str(error)})
+
+
+@shared_task(name="audit.roll")
+def roll() -> None:
+    """Begin a new partition when the month has changed; a busy log is tried again next hour."""
+    try:
+        closed = archive.roll()
+    except AnyDatabaseError as error:
+        log.warning("audit partition not rolled", extra={"reason": type(error).__name__})
+        return
+    if closed:
+        log.info("audit partition closed", extra={"partition": closed})

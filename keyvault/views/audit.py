@@ -1,16 +1,30 @@
 """The audit log: who did what to which thing, newest first. Reading it is recorded as well."""
 
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import cast
+
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from keyvault.audit.export import csv_lines, json_lines
 from keyvault.audit.log import member_actor, record_now
 from keyvault.audit.models import Action, AuditEvent, ChainHead
-from keyvault.audit.verify import row_hash
-from keyvault.errors import Denied
+from keyvault.audit.verify import BEGINNING, row_hash
+from keyvault.errors import BadInput, Denied
 from keyvault.permissions import Verb, may
+from keyvault.redaction import one_line
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
+
+_FILTERS = ("action", "actor", "object", "key", "text", "since", "until")
+_FORMATS: dict[str, tuple[str, Callable[[int, int | None], Iterator[str]]]] = {
+    "jsonl": ("application/x-ndjson", json_lines),
+    "csv": ("text/csv", csv_lines),
+}
+_SEARCHED = timedelta(days=30)
 
 
 @require_GET
@@ -25,7 +39,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "rows": rows,
         "next": next_link(request, after),
         "actions": Action.choices,
-        "chosen": {name: words(request, name) for name in ("action", "actor", "object", "key")},
+        "chosen": {name: words(request, name) for name in _FILTERS},
         "head": ChainHead.objects.first(),
         "unfit": [row.seq for row in rows if not fits(row)],
         "section": "audit",
@@ -43,7 +57,48 @@ def _filtered(request: HttpRequest) -> QuerySet[AuditEvent]:
         rows = rows.filter(object_label__icontains=thing)
     if (key := number(request.GET.get("key"))) is not None:
         rows = rows.filter(key_id=key)
+    if since := _day(request, "since"):
+        rows = rows.filter(at__gte=since)
+    if until := _day(request, "until"):
+        rows = rows.filter(at__lt=until + timedelta(days=1))
+    if text := words(request, "text"):
+        # Without an index on words, the time that is searched is what bounds the work.
+        since = since or timezone.now() - _SEARCHED
+        rows = rows.filter(at__gte=since, payload__icontains=text)
     return rows
+
+
+def _day(request: HttpRequest, name: str) -> datetime | None:
+    """Return the start (UTC) of the day that a filter names; BadInput for what is no day."""
+    said = request.GET.get(name, "")
+    if not said:
+        return None
+    try:
+        day = date.fromisoformat(said)
+    except ValueError:
+        raise BadInput(f"“{one_line(said, 20)}” is not a day: write 2026-01-31.") from None
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+@require_GET
+@page
+def export(request: HttpRequest) -> HttpResponse:
+    """Stream the log, or the part between two numbers, so that it verifies elsewhere."""
+    form = request.GET.get("format", "jsonl")
+    if form not in _FORMATS:
+        raise BadInput(f"Choose one of the formats {', '.join(_FORMATS)}.")
+    first, last = number(request.GET.get("first")), number(request.GET.get("last"))
+    asked = f"{form} from {first} to {last}"
+    allowed = may(me(request), Verb.READ_AUDIT)
+    outcome = "ok" if allowed else "denied"
+    record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), outcome=outcome, asked=asked)
+    if not allowed:
+        raise Denied("Only owners and auditors may export the audit log.")
+    kind, lines = _FORMATS[form]
+    after = BEGINNING if first is None else first - 1
+    answer = StreamingHttpResponse(lines(after, last), content_type=f"{kind}; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="audit.{form}"'
+    return cast(HttpResponse, answer)
 
 
 def fits(row: AuditEvent) -> bool:

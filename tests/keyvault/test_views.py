@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from keyvault.audit.models import AuditEvent
 from keyvault.models import ApiKey, KeyVersion
@@ -20,6 +21,10 @@ def as_(client, member):
 
 def last(action):
     return AuditEvent.objects.filter(action=action).first()
+
+
+def body(answer):
+    return answer.content.decode()
 
 
 def new_key(place, **changes):
@@ -219,6 +224,32 @@ def test_audit_is_for_owners_and_auditors_and_reading_is_recorded(client, people
     assert b"Chain holds" in answer.content
     assert b"Key registered" in answer.content
     assert last("audit.read").actor_id == str(people.auditor.pk)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_the_audit_log_is_exported_whole_or_in_part_and_that_is_recorded(client, people, key, form):
+    as_(client, people.operator)
+    assert client.get("/audit/export").status_code == 403
+    assert last("audit.exported").outcome == "denied"
+    as_(client, people.auditor)
+    answer = client.get("/audit/export", {"format": form, "first": 1, "last": 2})
+    assert answer["Content-Disposition"] == f'attachment; filename="audit.{form}"'
+    lines = b"".join(answer.streaming_content).decode().splitlines()
+    assert len(lines) == (2 if form == "jsonl" else 3)
+    whole = b"".join(client.get("/audit/export", {"format": form}).streaming_content).decode()
+    assert "audit.exported" in whole
+    assert last("audit.exported").actor_id == str(people.auditor.pk)
+    assert client.get("/audit/export", {"format": "xml"}).status_code == 400
+
+
+def test_audit_is_searched_by_text_and_day(client, people, key):
+    as_(client, people.auditor)
+    today = f"{timezone.now():%Y-%m-%d}"
+    found = body(client.get("/audit/", {"text": "Video", "since": today, "until": today}))
+    assert "No row fits" not in found
+    assert "No row fits" in body(client.get("/audit/", {"text": "no such words"}))
+    assert "No row fits" in body(client.get("/audit/", {"until": "2020-01-01"}))
+    assert client.get("/audit/", {"since": "yesterday"}).status_code == 400
 
 
 def test_audit_filters_narrow_the_list(client, people, key):

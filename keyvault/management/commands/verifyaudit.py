@@ -4,15 +4,19 @@ The signed checkpoints are checked too where the public key is known: from --pub
 from this machine at best, or from the signing key if this process has it.
 """
 
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.management.base import CommandParser
 
 from keyvault.audit import checkpoints
-from keyvault.audit.verify import Report, verify
+from keyvault.audit.verify import Anchor, Report, verify
 from keyvault.cli import DoorCommand, Error, wrong_usage
+
+T = TypeVar("T")
 
 
 class Command(DoorCommand):
@@ -26,9 +30,26 @@ class Command(DoorCommand):
             "--exported", type=Path, metavar="FILE", help="Checkpoints kept on another machine."
         )
 
+        parser.add_argument(
+            "--since-checkpoint",
+            nargs="?",
+            const=0,
+            type=int,
+            metavar="ID",
+            help="Only the rows after this signed checkpoint (without ID: after the last one).",
+        )
+        parser.add_argument(
+            "--proof",
+            type=int,
+            metavar="SEQ",
+            help="Print what proves this one row to anyone who has the public key, as JSON.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         public = _public_key(options)
-        report = verify()
+        if options["proof"] is not None:
+            return self.stdout.write(json.dumps(_found(checkpoints.proof, options["proof"])))
+        report = verify(_anchor(public, options["since_checkpoint"]))
         answer = _answer(report)
         if not report.ok:
             said = f"The audit log is broken at row #{report.bad_seq}: {report.problem}."
@@ -40,6 +61,21 @@ class Command(DoorCommand):
         told = f"Audit verified: {report.rows} rows, to #{report.last_seq}"
         signed = ", and every signed checkpoint fits." if public else "."
         self.say(options, {**answer, "checkpoints": bool(public)}, told + signed)
+
+
+def _anchor(public: str, checkpoint_id: int | None) -> Anchor | None:
+    if checkpoint_id is None:
+        return None
+    if not public:
+        raise wrong_usage("--since-checkpoint needs --public-key: what it trusts is the signature.")
+    return _found(checkpoints.anchor, public, checkpoint_id or None)
+
+
+def _found(look: Callable[..., T], *what: Any) -> T:
+    try:
+        return look(*what)
+    except LookupError as error:
+        raise Error(str(error), code="not_found") from None
 
 
 def _public_key(options: dict[str, Any]) -> str:
