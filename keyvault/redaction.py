@@ -6,13 +6,9 @@ Patterns alone miss keys without a known prefix, so every secret the process han
 
 import base64
 import json
-import logging
 import re
 import threading
-import traceback
 from collections import OrderedDict
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "[hidden]"
@@ -74,37 +70,3 @@ def one_line(text: str, limit: int = 300) -> str:
         for character in redact(text)
     )
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; messages, extras and tracebacks redacted, control characters escaped."""
-
-    _standard = frozenset(vars(logging.makeLogRecord({})))
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
-        line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": redact(_message(record)),
-        }
-        for name, value in vars(record).items():
-            if name not in self._standard and name not in ("request", "data"):
-                line[name] = redact(str(value))
-        if record.exc_info and record.exc_info[0]:
-            line["traceback"] = redact("".join(traceback.format_exception(*record.exc_info)))
-        return json.dumps(line, ensure_ascii=True, default=str)
-
-
-def _message(record: logging.LogRecord) -> str:
-    """Return the message; a wrong format shows itself, since logging would print raw arguments."""
-    try:
-        return record.getMessage()
-    except (TypeError, ValueError, KeyError):
-        return f"{record.msg} (its arguments do not fit)"
-
-
-def json_formatter() -> JsonFormatter:
-    """Build the formatter for the logging configuration."""
-    return JsonFormatter()

@@ -256,11 +256,15 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "keyvault.error_reports.ReportFilter"
 
 # --- Logs: one JSON object a line, redacted by value; HTTP clients never at DEBUG. ---
 
+# An error tracker, if wanted; what is sent there is cleaned by keyvault/sentry.py.
+SENTRY_DSN = secret("SENTRY_DSN", default="")
+SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="")
+
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "keyvault.redaction.json_formatter"}},
+    "formatters": {"json": {"()": "keyvault.logs.json_formatter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}
     },

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from keyvault import redaction
 from keyvault.error_reports import Reporter, ReportFilter
 from keyvault.errors import BadInput
-from keyvault.redaction import HIDDEN, JsonFormatter, one_line, redact
+from keyvault.logs import JsonFormatter
+from keyvault.redaction import HIDDEN, one_line, redact
 from keyvault.secret_text import Secret
 from tests.keyvault.helpers import windows
 
