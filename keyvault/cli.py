@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import sys
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -70,7 +71,7 @@ class DoorCommand(BaseCommand):
         """Run the command in an audit context that names it; turn errors into sentences."""
         name = type(self).__module__.rsplit(".", 1)[-1]
         try:
-            with acting("", f"command {name} by {system_user()}"):
+            with acting(uuid.uuid4().hex, f"command {name} by {system_user()}"):
                 return super().execute(*args, **options)
         except (KeyServiceError, ValidationError, OperationalError, ProgrammingError) as error:
             said = _told(error)

@@ -36,6 +36,8 @@ VAULT_ADDR = env.str("VAULT_ADDR", default="")
 VAULT_MOUNT = env.str("VAULT_MOUNT", default="keyvault")
 VAULT_NAMESPACE = env.str("VAULT_NAMESPACE", default="").strip("/")
 VAULT_CACERT = env.str("VAULT_CACERT", default="")
+# Vault's own audit log, where this process can read it: compared with ours each night.
+VAULT_AUDIT_LOG = env.str("VAULT_AUDIT_LOG", default="")
 VAULT_ROLE_ID = env.str("VAULT_ROLE_ID", default="")
 
 INSTALLED_APPS = [
@@ -161,6 +163,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 60}},
     "roll": {"task": "audit.roll", "schedule": 3600.0, "options": {"expires": 3600}},
+    "crosscheck": {
+        "task": "rotation.crosscheck",
+        "schedule": 86400.0,
+        "options": {"expires": 3600},
+    },
     "sweep": {"task": "rotation.sweep", "schedule": 60.0, "options": {"expires": 60}},
 }
 # Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.

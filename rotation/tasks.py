@@ -1,9 +1,12 @@
 """The Celery tasks: ids in, nothing out, a few lines each."""
 
+import uuid
+
 from celery import shared_task
 from django.utils import timezone
 
-from rotation import outbox, policies, sweeping, workflow
+from keyvault.audit.context import acting
+from rotation import crosschecking, outbox, policies, sweeping, workflow
 from rotation.models import Heartbeat
 
 
@@ -11,7 +14,8 @@ from rotation.models import Heartbeat
 def tick() -> None:
     """Start what is due, and nudge every rotation and delivery that can move."""
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
-    policies.start_due()
+    with acting(uuid.uuid4().hex, "worker"):
+        policies.start_due()
     for rotation_id in workflow.take_due():
         workflow.send("rotation.advance", rotation_id)
     for delivery_id in outbox.due():
@@ -21,16 +25,25 @@ def tick() -> None:
 @shared_task(name="rotation.advance")
 def advance(rotation_id: int) -> None:
     """Move one rotation as far as it goes now."""
-    workflow.advance(rotation_id)
+    with acting(uuid.uuid4().hex, "worker"):
+        workflow.advance(rotation_id)
 
 
 @shared_task(name="rotation.deliver")
 def deliver(delivery_id: int) -> None:
     """Send one webhook."""
-    outbox.deliver(delivery_id)
+    with acting(uuid.uuid4().hex, "worker"):
+        outbox.deliver(delivery_id)
 
 
 @shared_task(name="rotation.sweep")
 def sweep() -> None:
     """Look once more for strays of unclear calls, and finish destroying retired secrets."""
-    sweeping.sweep()
+    with acting(uuid.uuid4().hex, "worker"):
+        sweeping.sweep()
+
+
+@shared_task(name="rotation.crosscheck")
+def crosscheck() -> None:
+    """Compare Vault's audit log with ours, where it can be read."""
+    crosschecking.nightly()

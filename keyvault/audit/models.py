@@ -54,6 +54,7 @@ class Action(models.TextChoices):
     AUDIT_READ = "audit.read"
     AUDIT_EXPORTED = "audit.exported"
     AUDIT_ARCHIVED = "audit.archived"
+    AUDIT_COMPARED = "audit.compared"
 
 
 class AuditEvent(models.Model):

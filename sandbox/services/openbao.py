@@ -158,6 +158,8 @@ class OpenBao:
         steps = [
             _request("kv", f"sys/mounts/{self.mount}", mount),
             _request("approle", "sys/auth/approle", {"type": "approle"}),
+            # So that its audit log says for which of our requests a secret was read.
+            _request("tag", "sys/config/auditing/request-headers/x-request-id", {"hmac": False}),
         ]
         for role in self.roles:
             steps += self._role(role)
