@@ -89,7 +89,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     draft = versions.draft(key, pasted.secret, source="registered", added_by=by)
     draft.expires_at, draft.vendor_id = new.expires_at, new.vendor_id
     versions.note_verdict(draft, verdict)
-    versions.put_secret(draft, pasted.secret)
+    versions.put_secret(draft, pasted.secret, key)
     try:
         with transaction.atomic():
             key.save()
@@ -116,7 +116,7 @@ def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added
     draft = versions.draft(key, pasted.secret, source="pasted", added_by=by)
     draft.state = state
     versions.note_verdict(draft, verdict)
-    versions.put_secret(draft, pasted.secret)
+    versions.put_secret(draft, pasted.secret, key)
     try:
         with transaction.atomic():
             versions.save_next(draft)

@@ -30,6 +30,7 @@ _RELOGIN_AT = 2 / 3
 _REST_SECONDS = 1.0
 # What reading an answer raises that is JSON but not of Vault's shape, also within hvac.
 _ODD_SHAPE = (KeyError, TypeError, AttributeError, ValueError)
+_MARK = "epoch/mark"
 T = TypeVar("T")
 
 
@@ -103,7 +104,7 @@ def _is_taken(area: str, path: uuid.UUID) -> bool:
     return True
 
 
-def read(area: str, path: uuid.UUID) -> dict[str, str]:
+def read(area: str, path: uuid.UUID | str) -> dict[str, str]:
     """Return what was written at the path; StoreMissing or StoreDeleted when it is not there."""
     where = f"{area}/{path}"
 
@@ -136,6 +137,49 @@ def destroy(area: str, path: uuid.UUID) -> None:
     with contextlib.suppress(StoreMissing):
         read(area, path)
         raise StoreUnavailable("Vault still holds a secret that was to be destroyed.")
+
+
+def list_paths(area: str) -> set[str]:
+    """Return the names of everything that lies in an area; an empty set when nothing ever did.
+
+    Raises StoreDenied or StoreUnavailable rather than give a part of it.
+    """
+
+    def listed(client: hvac.Client) -> set[str]:
+        answer = client.secrets.kv.v2.list_secrets(area, mount_point=settings.VAULT_MOUNT)
+        return {str(name) for name in answer["data"]["keys"]}
+
+    try:
+        return _call(area, listed)
+    except StoreMissing:
+        return set()
+
+
+def read_mark() -> tuple[str, int]:
+    """Return the epoch's mark and the number of its writes; an empty mark when there is none."""
+
+    def found(client: hvac.Client) -> tuple[str, int]:
+        answer = client.secrets.kv.v2.read_secret_version(
+            _MARK, mount_point=settings.VAULT_MOUNT, raise_on_deleted_version=True
+        )
+        data = answer["data"]
+        return str(data["data"]["mark"]), int(data["metadata"]["version"])
+
+    try:
+        return _call(_MARK, found)
+    except StoreMissing:
+        return "", 0
+
+
+def write_mark(mark: str, after: int) -> None:
+    """Write the epoch's mark as the write that follows number `after`; StoreConflict if one did."""
+
+    def written(client: hvac.Client) -> None:
+        client.secrets.kv.v2.create_or_update_secret(
+            _MARK, secret={"mark": mark}, cas=after, mount_point=settings.VAULT_MOUNT
+        )
+
+    _call(_MARK, written)
 
 
 def probe() -> None:

@@ -168,6 +168,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 86400.0,
         "options": {"expires": 3600},
     },
+    "reconcile": {
+        "task": "rotation.reconcile",
+        "schedule": 86400.0,
+        "options": {"expires": 3600},
+    },
     "sweep": {"task": "rotation.sweep", "schedule": 60.0, "options": {"expires": 60}},
 }
 # Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.

@@ -32,11 +32,20 @@ def draft(key: ApiKey, secret: Secret, *, source: str, added_by: Member | None) 
     )
 
 
-def put_secret(version: KeyVersion, secret: Secret) -> None:
-    """Write the secret to the version's own path in Vault, once."""
-    secret_store.write_once(
-        AREA, version.path, {"secret": secret.reveal(), "vendor_id": version.vendor_id}
-    )
+def put_secret(version: KeyVersion, secret: Secret, key: ApiKey | None = None) -> None:
+    """Write the secret to the version's own path in Vault, once; `key` is for one not saved yet."""
+    owner = whose(key or version.key)
+    data = {"secret": secret.reveal(), "vendor_id": version.vendor_id, **owner}
+    secret_store.write_once(AREA, version.path, data)
+
+
+def whose(key: ApiKey) -> dict[str, str]:
+    """Return what is stored beside a secret, so that it can be told whose it is without our rows."""
+    return {
+        "key": str(key.pk or ""),
+        "key_name": str(key),
+        "stored_at": timezone.now().isoformat(timespec="seconds"),
+    }
 
 
 def read_secret(version: KeyVersion) -> Secret:

@@ -20,10 +20,10 @@ from keyvault import secret_store
 from keyvault.audit.log import Actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import KeyServiceError
-from keyvault.models import KeyVersion
+from keyvault.models import ApiKey, KeyVersion
 from keyvault.secret_text import Secret
 from rotation.adoption import consumers_of
-from rotation.models import Delivery, Rotation
+from rotation.models import Delivery
 from rotation.providers import deadline
 
 WEBHOOKS = "webhooks"
@@ -49,15 +49,15 @@ class _Result:
     final: bool = False
 
 
-def enqueue(rotation: Rotation, version: KeyVersion) -> list[int]:
-    """Add a delivery for each consumer with a webhook, in the caller's transaction."""
+def enqueue(key: ApiKey, version: KeyVersion) -> list[int]:
+    """Add a delivery for each of the key's consumers with a webhook, in the caller's transaction."""
     rows = [
-        Delivery(consumer=consumer, key=rotation.key, version=version, due_at=timezone.now())
-        for consumer in consumers_of(rotation.key).exclude(webhook_url="")
+        Delivery(consumer=consumer, key=key, version=version, due_at=timezone.now())
+        for consumer in consumers_of(key).exclude(webhook_url="")
     ]
     # What was still to be told of an earlier version is overtaken by this.
     Delivery.objects.filter(
-        key=rotation.key, state=Delivery.State.WAITING, consumer__in=[r.consumer for r in rows]
+        key=key, state=Delivery.State.WAITING, consumer__in=[r.consumer for r in rows]
     ).update(state=Delivery.State.FAILED, last_error="Overtaken by a later version.", due_at=None)
     return [row.pk for row in Delivery.objects.bulk_create(rows)]
 

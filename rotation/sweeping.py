@@ -7,6 +7,7 @@ from django.utils import timezone
 from keyvault import versions
 from keyvault.errors import KeyServiceError
 from keyvault.models import KeyVersion, VersionState
+from rotation import freezing
 from rotation.models import OPEN_STEPS, Intent
 from rotation.providers.base import VendorError
 from rotation.steps.creation import delete_strays
@@ -16,7 +17,15 @@ _BATCH = 50
 
 
 def sweep() -> None:
-    """Do both second looks; what fails is tried again at the next sweep."""
+    """Roll the epoch, then do both second looks; what fails is tried again at the next sweep."""
+    try:
+        freezing.roll()
+        frozen = freezing.why()
+    except KeyServiceError as error:
+        log.warning("epoch not compared", extra={"error": str(error)})
+        return
+    if frozen:
+        return
     look_for_late_strays()
     finish_destroying()
 

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from keyvault.audit.context import acting
-from rotation import crosschecking, outbox, policies, sweeping, workflow
+from rotation import crosschecking, outbox, policies, reconciling, sweeping, workflow
 from rotation.models import Heartbeat
 
 
@@ -47,3 +47,10 @@ def sweep() -> None:
 def crosscheck() -> None:
     """Compare Vault's audit log with ours, where it can be read."""
     crosschecking.nightly()
+
+
+@shared_task(name="rotation.reconcile", soft_time_limit=3500, time_limit=3600)
+def reconcile() -> None:
+    """Compare what the database, Vault and the vendors hold; what does not add up becomes a task."""
+    with acting(uuid.uuid4().hex, "worker"):
+        reconciling.reconcile()

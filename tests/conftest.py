@@ -44,9 +44,35 @@ def migrated(stack: plugin.Stack, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture
 def database(migrated: None) -> Iterator[None]:
     """Give the test an empty database of its own, really committed."""
+    _forget_mark()
     yield
+    _note_mark()
     # A request of the last page may still be under way, and hold what this needs to lock.
     until(_truncated, what="the last request to end")
+
+
+_MARKED: list[bool] = []
+
+
+def _note_mark() -> None:
+    """Remember that the emptied database will leave its mark behind in Vault."""
+    from rotation.models import Epoch
+
+    if Epoch.objects.exists():
+        _MARKED.append(True)
+
+
+def _forget_mark() -> None:
+    """Remove the mark of the database before, which would freeze every deletion in this one."""
+    from rotation import freezing
+    from tests.keyvault.vault import inspector
+
+    freezing.forget()
+    if _MARKED and plugin.STACK is not None:
+        inspector(plugin.STACK.openbao).secrets.kv.v2.delete_metadata_and_all_versions(
+            "epoch/mark", mount_point="keyvault"
+        )
+        _MARKED.clear()
 
 
 def _truncated() -> bool:

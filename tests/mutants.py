@@ -254,6 +254,55 @@ MUTANTS = (
         "    quiet = _due()",
         "tests/rotation/test_storms.py -k pile_up",
     ),
+    Mutant(
+        "empty or partial list",
+        "rotation/reconciling.py",
+        "    if live and len(live & there) < len(live) * _BELIEVED:",
+        "    if False:",
+        "tests/rotation/test_reconcile.py -k refused_or_broken_list",
+    ),
+    Mutant(
+        "half an answer closes nothing",
+        "rotation/reconciling.py",
+        "    if whole and report.complete:",
+        "    if True:",
+        "tests/rotation/test_reconcile.py -k refused_or_broken_list",
+    ),
+    Mutant(
+        "freeze before delete",
+        "rotation/steps/retire.py",
+        "    frozen = freezing.hold()\n    if frozen:\n        return frozen\n    if old.state",
+        "    if old.state",
+        "tests/rotation/test_freezing.py -k before_anything",
+    ),
+    Mutant(
+        "freeze in roll back",
+        "rotation/steps/retire.py",
+        "    frozen = freezing.hold() if new else None",
+        "    frozen = None",
+        "tests/rotation/test_freezing.py -k gives_the_old_key_back",
+    ),
+    Mutant(
+        "two-phase epoch",
+        "rotation/freezing.py",
+        "(epoch.current, epoch.pending) if one",
+        "(epoch.current,) if one",
+        "tests/rotation/test_freezing.py -k dies_between",
+    ),
+    Mutant(
+        "roll under way",
+        "rotation/freezing.py",
+        "(again.current, again.pending) == (epoch.current, epoch.pending)",
+        "True",
+        "tests/rotation/test_freezing.py -k under_way",
+    ),
+    Mutant(
+        "adopt only what is needed",
+        "rotation/recovering.py",
+        "    if check_secret(key.account, current).answer != REFUSED:",
+        "    if False:",
+        "tests/rotation/test_reconcile.py -k needs_it",
+    ),
 )
 
 

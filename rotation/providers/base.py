@@ -134,6 +134,10 @@ class Provider:
         """Return all keys with this label; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
 
+    def list_all(self, account: VendorAccount) -> list[ListedKey]:
+        """Return all keys of the account; raises VendorError rather than give a part of the list."""
+        raise LookupError(f"{self.name} cannot list keys")
+
     def disable(self, account: VendorAccount, vendor_id: str) -> None:
         """Make the key refused but recoverable; raises VendorError."""
         raise LookupError(f"{self.name} cannot disable keys")

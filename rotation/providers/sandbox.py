@@ -30,14 +30,21 @@ class Sandbox(Influtics):
 
     def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
         """Return all keys with this label, from every page."""
+        return [key for key in self._pages(account, label=label) if key.label == label]
+
+    def list_all(self, account: VendorAccount) -> list[ListedKey]:
+        """Return all keys of the account, from every page."""
+        return self._pages(account)
+
+    def _pages(self, account: VendorAccount, **narrowed: str) -> list[ListedKey]:
         found: list[ListedKey] = []
         cursor, seen = "", set[str]()
         for _ in range(_MOST_PAGES):
-            params = {"label": label, "limit": "100"} | ({"cursor": cursor} if cursor else {})
+            params = narrowed | {"limit": "100"} | ({"cursor": cursor} if cursor else {})
             data = _data(_call(account, "GET", "/v1/keys", params=params), 200)
             if not isinstance(data.get("keys"), list):
                 raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
-            found += [key for key in map(_listed, data["keys"]) if key.label == label]
+            found += map(_listed, data["keys"])
             cursor = data.get("next_cursor") or ""
             if not cursor:
                 return found

@@ -21,6 +21,7 @@ from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
 from keyvault.models import Account, KeyVersion
 from keyvault.secret_text import Secret
+from rotation import freezing
 from rotation.actors import worker_actor
 from rotation.checking import provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
@@ -133,6 +134,8 @@ def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
         "secret": created.secret.reveal(),
         "vendor_id": created.vendor_id,
         "expires_at": created.expires_at.isoformat() if created.expires_at else "",
+        "label": intent.label,
+        **versions.whose(claim.rotation.key),
     }
     reached("store.before")
     try:
@@ -229,7 +232,7 @@ def recover(claim: Claim, intent: Intent) -> Outcome:
         except secret_store.StoreDenied as error:
             which = intent.vendor_id or f"labelled {intent.label}"
             return Park(f"{error.message} A key {which} may live at the vendor, used by nobody.")
-    return _clear_away(claim, intent)
+    return freezing.hold() or _clear_away(claim, intent)
 
 
 def _stored(intent: Intent) -> dict[str, str]:

@@ -9,6 +9,7 @@ from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import KeyVersion, VersionState
 from keyvault.permissions import Verb, may
+from rotation import freezing
 from rotation.actors import worker_actor
 from rotation.adoption import consumers_of
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -104,6 +105,9 @@ def _take_standby(claim: Claim) -> Outcome | None:
             text = f"The standby is refused; asking once more. {verdict.text}"
             spacing = timing_of(rotation.key.account).steady_spacing_seconds
             return Wait(WaitingFor.VENDOR, text, spacing)
+        frozen = freezing.hold()
+        if frozen:
+            return frozen
         with claim.transaction():
             versions.discard(version)
             record(

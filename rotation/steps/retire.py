@@ -12,7 +12,7 @@ from keyvault import versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import ApiKey, KeyVersion, VersionState
-from rotation import outbox
+from rotation import freezing, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
@@ -32,6 +32,9 @@ def delete(claim: Claim) -> Outcome:
     rotation, old = claim.rotation, claim.rotation.old_version
     if old is None:
         return Move(Step.DONE, "There was no old key to delete.")
+    frozen = freezing.hold()
+    if frozen:
+        return frozen
     if old.state == VersionState.PREVIOUS:
         trouble = None if _delete_intent(rotation, old) else _permit(claim, old)
         trouble = trouble or end_at_vendor(claim, old)
@@ -132,8 +135,8 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
     rotation = claim.rotation
     provider = provider_of(rotation.key.account)
     account = vendor_account(rotation.key.account, manage=True)
-    if not claim.still_ours():
-        raise ClaimLost
+    if not claim.still_ours() or freezing.why():
+        raise ClaimLost  # the next try says what it waits for
     reached("delete.before")
     if provider.can_disable:
         provider.disable(account, version.vendor_id)
@@ -229,6 +232,9 @@ def roll_back(claim: Claim) -> Outcome:
         trouble = _restore(claim, new)
         if trouble:
             return trouble
+    frozen = freezing.hold() if new else None
+    if frozen:
+        return frozen  # the pointer is back; only ending the new key has to wait
     if new and new.state in (VersionState.PENDING, VersionState.PREVIOUS):
         trouble = _undo_new(claim, new)
         if trouble:
@@ -255,7 +261,7 @@ def _restore(claim: Claim, new: KeyVersion) -> Outcome | None:
     reached("restore.before")
     with claim.transaction():
         versions.restore(old, new)
-        outbox.enqueue(rotation, old)
+        outbox.enqueue(rotation.key, old)
         record(Action.VERSION_RESTORED, worker_actor(rotation), old, reason=rotation.last_error)
     reached("restore.after")
     return None

@@ -31,7 +31,7 @@ def update(claim: Claim) -> Outcome:
         with claim.transaction():
             versions.publish(version)
             claim.write(published_at=timezone.now())
-            outbox.enqueue(rotation, version)
+            outbox.enqueue(rotation.key, version)
             record(Action.VERSION_PUBLISHED, worker_actor(rotation), version)
         reached("publish.after")
     return Move(Step.VERIFY, f"Version {version.number} is what consumers get from now on.")

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from keyvault import health
 from keyvault.views.pages import page
+from rotation import freezing
 from rotation.models import Heartbeat
 
 _LEAST_LATE = timedelta(seconds=60)
@@ -36,6 +37,7 @@ def ready(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
         "broker": _word(health.broker()),
         "last_tick": at.isoformat() if at else None,
         "loop": "late" if is_late(at) else "ok",
+        "deletion": "frozen" if database and freezing.known() else "ok",
     }
     return JsonResponse(facts, status=200 if database and vault else 503)
 

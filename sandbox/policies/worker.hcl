@@ -17,6 +17,11 @@ path "keyvault/data/probe/+" {
   capabilities = ["create", "read"]
 }
 
+# The mark that tells a restored Vault or database; the one path that is written over, in turn.
+path "keyvault/data/epoch/mark" {
+  capabilities = ["create", "read", "update"]
+}
+
 path "keyvault/destroy/keys/+" {
   capabilities = ["update"]
 }

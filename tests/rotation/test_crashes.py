@@ -54,6 +54,11 @@ while time.monotonic() < deadline:
 
 def run_until_death(stack, rotation, crash_at):
     """Advance the rotation in a process that is armed to die; returns its exit status."""
+    return run_code_until_death(stack, _RUN, crash_at, str(rotation.pk))
+
+
+def run_code_until_death(stack, code, crash_at, *arguments):
+    """Run code as a worker that is armed to die; returns its exit status."""
     environment = {
         **os.environ,
         **stack.environment("worker"),
@@ -61,7 +66,7 @@ def run_until_death(stack, rotation, crash_at):
         "DJANGO_SETTINGS_MODULE": "keyvault.settings",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, str(rotation.pk)],
+        [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,

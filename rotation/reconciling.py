@@ -1,0 +1,244 @@
+"""Compare what the database, Vault and the vendors hold. It reports; it deletes nothing.
+
+An answer is believed only when it is whole: a list that fails, is empty or lacks most of what we know
+is named as not compared, and then nothing is concluded from what it lacks.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.utils import timezone
+
+from keyvault import secret_store, versions
+from keyvault.audit.log import record, system_actor
+from keyvault.audit.models import Action
+from keyvault.errors import KeyServiceError
+from keyvault.models import LIVE_STATES, Account, KeyVersion, VersionState
+from rotation import findings, freezing
+from rotation.checking import check_secret, provider_of, vendor_account
+from rotation.findings import Finding, Report
+from rotation.human_tasks import close_alert, open_alert
+from rotation.models import Heartbeat, HumanTask, Intent
+from rotation.providers import base
+from rotation.providers.base import ListedKey, VendorError
+
+_ACTOR = system_actor("reconcile")
+_ENDED = (VersionState.DELETED, VersionState.DISCARDED)
+_DESTROY_WITHIN = timedelta(days=1)
+_CHUNK = 1000
+# A list that lacks more than this part of the keys we know is not believed to be whole.
+_BELIEVED = 0.5
+_SAMPLE = 50
+
+
+def reconcile(account: Account | None = None) -> Report:
+    """Compare everything (or one account with its vendor), record it, and open or close tasks."""
+    report = Report()
+    accounts = [account] if account else list(Account.objects.order_by("pk"))
+    if account is None:
+        _compare_vault(report)
+        report.findings += _owners_left()
+    for one in accounts:
+        _compare_vendor(one, report)
+        _check_current(one, report)
+    _tell(report, whole=account is None)
+    return report
+
+
+def _live() -> Iterator[KeyVersion]:
+    found = KeyVersion.objects.filter(state__in=LIVE_STATES)
+    return found.select_related("key__account", "key__environment").iterator(_CHUNK)
+
+
+def _compare_vault(report: Report) -> None:
+    """Rows without a secret, secrets without a row, and secrets that should be destroyed."""
+    try:
+        freezing.why()
+        lying = secret_store.list_paths(versions.AREA)
+    except KeyServiceError as error:
+        report.not_compared.append(f"Vault: {error.message}")
+        return
+    known = {str(path) for path in KeyVersion.objects.values_list("path", flat=True).iterator()}
+    report.counts |= {"secrets": len(lying), "versions": len(known)}
+    live = KeyVersion.objects.filter(state__in=LIVE_STATES).count()
+    if live and not lying & known and not _ours(lying):
+        report.not_compared.append(f"Vault lists none of our {live} live secrets: not believed.")
+        return
+    for version in _live():
+        if str(version.path) not in lying:
+            report.findings.append(_of(findings.ROW_WITHOUT_SECRET, version, version.created_at))
+    marked = {str(path) for path in Intent.objects.values_list("path", flat=True).iterator()}
+    report.findings += _without_row(lying - known, marked, report)
+    late = KeyVersion.objects.filter(
+        state__in=_ENDED, destroyed_at__isnull=True, retired_at__lt=timezone.now() - _DESTROY_WITHIN
+    )
+    for version in late.select_related("key__account", "key__environment").iterator(_CHUNK):
+        report.findings.append(_of(findings.NOT_DESTROYED, version, version.retired_at))
+
+
+def _ours(paths: set[str]) -> bool:
+    """Return whether secrets that no row names tell of our keys: the database may have forgotten."""
+    names = {str(version.key) for version in _live()}
+    for path in sorted(paths)[:_SAMPLE]:
+        try:
+            data = secret_store.read(versions.AREA, path)
+        except KeyServiceError:
+            continue
+        if data.get("key_name") in names:
+            return True
+    return False
+
+
+def _of(kind: str, version: KeyVersion, since: object = None) -> Finding:
+    key = version.key
+    when = since if hasattr(since, "year") else None
+    tail = f", ending in {version.tail}" if version.tail else ""
+    return Finding(
+        kind,
+        f"version {version.pk}",
+        f"{version} ({version.state}{tail})",
+        when,  # type: ignore[arg-type]
+        key.account,
+        key,
+        version,
+    )
+
+
+def _without_row(paths: set[str], marked: set[str], report: Report) -> Iterator[Finding]:
+    """Yield the secrets that no row names; marks of settled calls are none."""
+    for path in sorted(paths):
+        try:
+            data = secret_store.read(versions.AREA, path)
+        except secret_store.StoreMissing:
+            continue
+        except KeyServiceError as error:
+            report.not_compared.append(f"Vault, path {path}: {error.message}")
+            return
+        if "secret" not in data:
+            continue
+        whose = data.get("key_name", "a key that it does not name")
+        at = data.get("stored_at", "an unknown time")
+        under_way = " (a rotation is just storing it)" if path in marked else ""
+        if under_way and Intent.objects.filter(path=path, state=Intent.State.OPEN).exists():
+            continue
+        yield Finding(
+            findings.SECRET_WITHOUT_ROW, path, f"a secret of {whose}, stored at {at}, path {path}"
+        )
+
+
+def _owners_left() -> Iterator[Finding]:
+    left = KeyVersion.objects.filter(
+        state=VersionState.CURRENT, key__member__isnull=False, key__member__is_active=False
+    )
+    for version in left.select_related("key__account", "key__environment", "key__member"):
+        key = version.key
+        what = f"{key}, of {key.member}, who is no longer active"
+        yield Finding(findings.OWNER_LEFT, f"key {key.pk}", what, None, key.account, key)
+
+
+def _compare_vendor(account: Account, report: Report) -> None:
+    """Keys at the vendor that nobody knows, and keys of ours that the vendor does not list."""
+    try:
+        listed = _listed(account)
+    except (VendorError, KeyServiceError) as error:
+        text = error.text if isinstance(error, VendorError) else error.message
+        report.not_compared.append(f"{account}: {text}")
+        return
+    if listed is None:
+        return
+    ours = KeyVersion.objects.filter(key__account=account).exclude(vendor_id="")
+    by_id = {v.vendor_id: v for v in ours.select_related("key__account", "key__environment")}
+    live = {vendor_id for vendor_id, v in by_id.items() if v.state in LIVE_STATES}
+    there = {key.vendor_id for key in listed}
+    report.counts[f"listed at {account}"] = len(listed)
+    if live and len(live & there) < len(live) * _BELIEVED:
+        report.not_compared.append(
+            f"{account}: the vendor lists {len(live & there)} of the {len(live)} keys that we hold "
+            "there. The list is not believed."
+        )
+        return
+    report.findings += _at_vendor(account, listed, by_id)
+    for vendor_id in sorted(live - there):
+        report.findings.append(_of(findings.MISSING_AT_VENDOR, by_id[vendor_id]))
+
+
+def _listed(account: Account) -> list[ListedKey] | None:
+    """Return the whole list, or None where the vendor has none to give."""
+    provider = provider_of(account)
+    if not provider.can_list or account.management_path is None:
+        return None
+    return provider.list_all(vendor_account(account, manage=True))
+
+
+def _at_vendor(
+    account: Account, listed: list[ListedKey], by_id: dict[str, KeyVersion]
+) -> Iterator[Finding]:
+    """Yield the live keys of a list that are no live version of ours, nor being made just now."""
+    making = set(
+        Intent.objects.filter(
+            rotation__key__account=account, kind=Intent.Kind.CREATE, state=Intent.State.OPEN
+        ).values_list("label", flat=True)
+    )
+    for key in listed:
+        version = by_id.get(key.vendor_id)
+        if key.disabled or key.label in making or (version and version.state in LIVE_STATES):
+            continue
+        if version:
+            yield _of(findings.ALIVE_AFTER_DELETION, version, version.retired_at)
+            continue
+        used = f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never"
+        what = f"{account}: key {key.vendor_id} “{key.label}”, last used {used}"
+        subject = f"account {account.pk} key {key.vendor_id}"
+        yield Finding(findings.UNKNOWN_KEY, subject, what, key.created_at, account)
+
+
+def _check_current(account: Account, report: Report) -> None:
+    """Ask the vendor about each current secret; one that cannot be told is not compared."""
+    current = KeyVersion.objects.filter(state=VersionState.CURRENT, key__account=account)
+    unclear = 0
+    for version in current.select_related("key__account", "key__environment").iterator(_CHUNK):
+        try:
+            verdict = check_secret(account, versions.read_secret(version))
+        except secret_store.StoreMissing:
+            report.findings.append(_of(findings.ROW_WITHOUT_SECRET, version, version.created_at))
+            continue
+        except KeyServiceError as error:
+            report.not_compared.append(f"{version}: {error.message}")
+            continue
+        versions.save_verdict(version, verdict)
+        if verdict.answer == base.REFUSED:
+            report.findings.append(_of(findings.REFUSED, version))
+        unclear += verdict.answer == base.CANNOT_TELL
+    if unclear:
+        report.not_compared.append(f"{account}: the vendor gave no verdict on {unclear} keys.")
+
+
+def _tell(report: Report, *, whole: bool) -> None:
+    """Record the run; open a task for each finding, and close those that are gone.
+
+    Only a whole and complete run closes any: what was not looked at is not known to be gone.
+    """
+    report.findings[:] = {finding.id: finding for finding in report.findings}.values()
+    for finding in report.findings:
+        parts = {"account": finding.account, "key": finding.key, "version": finding.version}
+        text = f"{finding.what}. {finding.do} (Finding {finding.id}.)"
+        open_alert(_ACTOR, HumanTask.Kind.FINDING, finding.about, text, **parts)  # type: ignore[arg-type]
+    if whole and report.complete:
+        seen = {finding.about for finding in report.findings}
+        still = HumanTask.objects.filter(
+            kind=HumanTask.Kind.FINDING, closed_at=None, about__startswith="reconcile:"
+        )
+        for about in still.exclude(about__in=seen).values_list("about", flat=True):
+            close_alert(_ACTOR, HumanTask.Kind.FINDING, about, "The comparison no longer finds it.")
+    if whole:
+        now = timezone.now()
+        Heartbeat.objects.update_or_create(name="reconcile", defaults={"at": now})
+    counts = json.dumps(report.counts)
+    record(
+        Action.INVENTORY_RECONCILED,
+        _ACTOR,
+        findings=len(report.findings),
+        not_compared=report.not_compared[:20],
+        counts=counts,
+    )

