@@ -1,9 +1,13 @@
 """System checks: name a wrong or missing setting in plain words before it can do harm."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from keyvault import health, secret_store
+from keyvault.errors import KeyServiceError
 
 _LEAST_SECRET = 32
 
@@ -52,4 +56,50 @@ def check_debug(**_: Any) -> list[CheckMessage]:
         return [Error("DEBUG must be off where others can connect.", id="keyvault.E006")]
     if settings.DEBUG:
         return [Warning("DEBUG is on: for development only.", id="keyvault.W001")]
+    return []
+
+
+@register(Tags.database)
+def check_vault(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """With `check --database default`: write, read and destroy a test value where secrets will lie."""
+    if not databases:
+        return []
+    try:
+        _try_vault()
+    except KeyServiceError as error:
+        where = f"namespace “{settings.VAULT_NAMESPACE}”, mount “{settings.VAULT_MOUNT}”"
+        return [
+            Warning(
+                f"Vault cannot be used ({where}): {error.message}",
+                hint="Look at VAULT_ADDR, VAULT_NAMESPACE, VAULT_MOUNT, and at the policy of this "
+                "process's AppRole. Log-in and data use the same namespace.",
+                id="keyvault.W003",
+            )
+        ]
+    return []
+
+
+def _try_vault() -> None:
+    try:
+        secret_store.probe()
+    except secret_store.StoreDenied:
+        # Web may destroy nothing, so for it reading is the test.
+        try:
+            secret_store.read("probe", uuid.uuid4())
+        except secret_store.StoreMissing:
+            return
+
+
+@register(Tags.database)
+def check_broker(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """With `check --database default`: a broker that may throw messages away is named."""
+    facts = health.broker_facts() if databases else None
+    if facts and facts.evicts:
+        return [
+            Warning(
+                f"The broker's maxmemory-policy is {facts.eviction}: it may throw messages away.",
+                hint="Set maxmemory-policy noeviction, and keep caches on another server.",
+                id="keyvault.W004",
+            )
+        ]
     return []

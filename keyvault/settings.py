@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 import environ
 from csp.constants import NONE, SELF
+from kombu import Queue
+from kombu.common import Broadcast
 
 from keyvault.environment import secret
 
@@ -152,14 +154,25 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_max": 0.5,
 }
 CELERY_TASK_PUBLISH_RETRY = False
+# One queue for all work; the pulse goes to every worker, so that each shows that it takes work.
+_EVERY_WORKER = Broadcast("pulse")
+CELERY_TASK_QUEUES = (Queue("celery"), _EVERY_WORKER)
+CELERY_TASK_ROUTES = {"rotation.pulse": {"queue": "pulse"}}
 CELERY_DB_REUSE_MAX = 1000
 TICK_SECONDS = env.float("TICK_SECONDS", default=5.0)
+PULSE_SECONDS = min(20.0, 4 * TICK_SECONDS)
 CELERY_BEAT_SCHEDULE = {
     # `expires`: a worker that was away finds one tick, not a thousand.
     "tick": {
         "task": "rotation.tick",
         "schedule": TICK_SECONDS,
         "options": {"expires": TICK_SECONDS},
+    },
+    "pulse": {
+        "task": "rotation.pulse",
+        "schedule": PULSE_SECONDS,
+        # Beat consumes nothing, so it must be told that this one goes to everybody.
+        "options": {"declare": [_EVERY_WORKER.exchange]},
     },
     "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 60}},
     "roll": {"task": "audit.roll", "schedule": 3600.0, "options": {"expires": 3600}},
@@ -271,6 +284,9 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "keyvault.error_reports.ReportFilter"
 # An error tracker, if wanted; what is sent there is cleaned by keyvault/sentry.py.
 SENTRY_DSN = secret("SENTRY_DSN", default="")
 SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="")
+
+# Lets a Prometheus server read /metrics and the words of /health/ready.
+METRICS_TOKEN = secret("METRICS_TOKEN", default="")
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING: dict[str, Any] = {

@@ -338,7 +338,7 @@ class Outage(models.Model):
 class Heartbeat(models.Model):
     """When a loop last ran, written by the loop's own task."""
 
-    name = models.CharField(max_length=30, primary_key=True)
+    name = models.CharField(max_length=150, primary_key=True)
     at = models.DateTimeField()
 
     def __str__(self) -> str:

@@ -1,8 +1,9 @@
 """The Celery tasks: ids in, nothing out, a few lines each."""
 
 import uuid
+from datetime import timedelta
 
-from celery import shared_task
+from celery import current_task, shared_task
 from django.utils import timezone
 
 from keyvault.audit.context import acting
@@ -20,6 +21,18 @@ def tick() -> None:
         workflow.send("rotation.advance", rotation_id)
     for delivery_id in outbox.due():
         workflow.send("rotation.deliver", delivery_id)
+
+
+@shared_task(name="rotation.pulse")
+def pulse() -> None:
+    """Note that this very worker takes work; every worker gets a copy of this task.
+
+    A consumer can lose its broker and live on as a process, so only this counts as its life.
+    """
+    now, name = timezone.now(), f"worker:{current_task.request.hostname}"[:150]
+    Heartbeat.objects.update_or_create(name=name, defaults={"at": now})
+    gone = Heartbeat.objects.filter(name__startswith="worker:", at__lt=now - timedelta(days=1))
+    gone.delete()
 
 
 @shared_task(name="rotation.advance")

@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("metrics", health.scrape, name="metrics"),
     path("health/line", health.line, name="health-line"),
     path("keys/", keys.listing, name="keys"),
     path("keys/<int:key_id>/", key.show, name="key"),

@@ -2,6 +2,7 @@
 
 import os
 import secrets as random
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -298,10 +299,10 @@ def test_tasks_pass_through_the_broker_and_nobody_can_flush_it(
 # --- The worker's health check ---
 
 
-def worker_health(url: str) -> subprocess.CompletedProcess[str]:
+def worker_health(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run deploy/worker_health.py against a database."""
     return subprocess.run(
-        [sys.executable, ROOT / "deploy/worker_health.py"],
+        [sys.executable, ROOT / "deploy/worker_health.py", *arguments],
         env={"DATABASE_URL": url},
         capture_output=True,
         text=True,
@@ -309,16 +310,21 @@ def worker_health(url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_health_check_wants_a_loop_that_moved(postgres: Postgres) -> None:
+def test_the_health_check_wants_this_worker_or_the_loop_to_have_moved(postgres: Postgres) -> None:
     with psycopg.connect(postgres.owner_url, autocommit=True) as owner:
         owner.execute("CREATE TABLE rotation_heartbeat (name text PRIMARY KEY, at timestamptz)")
-        assert "not moved" in worker_health(postgres.app_url).stderr
-        for age, status in (("1 second", 0), ("90 seconds", 0), ("121 seconds", 1)):
+        own = f"worker:celery@{socket.gethostname()}"
+        for name, arguments in ((own, ()), ("tick", ("beat",))):
             owner.execute("DELETE FROM rotation_heartbeat")
-            owner.execute(
-                "INSERT INTO rotation_heartbeat VALUES ('tick', now() - %s::interval)", [age]
-            )
-            assert worker_health(postgres.app_url).returncode == status, age
+            assert "not moved" in worker_health(postgres.app_url, *arguments).stderr
+            for age, status in (("1 second", 0), ("90 seconds", 0), ("121 seconds", 1)):
+                owner.execute("DELETE FROM rotation_heartbeat")
+                owner.execute(
+                    "INSERT INTO rotation_heartbeat VALUES (%s, now() - %s::interval),"
+                    " ('worker:celery@another', now())",
+                    [name, age],
+                )
+                assert worker_health(postgres.app_url, *arguments).returncode == status, age
 
 
 def test_the_health_check_says_when_the_database_is_away() -> None:

@@ -1,20 +1,20 @@
-"""Is the service alive, and can it work? For load balancers, and a line on the home page."""
+"""Is the service alive, and can it work? For load balancers, Home and a Prometheus server."""
 
-from datetime import datetime, timedelta
+import hmac
+from typing import Any
 
 from django.conf import settings
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from keyvault import health
+from keyvault.models import Member
+from keyvault.permissions import Verb, may
 from keyvault.views.pages import page
-from rotation import freezing
-from rotation.models import Heartbeat
-
-_LEAST_LATE = timedelta(seconds=60)
+from rotation import metrics, vitals
 
 
 @require_safe
@@ -26,40 +26,72 @@ def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 
 @require_safe
 @never_cache
-def ready(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Answer 200 when keys can be served; broker and loop are told but do not count."""
-    database, vault = health.database(), health.vault()
-    at = last_tick() if database else None
-    facts = {
-        "status": "ok" if database and vault else "unavailable",
-        "database": _word(database),
-        "vault": _word(vault),
-        "broker": _word(health.broker()),
-        "last_tick": at.isoformat() if at else None,
-        "loop": "late" if is_late(at) else "ok",
-        "deletion": "frozen" if database and freezing.known() else "ok",
+def ready(request: HttpRequest) -> HttpResponse:
+    """Answer 200 when keys can be served; all else is told and does not count.
+
+    Whoever may see the installation is told each problem in words, others how many there are.
+    """
+    vault, broker = health.vault_state(), health.broker_facts()
+    seen = _seen()
+    facts: dict[str, Any] = {
+        "status": "ok" if seen and vault["active"] else "unavailable",
+        "database": _word(seen is not None),
+        "vault": "ok" if vault["active"] else "sealed" if vault["sealed"] else "away",
+        "broker": _word(broker.there),
     }
-    return JsonResponse(facts, status=200 if database and vault else 503)
+    if seen:
+        told = vitals.problems(seen, vault, broker)
+        facts |= {
+            "loop": "late" if vitals.loop_late(seen) else "ok",
+            "workers": seen.workers,
+            "deletion": "frozen" if seen.frozen else "ok",
+            "problems": told if _may_look(request) else len(told),
+        }
+    return JsonResponse(facts, status=200 if facts["status"] == "ok" else 503)
+
+
+@require_safe
+@never_cache
+def scrape(request: HttpRequest) -> HttpResponse:
+    """Answer with the metrics, to the bearer of METRICS_TOKEN or to an owner."""
+    if not _may_look(request):
+        return HttpResponse("Give METRICS_TOKEN as a bearer token.\n", status=401)
+    return HttpResponse(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @require_safe
 @page
 def line(request: HttpRequest) -> HttpResponse:
-    """Show the health of loop, secret store and broker in one line."""
-    at = last_tick()
-    facts = {"tick": at, "late": is_late(at), "vault": health.vault(), "broker": health.broker()}
+    """Show the health of loop, workers, secret store and broker in one line, and what is wrong."""
+    vault, broker = health.vault_state(), health.broker_facts()
+    seen = vitals.look()
+    facts = {
+        "vitals": seen,
+        "late": vitals.loop_late(seen),
+        "vault": vault,
+        "broker": broker,
+        "problems": vitals.problems(seen, vault, broker),
+    }
     return render(request, "rotation/_health.html", facts)
 
 
-def last_tick() -> datetime | None:
-    """Return when the loop that starts and moves rotations last ran."""
-    return Heartbeat.objects.filter(name="tick").values_list("at", flat=True).first()
+def _seen() -> vitals.Vitals | None:
+    try:
+        return vitals.look()
+    except AnyDatabaseError:
+        return None
 
 
-def is_late(at: datetime | None) -> bool:
-    """Return whether the loop has missed several turns."""
-    allowed = max(_LEAST_LATE, timedelta(seconds=10 * settings.TICK_SECONDS))
-    return at is None or timezone.now() - at > allowed
+def _may_look(request: HttpRequest) -> bool:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    known = settings.METRICS_TOKEN
+    if known and hmac.compare_digest(given.encode(), known.encode()):
+        return True
+    try:
+        member = request.user
+        return isinstance(member, Member) and may(member, Verb.MANAGE)
+    except AnyDatabaseError:
+        return False
 
 
 def _word(there: bool) -> str:
