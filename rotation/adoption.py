@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from keyvault.models import ApiKey, KeyVersion
+from rotation import clock
 from rotation.models import Consumer, Reason, Rotation, WaitingFor
 
 
@@ -30,7 +30,7 @@ def consumers_of(key: ApiKey) -> QuerySet[Consumer]:
         return Consumer.objects.none()
     return Consumer.objects.filter(
         Q(token__revoked_at__isnull=True),
-        Q(token__expires_at__isnull=True) | Q(token__expires_at__gt=timezone.now()),
+        Q(token__expires_at__isnull=True) | Q(token__expires_at__gt=clock.now()),
         application=key.application_id,
         environment=key.environment_id,
         active=True,
@@ -77,7 +77,7 @@ def _quiet(rotation: Rotation, last_used: datetime | None) -> bool:
     """Return whether the old key was unused for the quiet period, counted from the switch on."""
     period = timedelta(seconds=max(1, rotation.quiet_seconds))
     since = max(filter(None, (rotation.published_at, last_used)), default=None)
-    return since is not None and timezone.now() - since >= period
+    return since is not None and clock.now() - since >= period
 
 
 def _nobody(vendor_tells: bool) -> Adoption:

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from rotation import clock
 from rotation.models import OPEN_STEPS, Rotation
 
 LEASE_SECONDS = 90
@@ -22,7 +23,7 @@ UPDATE rotation_rotation SET fence = fence + 1,
     claimed_until = now() + make_interval(secs => %s)
 WHERE id = %s AND step = ANY(%s) AND due_at <= now()
     AND (claimed_until IS NULL OR claimed_until < now())
-RETURNING fence
+RETURNING fence, clock_timestamp()
 """
 
 
@@ -66,6 +67,7 @@ def claim(rotation_id: int) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
+    clock.learn(row[1])
     rotation = Rotation.objects.select_related(
         "key__account",
         "key__environment",

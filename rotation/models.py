@@ -14,6 +14,7 @@ from keyvault.models import (
     KeyVersion,
     Member,
 )
+from rotation import clock
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery
 
 __all__ = ["Acknowledgement", "Consumer", "Delivery"]
@@ -201,7 +202,7 @@ class Intent(models.Model):
     version = models.ForeignKey(KeyVersion, null=True, on_delete=models.PROTECT, related_name="+")
     vendor_id = models.CharField(max_length=200, blank=True, default="")
     fence = models.BigIntegerField()
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now)
     unclear_since = models.DateTimeField(null=True, blank=True)
     look_again_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)

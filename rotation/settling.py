@@ -9,12 +9,11 @@ from typing import Any
 
 from django.db.models import Case, DateTimeField, F, Value, When
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.redaction import one_line
-from rotation import outages, schedule
+from rotation import clock, outages, schedule
 from rotation.actors import worker_actor
 from rotation.claims import Claim
 from rotation.human_tasks import close_tasks, open_task
@@ -100,7 +99,7 @@ def _overtaken_by_cancel(held: Claim, outcome: Settled) -> bool:
 
 
 def _changes(rotation: Rotation, outcome: Settled) -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     if isinstance(outcome, Move):
         return _moved(rotation, outcome)
     text = one_line(outcome.text, 500)
@@ -122,7 +121,7 @@ def _changes(rotation: Rotation, outcome: Settled) -> dict[str, Any]:
 def _moved(rotation: Rotation, outcome: Move) -> dict[str, Any]:
     if outcome.step not in MOVES[rotation.step]:
         raise RuntimeError(f"a rotation cannot move from {rotation.step} to {outcome.step}")
-    now = timezone.now()
+    now = clock.now()
     changes: dict[str, Any] = {
         "step": outcome.step,
         "step_since": now,
@@ -156,7 +155,7 @@ def _due(held: Claim, wanted: Any, *, ended: bool) -> Any:
 
 def _remember(rotation: Rotation, step: str, outcome: Settled) -> None:
     """Add to the history; a try like the last one only raises its count."""
-    now, text = timezone.now(), one_line(outcome.text, 500)
+    now, text = clock.now(), one_line(outcome.text, 500)
     kind = type(outcome).__name__.lower()
     last = Attempt.objects.filter(rotation=rotation).order_by("-pk").first()
     if last and (last.step, last.outcome, last.text) == (step, kind, text):

@@ -14,14 +14,14 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
 from keyvault import secret_store, versions
 from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
+from keyvault.errors import KeyServiceError
 from keyvault.models import Account, KeyVersion
 from keyvault.secret_text import Secret
-from rotation import freezing
+from rotation import clock, freezing
 from rotation.actors import worker_actor
 from rotation.checking import provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
@@ -87,7 +87,7 @@ def _cap_reached(account: Account) -> Outcome | None:
     made = Intent.objects.filter(
         kind=Intent.Kind.CREATE,
         rotation__key__account=account,
-        created_at__gt=timezone.now() - _DAY,
+        created_at__gt=clock.now() - _DAY,
     )
     about = f"create-cap:{account.pk}"
     actor = system_actor("cap on new keys")
@@ -101,7 +101,7 @@ def _cap_reached(account: Account) -> Outcome | None:
         "Nothing is lost; look whether something rotates too often."
     )
     open_alert(actor, HumanTask.Kind.FINDING, about, text, account=account)
-    left = (first + _DAY - timezone.now()).total_seconds()
+    left = (first + _DAY - clock.now()).total_seconds()
     return Wait(WaitingFor.TURN, text, min(_LOOK_AT_CAP, max(1.0, left)))
 
 
@@ -109,7 +109,7 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome:
     """Tell a clear no, after which nothing exists, from an answer that leaves it open."""
     if error.sent:
         with claim.transaction():
-            Intent.objects.filter(pk=intent.pk).update(unclear_since=timezone.now())
+            Intent.objects.filter(pk=intent.pk).update(unclear_since=clock.now())
         text = f"{error.text} It is not known whether a key was made: looking before trying again."
         return Retry(WaitingFor.VENDOR, text)
     with claim.transaction():
@@ -168,10 +168,11 @@ def _take_back(
     """Delete a key whose secret Vault will not take: nobody else will ever have it."""
     try:
         _delete_own(claim.rotation, created, "Vault refused its secret; the key was deleted.")
-    except VendorError as error:
+    except (VendorError, KeyServiceError) as error:
+        said = error.text if isinstance(error, VendorError) else error.message
         return Park(
             f"{denied.message} The new key {created.vendor_id} could not be deleted at the vendor "
-            f"({error.text}): delete it there."
+            f"({said}): delete it there."
         )
     with claim.transaction():
         _settle(intent, Intent.State.ABANDONED, "Vault refused the secret.")
@@ -200,7 +201,7 @@ def _adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
     with claim.transaction():
         versions.save_next(draft)
         _settle(intent, Intent.State.DONE, "The key was made.")
-        claim.write(new_version=draft, proving_since=timezone.now())
+        claim.write(new_version=draft, proving_since=clock.now())
         record(
             Action.VENDOR_KEY_CREATED,
             worker_actor(rotation),
@@ -248,9 +249,9 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
     """Delete what the vendor lists under the label; wait out the list's lag before believing none."""
     rotation = claim.rotation
     found = delete_strays(intent)
-    since = intent.unclear_since or timezone.now()
+    since = intent.unclear_since or clock.now()
     lag = timedelta(seconds=timing_of(rotation.key.account).list_lag_seconds)
-    if not found and timezone.now() - since < lag:
+    if not found and clock.now() - since < lag:
         with claim.transaction():
             Intent.objects.filter(pk=intent.pk).update(unclear_since=since)
         text = "The vendor lists no key from the unclear call so far; looking again."
@@ -260,7 +261,7 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
             intent,
             Intent.State.ABANDONED,
             f"{found} stray key deleted." if found else "No key was made.",
-            look_again_at=timezone.now() + LOOK_AGAIN,
+            look_again_at=clock.now() + LOOK_AGAIN,
         )
     return Wait(WaitingFor.VENDOR, "The unclear call is settled; making a key anew.", 0.0)
 
@@ -293,6 +294,6 @@ def _settle(
     Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
         state=state,
         outcome=outcome[:300],
-        settled_at=timezone.now(),
+        settled_at=clock.now(),
         look_again_at=look_again_at,
     )

@@ -2,14 +2,12 @@
 
 from datetime import timedelta
 
-from django.utils import timezone
-
 from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import KeyVersion, VersionState
 from keyvault.permissions import Verb, may
-from rotation import freezing
+from rotation import clock, freezing
 from rotation.actors import worker_actor
 from rotation.adoption import consumers_of
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -96,7 +94,7 @@ def _take_standby(claim: Claim) -> Outcome | None:
         if verdict.answer == VALID:
             with claim.transaction():
                 versions.take_standby(version)
-                claim.write(new_version=version, proving_since=timezone.now())
+                claim.write(new_version=version, proving_since=clock.now())
             return prove(claim)
         if verdict.answer == CANNOT_TELL:
             return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
@@ -150,7 +148,7 @@ def prove(claim: Claim) -> Outcome:
 def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
     """A new key may start late: a refusal counts only when the vendor's window has passed."""
     since = rotation.proving_since or rotation.step_since
-    if timezone.now() - since < timedelta(seconds=window):
+    if clock.now() - since < timedelta(seconds=window):
         return Wait(WaitingFor.VENDOR, f"The new key is not accepted yet. {text}", 2.0)
     return GiveUp(f"The vendor refuses the new key after {window:.0f} seconds. {text}")
 

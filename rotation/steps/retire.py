@@ -6,13 +6,11 @@ the old version again and ends the new one. Nothing is deleted on a "cannot tell
 
 from datetime import timedelta
 
-from django.utils import timezone
-
-from keyvault import versions
+from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import ApiKey, KeyVersion, VersionState
-from rotation import freezing, outbox
+from rotation import clock, freezing, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
@@ -87,7 +85,11 @@ def end_at_vendor(claim: Claim, version: KeyVersion) -> Outcome | None:
     if _by_program(rotation, version) and intent.state == Intent.State.OPEN:
         _delete_by_program(claim, intent, version)
     reached("refused.before")
-    verdict = check_secret(rotation.key.account, versions.read_secret(version))
+    try:
+        secret = versions.read_secret(version)
+    except secret_store.StoreMissing:
+        return _gone_without_proof(claim, version)
+    verdict = check_secret(rotation.key.account, secret)
     versions.save_verdict(version, verdict)
     reached("refused.after")
     if verdict.answer == REFUSED:
@@ -106,6 +108,26 @@ def end_at_vendor(claim: Claim, version: KeyVersion) -> Outcome | None:
     return _still_accepted(rotation, _delete_intent(rotation, version))
 
 
+def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
+    """Settle a deletion whose record was lost after the secret was destroyed, as by a failover.
+
+    The refusal cannot be seen any more; that the vendor's whole list lacks the key is proof as good.
+    """
+    account = claim.rotation.key.account
+    if not (_by_program(claim.rotation, version) and provider_of(account).can_list):
+        return Park(
+            "The old secret is gone from Vault, so nobody can see whether the vendor refuses it. "
+            "Look there, delete the key if it is still listed, and choose “Try again”."
+        )
+    listed = provider_of(account).list_all(vendor_account(account, manage=True))
+    new = claim.rotation.new_version
+    known = {key.vendor_id for key in listed}
+    if version.vendor_id in known or (new and new.vendor_id not in known):
+        return Retry(WaitingFor.VENDOR, "The vendor's list still has the old key, or is not whole.")
+    versions.note_refused(version, clock.now())
+    return None
+
+
 def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> bool:
     """Return whether a person deleted the new key in place of the old; the intent is given up then.
 
@@ -121,7 +143,7 @@ def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> boo
     with claim.transaction():
         Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
             state=Intent.State.ABANDONED,
-            settled_at=timezone.now(),
+            settled_at=clock.now(),
             outcome="The new key was deleted by hand; the old one stays.",
         )
     return True
@@ -154,7 +176,7 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
 
 def _settle(intent: Intent) -> None:
     Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
-        state=Intent.State.DONE, settled_at=timezone.now(), outcome="The vendor deleted the key."
+        state=Intent.State.DONE, settled_at=clock.now(), outcome="The vendor deleted the key."
     )
 
 
@@ -164,15 +186,15 @@ def _count_refusal(claim: Claim, version: KeyVersion) -> Outcome | None:
     if claim.rotation.bad_answers < timing.steady_answers:
         text = "The vendor refuses the old key; asking once more to be sure."
         return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
-    versions.note_refused(version, timezone.now())
+    versions.note_refused(version, clock.now())
     return None
 
 
 def _still_accepted(rotation: Rotation, intent: Intent | None) -> Outcome:
     """Old keys stop late: keep asking, and call a person when the vendor's window has passed."""
     window = timing_of(rotation.key.account).propagation_seconds
-    settled = intent.settled_at if intent and intent.settled_at else timezone.now()
-    if timezone.now() - settled < timedelta(seconds=window):
+    settled = intent.settled_at if intent and intent.settled_at else clock.now()
+    if clock.now() - settled < timedelta(seconds=window):
         return Wait(WaitingFor.VENDOR, "Deleted, but the vendor still accepts the old key.", 2.0)
     return Park(
         "The vendor said that the key is deleted, and still accepts it. Look into its dashboard; "
@@ -186,7 +208,7 @@ def _ask_person(rotation: Rotation, version: KeyVersion, answer: str) -> Outcome
     tail = f" ending in {version.tail}" if version.tail else ""
     text = f"Delete the key{tail} (version {version.number}) at {name}."
     open_task(worker_actor(rotation), rotation, HumanTask.Kind.DELETE, text, version)
-    waited = (timezone.now() - (rotation.waiting_since or timezone.now())).total_seconds()
+    waited = (clock.now() - (rotation.waiting_since or clock.now())).total_seconds()
     said = "It is still accepted." if answer == VALID else "The vendor could not be asked just now."
     return Wait(
         WaitingFor.DELETION, f"{text} {said}", min(_LONGEST_POLL, max(_MANUAL_POLL, waited / 4))

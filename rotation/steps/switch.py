@@ -2,13 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
 from keyvault import versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import KeyVersion
-from rotation import outbox
+from rotation import clock, outbox
 from rotation.actors import worker_actor
 from rotation.adoption import Adoption, judge
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -30,7 +28,7 @@ def update(claim: Claim) -> Outcome:
         reached("publish.before")
         with claim.transaction():
             versions.publish(version)
-            claim.write(published_at=timezone.now())
+            claim.write(published_at=clock.now())
             outbox.enqueue(rotation.key, version)
             record(Action.VERSION_PUBLISHED, worker_actor(rotation), version)
         reached("publish.after")
@@ -48,10 +46,12 @@ def verify(claim: Claim) -> Outcome:
     if not adoption.done:
         return _wait_for_adoption(rotation, adoption)
     if rotation.adopted_at is None:
-        claim.write(adopted_at=timezone.now(), adopted_how=adoption.how[:300])
+        reached("adoption.before")
+        claim.write(adopted_at=clock.now(), adopted_how=adoption.how[:300])
+        reached("adoption.after")
     remaining = overlap_left(rotation)
     if remaining > 0:
-        ends = timezone.now() + timedelta(seconds=remaining)
+        ends = clock.now() + timedelta(seconds=remaining)
         text = f"Consumers moved. Old and new key overlap until {ends:%Y-%m-%d %H:%M:%S} UTC."
         return Wait(WaitingFor.OVERLAP, text, remaining)
     return Move(Step.DELETE, adoption.how)
@@ -64,7 +64,7 @@ def _check_published(claim: Claim) -> Outcome | None:
         return trouble
     if rotation.key.current_id != rotation.new_version_id:
         return Park("The key's current version is not the one that this rotation published.")
-    claim.write(verified_at=timezone.now(), bad_answers=0)
+    claim.write(verified_at=clock.now(), bad_answers=0)
     return None
 
 
@@ -76,8 +76,10 @@ def check_new(claim: Claim) -> Outcome | None:
     rotation, version = claim.rotation, claim.rotation.new_version
     assert version is not None
     timing = timing_of(rotation.key.account)
+    reached("post_verify.before")
     verdict = check_secret(rotation.key.account, versions.read_secret(version))
     versions.save_verdict(version, verdict)
+    reached("post_verify.after")
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     if verdict.answer == REFUSED:
@@ -120,11 +122,11 @@ def overlap_left(rotation: Rotation) -> float:
     if rotation.reason == Reason.LEAK or rotation.published_at is None:
         return 0.0
     ends = rotation.published_at + timedelta(seconds=rotation.overlap_seconds)
-    return max(0.0, (ends - timezone.now()).total_seconds())
+    return max(0.0, (ends - clock.now()).total_seconds())
 
 
 def _wait_for_adoption(rotation: Rotation, adoption: Adoption) -> Outcome:
-    long = rotation.published_at and timezone.now() - rotation.published_at > TELL_A_PERSON_AFTER
+    long = rotation.published_at and clock.now() - rotation.published_at > TELL_A_PERSON_AFTER
     if long or "a person must confirm" in adoption.missing:
         open_task(worker_actor(rotation), rotation, HumanTask.Kind.CONFIRM, adoption.missing[:500])
     pause = min(60.0, max(1.0, rotation.quiet_seconds / 2))
