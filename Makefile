@@ -7,7 +7,10 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-
 	--no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop mutants demo test check lock clean venv browser
+MINUTES ?= 10
+export MINUTES
+
+.PHONY: help run stop faults soak mutants demo test check lock clean venv browser
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -17,6 +20,12 @@ run: venv ## start a whole installation in .run/ and stay; Ctrl-C ends it, the d
 
 stop: venv ## end what runs in .run/, also what a killed launcher left behind
 	@$(PYTHON_BIN) -m sandbox stop
+
+faults: venv ## every fault at every side effect of a rotation, with a table (about ten minutes)
+	@$(PYTHON_BIN) -m tests.faults
+
+soak: venv ## 50 keys, 10 applications and random faults for MINUTES (10), with the oracle at the end
+	@$(PYTHON_BIN) -m tests.soak
 
 mutants: venv ## take each guard out of a copy and see its tests fail (about ten minutes)
 	@$(PYTHON_BIN) -m tests.mutants

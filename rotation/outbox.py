@@ -23,6 +23,7 @@ from keyvault.errors import KeyServiceError
 from keyvault.models import ApiKey, KeyVersion
 from keyvault.secret_text import Secret
 from rotation.adoption import consumers_of
+from rotation.crashpoints import reached
 from rotation.models import Delivery
 from rotation.providers import deadline
 
@@ -82,7 +83,10 @@ def deliver(delivery_id: int, seconds: float = TOTAL_SECONDS) -> None:
     delivery = Delivery.objects.select_related(
         "consumer__application", "consumer__environment", "key__account", "version"
     ).get(pk=delivery_id)
-    _settle(delivery, row[0], _send(delivery, seconds))
+    reached("notify.before")
+    result = _send(delivery, seconds)
+    reached("notify.after")
+    _settle(delivery, row[0], result)
 
 
 def _send(delivery: Delivery, seconds: float) -> _Result:

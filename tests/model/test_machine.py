@@ -1,0 +1,306 @@
+"""A state machine plays people, consumers, vendors and faults at random; the oracle judges."""
+
+import contextlib
+import datetime
+import os
+import secrets
+
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from keyvault import fetching, keys
+from keyvault.errors import KeyServiceError
+from keyvault.models import ApiKey, Role
+from rotation import consumers, pasting_keys, policies, workflow
+from rotation.models import (
+    Acknowledgement,
+    HumanTask,
+    Outage,
+    Reason,
+    Rotation,
+    RotationPolicy,
+    Step,
+    WaitingFor,
+)
+from sandbox.vendor_client import VendorRefused
+from tests import oracle
+from tests.conftest import _forget_mark, _note_mark, _truncated
+from tests.factories import grant, make_key, make_member, make_people, make_place, secret_of
+from tests.rotation.driving import hurry
+from tests.waiting import until
+
+REFUSAL = {"success": False, "error": "Invalid API key", "code": "INVALID_API_KEY"}
+FAULTS = (
+    ("create", {"kind": "execute_then_cut", "times": 1}),
+    ("create", {"kind": "status", "status": 500, "body": "x", "times": 1}),
+    ("create", {"kind": "status", "status": 429, "body": {"success": False}, "times": 2}),
+    ("usage", {"kind": "status", "status": 503, "body": "busy", "times": 3}),
+    ("usage", {"kind": "html", "times": 2}),
+    ("usage", {"kind": "cut", "times": 1}),
+    ("delete", {"kind": "execute_then_cut", "times": 1}),
+    ("delete", {"kind": "status", "status": 500, "body": "x", "times": 2}),
+    ("list", {"kind": "truncated", "times": 1}),
+    ("get", {"kind": "status", "status": 500, "body": "x", "times": 2}),
+)
+which = st.integers(0, 2)
+
+
+class Rotations(RuleBasedStateMachine):
+    """Three keys (two automatic, one manual), three consumers, two workers that take turns."""
+
+    vendor = None
+
+    @initialize()
+    def begin(self):
+        vendor = type(self).vendor
+        vendor.clear_faults()
+        self.place = make_place(vendor)
+        self.place.api_account.settings = {
+            "propagation_seconds": 1.0,
+            "list_lag_seconds": 0.5,
+            "steady_spacing_seconds": 0.05,
+        }
+        self.place.api_account.save()
+        self.place.manual_account.settings = {
+            "propagation_seconds": 1.0,
+            "steady_spacing_seconds": 0.05,
+        }
+        self.place.manual_account.save()
+        self.people = make_people(self.place)
+        self.leaver = grant(
+            make_member(f"leaver-{secrets.token_hex(3)}@example.com"),
+            Role.OPERATOR,
+            application=self.place.application,
+        )
+        self.keys = [
+            make_key(vendor, self.place, self.people.owner, manual=place == 2, name=f"key-{place}")
+            for place in range(3)
+        ]
+        self.consumers = [
+            consumers.add_consumer(
+                self.people.owner, f"web-{n}", self.place.application, self.place.environment
+            )
+            for n in range(3)
+        ]
+
+    def rotation(self, number):
+        return Rotation.objects.filter(key=self.keys[number], finished_at=None).first()
+
+    def quietly(self, act, *arguments, **options):
+        """Do what may be refused in words; a refusal changes nothing, the invariants say so."""
+        try:
+            return act(*arguments, **options)
+        except KeyServiceError:
+            return None
+
+    @rule(number=which, leak=st.booleans())
+    def start(self, number, leak):
+        reason = Reason.LEAK if leak else Reason.MANUAL
+        self.quietly(workflow.start, self.people.operator, self.keys[number], reason)
+
+    @rule(number=which)
+    def start_and_leave(self, number):
+        """A leaver's queued work does not go on in their name."""
+        self.quietly(workflow.start, self.leaver, self.keys[number])
+        self.leaver.is_active = False
+        self.leaver.save()
+
+    @rule(number=which, times=st.integers(1, 4))
+    def work(self, number, times):
+        rotation = self.rotation(number)
+        for _ in range(times if rotation else 0):
+            hurry(rotation)
+            workflow.advance(rotation.pk)
+
+    @rule(number=which)
+    def another_worker_after_a_lost_lease(self, number):
+        """The first has died with its claim: the lease ends and the next one goes on."""
+        from rotation.claims import claim
+
+        rotation = self.rotation(number)
+        if rotation:
+            hurry(rotation)
+            claim(rotation.pk)
+            Rotation.objects.filter(pk=rotation.pk).update(
+                claimed_until=timezone.now() - datetime.timedelta(seconds=1)
+            )
+
+    @rule(number=which)
+    def cancel(self, number):
+        rotation = self.rotation(number)
+        if rotation:
+            self.quietly(workflow.cancel, self.people.operator, rotation)
+
+    @rule(number=which)
+    def retry(self, number):
+        rotation = self.rotation(number)
+        if rotation:
+            self.quietly(workflow.retry, self.people.operator, rotation)
+
+    @rule(number=which)
+    def waive(self, number):
+        rotation = self.rotation(number)
+        if rotation:
+            self.quietly(workflow.waive, self.people.operator, rotation, "nothing uses it now")
+
+    @rule(who=which, number=which)
+    def fetch_and_acknowledge(self, who, number):
+        new = self.consumers[who]
+        token, key = new.token.reveal(), self.keys[number]
+        fetched = self.quietly(fetching.fetch, token, key.pk)
+        if fetched and fetched.secret:
+            assert type(self).vendor.use(fetched.secret.reveal()) != 401, "a dead key was given out"
+            Acknowledgement.objects.update_or_create(
+                consumer=new.consumer,
+                key=key,
+                defaults={"version": fetched.version, "at": timezone.now()},
+            )
+
+    @rule(fault=st.sampled_from(FAULTS))
+    def vendor_fails(self, fault):
+        route, options = fault
+        type(self).vendor.fault(route, **options)
+
+    @rule(lag=st.sampled_from([0, 1]))
+    def vendor_lags(self, lag):
+        account = self.place.vendor_api["id"]
+        type(self).vendor.patch_account(account, list_lag=lag / 2, start_delay=lag / 2)
+
+    @rule()
+    def vendor_recovers(self):
+        type(self).vendor.clear_faults()
+
+    @rule(number=which)
+    def new_key_is_refused(self, number):
+        rotation = self.rotation(number)
+        if rotation and rotation.new_version and rotation.new_version.vendor_id:
+            type(self).vendor.fault(
+                "usage",
+                times=6,
+                kind="status",
+                status=401,
+                body=REFUSAL,
+                key_id=rotation.new_version.vendor_id,
+            )
+
+    @rule(number=which)
+    def falls_due(self, number):
+        wish = policies.Wish(30, timezone.now().time(), "UTC", 0, 1)
+        policies.set_policy(self.people.owner, self.keys[number], wish)
+        RotationPolicy.objects.update(next_run_at=timezone.now() - datetime.timedelta(hours=1))
+        policies.start_due()
+
+    @rule()
+    def a_person_makes_a_standby(self):
+        made = type(self).vendor.create_key(self.place.vendor_manual["id"])
+        self.quietly(pasting_keys.add_standby, self.people.operator, self.keys[2], made["key"])
+        self.forget_if_unknown(made)
+
+    @rule()
+    def a_person_does_what_a_task_asks(self):
+        task = HumanTask.objects.filter(closed_at=None, rotation__isnull=False).first()
+        if task:
+            self.do(task)
+
+    def do(self, task):
+        """Do as a person would: make and paste a key, delete one at the vendor, confirm."""
+        vendor = type(self).vendor
+        if task.kind == HumanTask.Kind.PASTE:
+            made = vendor.create_key(self.place.vendor_manual["id"])
+            self.quietly(pasting_keys.paste_for, self.people.operator, task.rotation, made["key"])
+            self.forget_if_unknown(made)
+        elif task.kind == HumanTask.Kind.DELETE and task.version.destroyed_at is None:
+            # It may be gone already, and its refusal not steady yet.
+            with contextlib.suppress(VendorRefused):
+                vendor.delete_key_by_secret(secret_of(task.version))
+            self.quietly(workflow.ask_again, self.people.operator, task.rotation)
+        elif task.kind == HumanTask.Kind.CONFIRM:
+            self.quietly(workflow.waive, self.people.operator, task.rotation, "I looked at each")
+        elif task.kind == HumanTask.Kind.LOOK:
+            self.quietly(workflow.retry, self.people.operator, task.rotation)
+
+    def forget_if_unknown(self, made):
+        """A key that was made by hand and not taken is thrown away again by whoever made it."""
+        from keyvault.fingerprints import fingerprint
+        from keyvault.models import KeyVersion
+        from keyvault.secret_text import Secret
+
+        if not KeyVersion.objects.filter(fingerprint=fingerprint(Secret(made["key"]))).exists():
+            type(self).vendor.delete_key(made["id"])
+
+    @precondition(lambda self: hasattr(self, "keys"))
+    @invariant()
+    def consumers_have_a_key_that_works(self):
+        # A key that the vendor was told to refuse for a while is the fault, not a loss.
+        accepted = {
+            k["id"]
+            for k in type(self).vendor.keys(self.place.vendor_api["id"])
+            if k["accepted_now"] or k["state"] == "active"
+        }
+        for key in ApiKey.objects.filter(account=self.place.api_account).select_related("current"):
+            assert key.current.vendor_id in accepted, f"what consumers of {key} get is gone"
+
+    @precondition(lambda self: hasattr(self, "keys"))
+    @invariant()
+    def old_keys_ended_in_order(self):
+        oracle.assert_deleted_after_proof()
+
+    def teardown(self):
+        if hasattr(self, "keys"):
+            self.settle()
+        _note_mark()
+        until(_truncated, what="the tables to be free")
+        _forget_mark()
+
+    def settle(self):
+        """All faults end and people do their part: then everything ends well and is known."""
+        vendor = type(self).vendor
+        vendor.clear_faults()
+        vendor.patch_account(self.place.vendor_api["id"], list_lag=0, start_delay=0)
+
+        def ended():
+            Outage.objects.update(next_try_at=timezone.now())
+            for rotation in Rotation.objects.filter(finished_at=None):
+                hurry(rotation)
+                workflow.advance(rotation.pk)
+            for task in HumanTask.objects.filter(closed_at=None, rotation__finished_at=None):
+                if task.rotation:
+                    self.do(task)
+            for rotation in Rotation.objects.filter(
+                finished_at=None, step=Step.VERIFY, waiting_for=WaitingFor.ADOPTION
+            ):
+                self.quietly(workflow.waive, self.people.operator, rotation, "I looked at each")
+            return not Rotation.objects.filter(finished_at=None).exists()
+
+        until(ended, 40, "every rotation to end")
+        from rotation import sweeping
+
+        sweeping.finish_destroying()
+        oracle.assert_all_is_well(vendor, self.place)
+        for key in self.keys:
+            assert keys.get_key(self.people.owner, key.pk).current is not None
+
+
+def test_whatever_happens_in_whatever_order_no_key_is_lost(stack, vendor, database):
+    """I1 to I10 over random histories; MODEL_EXAMPLES says how many, the seed is printed on failure."""
+    Rotations.vendor = vendor
+    run_state_machine_as_test(
+        Rotations,
+        settings=settings(
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "12")),
+            stateful_step_count=14,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.reuse, Phase.generate),
+        ),
+    )
