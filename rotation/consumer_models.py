@@ -1,4 +1,4 @@
-"""Who holds keys, what they proved to hold, and what they must be told."""
+"""Who holds keys, what they proved to hold, what they must be told, and when nothing may move."""
 
 import uuid
 
@@ -87,3 +87,26 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} to {self.consumer}: {self.state}"
+
+
+class Freeze(models.Model):
+    """Days on which nothing rotates by itself, everywhere or in one environment; both ends count."""
+
+    name = name_field()
+    first_day = models.DateField()
+    last_day = models.DateField()
+    environment = models.ForeignKey(
+        Environment, null=True, blank=True, on_delete=models.CASCADE, related_name="freezes"
+    )
+
+    class Meta:
+        ordering = ["first_day"]
+        constraints = [
+            models.CheckConstraint(
+                name="freeze_in_order", condition=Q(last_day__gte=models.F("first_day"))
+            )
+        ]
+
+    def __str__(self) -> str:
+        where = f" in {self.environment}" if self.environment else ""
+        return f"{self.name}{where}: {self.first_day} to {self.last_day}"

@@ -64,6 +64,12 @@ class PolicyForm(forms.Form):
         label="Quiet, minutes",
         help_text="How long the old key must be unused, where the vendor tells.",
     )
+    window = forms.CharField(
+        required=False,
+        max_length=60,
+        label="Only within",
+        help_text="Such as Tue-Thu 10:00-16:00; empty is any time.",
+    )
     enabled = forms.BooleanField(required=False, label="Rotate by itself", initial=True)
 
     def wish(self) -> Wish:
@@ -76,6 +82,7 @@ class PolicyForm(forms.Form):
             overlap_seconds=round(said["overlap_hours"] * _HOUR),
             quiet_seconds=round(said["quiet_minutes"] * _MINUTE),
             enabled=said["enabled"],
+            window=said["window"].strip(),
         )
 
 
@@ -94,6 +101,7 @@ def policy_values(policy: RotationPolicy | None) -> dict[str, Any]:
         "overlap_hours": _plain(policy.overlap_seconds / _HOUR),
         "quiet_minutes": _plain(policy.quiet_seconds / _MINUTE),
         "enabled": policy.enabled,
+        "window": policy.window,
     }
 
 

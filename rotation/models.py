@@ -15,9 +15,9 @@ from keyvault.models import (
     Member,
 )
 from rotation import clock
-from rotation.consumer_models import Acknowledgement, Consumer, Delivery
+from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 
-__all__ = ["Acknowledgement", "Consumer", "Delivery"]
+__all__ = ["Acknowledgement", "Consumer", "Delivery", "Freeze"]
 
 
 class Step(models.TextChoices):
@@ -74,6 +74,8 @@ class RotationPolicy(models.Model):
     time_zone = models.CharField(max_length=60, default="UTC")
     overlap_seconds = models.PositiveIntegerField()
     quiet_seconds = models.PositiveIntegerField()
+    # Such as “Tue-Thu 10:00-16:00”, in the policy's zone; empty is any time.
+    window = models.CharField(max_length=60, blank=True, default="")
     next_run_at = models.DateTimeField(null=True, blank=True)
     set_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     changed_at = models.DateTimeField(auto_now=True)
@@ -87,7 +89,8 @@ class RotationPolicy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"every {self.every_days} days at {self.at_time:%H:%M} {self.time_zone}"
+        within = f", within {self.window}" if self.window else ""
+        return f"every {self.every_days} days at {self.at_time:%H:%M} {self.time_zone}{within}"
 
 
 class Rotation(models.Model):

@@ -1,20 +1,21 @@
 """Set a key's policy, and start the rotations whose time has come: once each, never a storm."""
 
 from dataclasses import dataclass
-from datetime import time
+from datetime import date, time
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from keyvault.audit.log import member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Denied
-from keyvault.models import ApiKey, Member
+from keyvault.models import ApiKey, Environment, Member
 from keyvault.permissions import Verb, may
-from rotation import schedule
-from rotation.models import OPEN_STEPS, Reason, RotationPolicy
+from rotation import schedule, windows
+from rotation.models import OPEN_STEPS, Freeze, Reason, RotationPolicy
 from rotation.workflow import create, nudge
 
 _LONGEST_DAYS = 3650
@@ -53,6 +54,7 @@ class Wish:
     overlap_seconds: int
     quiet_seconds: int
     enabled: bool = True
+    window: str = ""
 
 
 def set_policy(by: Member, key: ApiKey, wish: Wish) -> RotationPolicy:
@@ -60,6 +62,7 @@ def set_policy(by: Member, key: ApiKey, wish: Wish) -> RotationPolicy:
     if not may(by, Verb.ROTATE, key):
         raise Denied("Your role does not let you set this key's rotation policy.")
     _require_possible(wish)
+    _require_open(wish, key)
     with transaction.atomic():
         policy, _ = RotationPolicy.objects.update_or_create(
             key=key, defaults={**vars(wish), "set_by": by}
@@ -88,6 +91,67 @@ def _require_possible(wish: Wish) -> None:
             code="impossible_policy",
         )
     ZoneInfo(wish.time_zone)
+
+
+def _require_open(wish: Wish, key: ApiKey) -> None:
+    """Refuse a window that is never open, or that a freeze covers for longer than the interval."""
+    try:
+        window = windows.parse(wish.window)
+    except ValueError as error:
+        raise BadInput(f"{error} Nothing was changed.", code="impossible_policy") from None
+    frozen = schedule.frozen_days(key.environment_id)
+    if windows.next_open(timezone.now(), window, frozen, ZoneInfo(wish.time_zone)) is None:
+        raise BadInput(
+            "With this window and the freezes on record the key could not rotate within 400 days. "
+            "Nothing was changed.",
+            code="impossible_policy",
+        )
+
+
+def add_freeze(
+    by: Member, name: str, first_day: date, last_day: date, environment: Environment | None = None
+) -> Freeze:
+    """Keep everything (or one environment) from rotating by itself on these days; replans at once.
+
+    Raises Denied, or BadInput when the days are in the wrong order or too many.
+    """
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may freeze rotations.")
+    if not first_day <= last_day:
+        raise BadInput("The freeze would end before it begins. Nothing was changed.")
+    if last_day - first_day > windows.LOOK_AHEAD / 2:
+        raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
+    freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
+    freeze.environment = environment
+    try:
+        freeze.clean_fields()
+    except ValidationError as error:
+        raise BadInput(f"The name does not fit: {' '.join(error.messages)}") from None
+    with transaction.atomic():
+        freeze.save()
+        replan(environment)
+        record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=True)
+    return freeze
+
+
+def end_freeze(by: Member, freeze: Freeze) -> None:
+    """Remove a freeze; what it held back is planned anew at once."""
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may end a freeze.")
+    with transaction.atomic():
+        record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
+        environment = freeze.environment
+        freeze.delete()
+        replan(environment)
+
+
+def replan(environment: Environment | None) -> None:
+    """Compute anew when each key of the environment (or of all) is due."""
+    policies = RotationPolicy.objects.all()
+    if environment is not None:
+        policies = policies.filter(key__environment=environment)
+    for key_id in policies.values_list("key_id", flat=True):
+        schedule.plan_next(key_id)
 
 
 def start_due() -> int:
@@ -125,11 +189,16 @@ def _start_one(policy_id: int) -> int:
         with transaction.atomic():
             policy = (
                 RotationPolicy.objects.select_for_update(skip_locked=True, of=("self",))
-                .select_related("key__account", "set_by")
+                .select_related("key__account", "key__current", "set_by")
                 .filter(pk=policy_id, enabled=True, next_run_at__lte=timezone.now())
                 .first()
             )
             if policy is None:
+                return 0
+            now = timezone.now()
+            if schedule.allowed(policy, now) != now:
+                # The window was missed, or a freeze began: it moves to the next one.
+                schedule.plan(policy, now)
                 return 0
             rotation = create(policy.key, Reason.SCHEDULE, None, scheduled_for=policy.next_run_at)
             _move_on(policy)
@@ -151,7 +220,5 @@ def _skip(policy_id: int) -> None:
 
 def _move_on(policy: RotationPolicy) -> None:
     """Plan the next run from now: however many windows were missed, one run makes up for them."""
-    policy.next_run_at = schedule.next_run(
-        timezone.now(), policy.every_days, policy.at_time, policy.time_zone
-    )
-    policy.save(update_fields=["next_run_at"])
+    wanted = schedule.next_run(timezone.now(), policy.every_days, policy.at_time, policy.time_zone)
+    schedule.plan(policy, wanted)

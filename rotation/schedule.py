@@ -3,7 +3,12 @@
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from rotation.models import RotationPolicy
+from django.db.models import Q
+
+from keyvault.audit.log import system_actor
+from rotation import windows
+from rotation.human_tasks import close_alert, open_alert
+from rotation.models import Freeze, HumanTask, RotationPolicy
 
 
 def local_moment(day: date, at: time, zone: ZoneInfo) -> datetime:
@@ -40,9 +45,48 @@ def next_run(last: datetime, every_days: int, at: time, zone_name: str) -> datet
 
 def plan_next(key_id: int) -> None:
     """Store when the key is due again, counted from its last rotation (or from now)."""
-    policy = RotationPolicy.objects.select_related("key").filter(key=key_id).first()
+    policy = RotationPolicy.objects.select_related("key__current").filter(key=key_id).first()
     if policy is None:
         return
     last = policy.key.rotated_at or policy.key.created_at
-    policy.next_run_at = next_run(last, policy.every_days, policy.at_time, policy.time_zone)
+    plan(policy, next_run(last, policy.every_days, policy.at_time, policy.time_zone))
+
+
+def plan(policy: RotationPolicy, wanted: datetime) -> None:
+    """Store the first allowed moment at or after `wanted`; ask a person if the key ends before it."""
+    policy.next_run_at = allowed(policy, wanted)
     policy.save(update_fields=["next_run_at"])
+    _ask_if_too_late(policy)
+
+
+def allowed(policy: RotationPolicy, wanted: datetime) -> datetime | None:
+    """Return the first moment at or after `wanted` inside the policy's window and outside freezes."""
+    return windows.next_open(
+        wanted,
+        windows.parse(policy.window),
+        frozen_days(policy.key.environment_id),
+        ZoneInfo(policy.time_zone),
+    )
+
+
+def frozen_days(environment_id: int) -> list[tuple[date, date]]:
+    """Return the frozen days that count for an environment."""
+    here = Q(environment__isnull=True) | Q(environment=environment_id)
+    return list(Freeze.objects.filter(here).values_list("first_day", "last_day"))
+
+
+def _ask_if_too_late(policy: RotationPolicy) -> None:
+    """A key that ends before it may rotate is a person's to decide; nothing is picked silently."""
+    key, at = policy.key, policy.next_run_at
+    about = f"ends-first:{key.pk}"
+    actor = system_actor("schedule")
+    ends = key.current.expires_at if key.current else None
+    if not policy.enabled or ends is None or (at is not None and at < ends):
+        close_alert(actor, HumanTask.Kind.FINDING, about, "It is planned before it ends.")
+        return
+    planned = f"at {at:%Y-%m-%d %H:%M} UTC" if at else "never, within 400 days"
+    text = (
+        f"{key} ends at {ends:%Y-%m-%d %H:%M} UTC, and its policy lets it rotate {planned}. Rotate "
+        "it now, or change the window, the freeze or the interval."
+    )
+    open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)

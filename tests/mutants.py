@@ -303,6 +303,20 @@ MUTANTS = (
         "    if False:",
         "tests/rotation/test_reconcile.py -k needs_it",
     ),
+    Mutant(
+        "nothing outside its window",
+        "rotation/policies.py",
+        "            if schedule.allowed(policy, now) != now:",
+        "            if False:",
+        "tests/rotation/test_windows.py -k outside_its_window",
+    ),
+    Mutant(
+        "ends before its window",
+        "rotation/schedule.py",
+        "    if not policy.enabled or ends is None or (at is not None and at < ends):",
+        "    if True:",
+        "tests/rotation/test_windows.py -k persons_to_decide",
+    ),
 )
 
 

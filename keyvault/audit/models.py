@@ -36,6 +36,7 @@ class Action(models.TextChoices):
     DELIVERY_SENT = "delivery.sent"
     DELIVERY_FAILED = "delivery.failed"
     POLICY_CHANGED = "policy.changed"
+    FREEZE_CHANGED = "freeze.changed"
     ROTATION_STARTED = "rotation.started"
     ROTATION_MOVED = "rotation.moved"
     ROTATION_WAITS = "rotation.waits"

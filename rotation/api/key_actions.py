@@ -52,6 +52,7 @@ class PolicyFields(Fields):
         min_value=0, max_value=_LONGEST_SECONDS, required=False
     )
     enabled = serializers.BooleanField(default=True)
+    window = serializers.CharField(default="", allow_blank=True, max_length=60)
 
 
 class KeyRotate(MemberView):
@@ -115,5 +116,5 @@ def _policy(key: ApiKey) -> RotationPolicy:
 
 
 def _kept(policy: RotationPolicy) -> dict[str, Any]:
-    names = ("every_days", "at_time", "time_zone", "overlap_seconds", "quiet_seconds")
+    names = ("every_days", "at_time", "time_zone", "overlap_seconds", "quiet_seconds", "window")
     return {name: getattr(policy, name) for name in names}

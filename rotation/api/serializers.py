@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from keyvault.api.serializers import NamedSerializer
-from rotation.models import Attempt, Consumer, HumanTask, Rotation, RotationPolicy
+from rotation.models import Attempt, Consumer, Freeze, HumanTask, Rotation, RotationPolicy
 
 
 class NumberSerializer(serializers.Serializer[Any]):
@@ -136,9 +136,21 @@ class PolicySerializer(serializers.ModelSerializer[RotationPolicy]):
             "time_zone",
             "overlap_seconds",
             "quiet_seconds",
+            "window",
             "next_run_at",
             "changed_at",
         ]
+        read_only_fields = fields
+
+
+class FreezeSerializer(serializers.ModelSerializer[Freeze]):
+    """Days on which nothing rotates by itself."""
+
+    environment = NamedSerializer(allow_null=True)
+
+    class Meta:
+        model = Freeze
+        fields = ["id", "name", "first_day", "last_day", "environment"]
         read_only_fields = fields
 
 

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from rotation.api import acknowledge, key_actions, rotations, set_up, tasks
+from rotation.api import acknowledge, freezes, key_actions, rotations, set_up, tasks
 
 urlpatterns = [
     path("keys/<int:key_id>/acknowledge", acknowledge.acknowledge),
     path("keys/<int:key_id>/rotate", key_actions.KeyRotate.as_view()),
     path("keys/<int:key_id>/versions/", key_actions.KeyVersions.as_view()),
     path("keys/<int:key_id>/policy", key_actions.KeyPolicy.as_view()),
+    path("freezes/", freezes.FreezeList.as_view()),
+    path("freezes/<int:freeze_id>/", freezes.FreezeDetail.as_view()),
     path("rotations/", rotations.RotationList.as_view()),
     path("rotations/<int:rotation_id>/", rotations.RotationDetail.as_view()),
     path("rotations/<int:rotation_id>/cancel", rotations.RotationCancel.as_view()),

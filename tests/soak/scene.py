@@ -210,6 +210,8 @@ class World:
         from tests import oracle
 
         secret_store.forget_login()
+        # Those of before the last fault are dead.
+        connections.close_all()
         try:
             until(
                 lambda: not Rotation.objects.filter(finished_at=None).exists(),
