@@ -130,12 +130,12 @@ class Provider:
         """Make a key that carries `label`; raises VendorError."""
         raise LookupError(f"{self.name} cannot create keys")
 
-    def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
-        """Return all keys with this label; raises VendorError rather than give a part of the list."""
+    def list_all(self, account: VendorAccount) -> list[ListedKey]:
+        """Return every key of the account; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
 
-    def list_all(self, account: VendorAccount) -> list[ListedKey]:
-        """Return all keys of the account; raises VendorError rather than give a part of the list."""
+    def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
+        """Return all keys with this label; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
 
     def disable(self, account: VendorAccount, vendor_id: str) -> None:

@@ -28,32 +28,13 @@ class Sandbox(Influtics):
             raise VendorError("The vendor's answer holds no key.", code="wrong_shape")
         return CreatedKey(Secret(data["key"]), data["id"], _time(data.get("expires_at")))
 
+    def list_all(self, account: VendorAccount) -> list[ListedKey]:
+        """Return every key of the account, from every page."""
+        return _pages(account, {})
+
     def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
         """Return all keys with this label, from every page."""
-        return [key for key in self._pages(account, label=label) if key.label == label]
-
-    def list_all(self, account: VendorAccount) -> list[ListedKey]:
-        """Return all keys of the account, from every page."""
-        return self._pages(account)
-
-    def _pages(self, account: VendorAccount, **narrowed: str) -> list[ListedKey]:
-        found: list[ListedKey] = []
-        cursor, seen = "", set[str]()
-        for _ in range(_MOST_PAGES):
-            params = narrowed | {"limit": "100"} | ({"cursor": cursor} if cursor else {})
-            data = _data(_call(account, "GET", "/v1/keys", params=params), 200)
-            if not isinstance(data.get("keys"), list):
-                raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
-            found += map(_listed, data["keys"])
-            cursor = data.get("next_cursor") or ""
-            if not cursor:
-                return found
-            if not isinstance(cursor, str):
-                raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
-            if cursor in seen:
-                break
-            seen.add(cursor)
-        raise VendorError("The vendor's list does not end.", code="endless_list")
+        return [key for key in _pages(account, {"label": label}) if key.label == label]
 
     def disable(self, account: VendorAccount, vendor_id: str) -> None:
         """Make the key refused but recoverable; one that is gone already is fine."""
@@ -75,6 +56,27 @@ class Sandbox(Influtics):
             # "Never used" lets an old key be deleted: only a clear null says so.
             raise VendorError("The vendor does not say when the key was used.", code="wrong_shape")
         return moment
+
+
+def _pages(account: VendorAccount, query: dict[str, str]) -> list[ListedKey]:
+    """Return the keys that the query lists, from every page; VendorError rather than a part."""
+    found: list[ListedKey] = []
+    cursor, seen = "", set[str]()
+    for _ in range(_MOST_PAGES):
+        params = query | {"limit": "100"} | ({"cursor": cursor} if cursor else {})
+        data = _data(_call(account, "GET", "/v1/keys", params=params), 200)
+        if not isinstance(data.get("keys"), list):
+            raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
+        found += map(_listed, data["keys"])
+        cursor = data.get("next_cursor") or ""
+        if not cursor:
+            return found
+        if not isinstance(cursor, str):
+            raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
+        if cursor in seen:
+            break
+        seen.add(cursor)
+    raise VendorError("The vendor's list does not end.", code="endless_list")
 
 
 def _call(account: VendorAccount, method: str, path: str, **options: Any) -> Answer:

@@ -108,6 +108,8 @@ def test_it_does_what_it_declares_and_declares_what_it_does(provider: Provider) 
         if not getattr(provider, flag):
             with pytest.raises(LookupError, match=provider.name):
                 getattr(provider, method)(account("https://x.invalid"), "x1")
+    whole = type(provider).list_all is not Provider.list_all
+    assert provider.can_list == whole, "who finds by label lists all"
 
 
 @pure

@@ -106,6 +106,9 @@ def test_it_finds_keys_on_every_page_of_250(vendor: Any, at_vendor: Any) -> None
             wanted.append(at["id"])
     assert sorted(found.vendor_id for found in SANDBOX.find(where, "kv-3-1")) == sorted(wanted)
     assert SANDBOX.find(where, "kv-3") == []
+    everything = [listed.vendor_id for listed in SANDBOX.list_all(where)]
+    assert sorted(everything) == sorted(at["id"] for at in vendor.keys(made["id"]))
+    assert len(set(everything)) == 250
 
 
 def test_deleting_a_key_that_is_gone_is_a_success(at_vendor: Any) -> None:
