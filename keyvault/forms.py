@@ -1,5 +1,6 @@
 """Forms about keys and people. A secret goes in by a field that is never filled in again."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -9,7 +10,10 @@ from django.utils import timezone
 from keyvault.inventory import visible_accounts, visible_environments
 from keyvault.keys import NewKey
 from keyvault.models import Account, Application, Environment, Member
+from keyvault.moments import moment
 from keyvault.permissions import visible_applications
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class SecretField(forms.CharField):
@@ -21,6 +25,23 @@ class SecretField(forms.CharField):
             attrs={"autocomplete": "off", "spellcheck": "false", "data-secret": ""},
         )
         super().__init__(strip=False, widget=widget, **options)
+
+
+class ExpiryField(forms.DateTimeField):
+    """When a key ends, in the page's zone; a date alone ends at its start in UTC, as everywhere."""
+
+    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+
+    def to_python(self, value: Any) -> Any:
+        """Return the moment, in UTC."""
+        if isinstance(value, str) and _DATE.fullmatch(value.strip()):
+            try:
+                return moment(value)
+            except ValueError:
+                raise forms.ValidationError(
+                    self.error_messages["invalid"], code="invalid"
+                ) from None
+        return super().to_python(value)
 
 
 class SignInForm(AuthenticationForm):
@@ -71,12 +92,7 @@ class RegisterForm(forms.Form):
         label="Id at the vendor",
         help_text="If the vendor's list shows one: with it, the old key can be deleted by program.",
     )
-    expires_at = forms.DateTimeField(
-        required=False,
-        label="Expires",
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="Leave empty if the vendor set no end.",
-    )
+    expires_at = ExpiryField(required=False, label="Expires")
     purpose = forms.CharField(
         max_length=1000,
         required=False,
@@ -95,6 +111,9 @@ class RegisterForm(forms.Form):
         _offer(self, "account", visible_accounts(by))
         _offer(self, "environment", visible_environments(by))
         _offer(self, "application", visible_applications(by))
+        self.fields[
+            "expires_at"
+        ].help_text = f"In {timezone.get_current_timezone_name()} time. Leave empty if the vendor tells no end."
 
     def new_key(self) -> NewKey:
         """Return what was said of the key, without its secret."""

@@ -9,8 +9,9 @@ from datetime import datetime
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
-from keyvault import checking, pasting, versions
+from keyvault import checking, moments, pasting, versions
 from keyvault.audit.log import member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.checking import Verdict
@@ -82,6 +83,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     """
     key = _new_key(by, new)
     _refuse_used_name(key)
+    moments.refuse_past(new.expires_at, timezone.now())
     pasted = pasting.clean(text)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(new.account, pasted.secret)

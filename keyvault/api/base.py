@@ -1,9 +1,11 @@
 """What our views for members share: who asks, strict bodies and filters, pages by cursor."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Model, QuerySet
+from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -13,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from keyvault import moments
 from keyvault.api.bodies import CappedJSONParser, require_text, shown
 from keyvault.errors import BadInput
 from keyvault.models import Member
@@ -89,6 +92,15 @@ class SecretField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return data
+
+
+class ExpiryField(serializers.DateTimeField):
+    """When a key ends: a date (at its start, in UTC), or a time, in UTC unless it has an offset."""
+
+    def to_internal_value(self, value: Any) -> datetime | None:  # type: ignore[override]
+        """Return the moment; BadInput for what is none, and for one that has passed."""
+        text = value if isinstance(value, str) else "neither"
+        return moments.end_as_typed(text, timezone.now())
 
 
 class PageQuery(Fields):

@@ -9,7 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault import inventory, keys
-from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretField, listing
+from keyvault.api.base import (
+    ExpiryField,
+    Fields,
+    IdField,
+    MemberView,
+    PageQuery,
+    SecretField,
+    listing,
+)
 from keyvault.api.bodies import shown
 from keyvault.api.serializers import (
     KeyDetailSerializer,
@@ -45,7 +53,7 @@ class RegisterFields(Fields):
     name = serializers.CharField(max_length=100)
     purpose = serializers.CharField(default="", allow_blank=True, max_length=1000)
     vendor_id = serializers.CharField(default="", allow_blank=True, max_length=200)
-    expires_at = serializers.DateTimeField(default=None)
+    expires_at = ExpiryField(default=None, allow_null=True)
     unchecked = serializers.BooleanField(default=False)
     secret = SecretField()
 

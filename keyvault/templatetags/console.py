@@ -94,6 +94,15 @@ def moment(at: datetime | None) -> SafeString:
     )
 
 
+@register.filter
+def ends(at: datetime | None) -> SafeString:
+    """Show when a key ends: the time left, and the UTC time itself; nothing known is no "never"."""
+    if not at:  # also the empty text that a template gives for what is missing
+        return mark_safe('<span class="dim">no expiry known</span>')
+    exact = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return format_html('{} <span class="fixed dim">{}</span>', moment(at), exact)
+
+
 def relative(at: datetime) -> str:
     """Return how far a time is from now, in the largest unit that fits: "3 h ago", "in 12 d"."""
     seconds = (at - timezone.now()).total_seconds()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
 from keyvault import inventory
 from keyvault.cli import (
@@ -16,6 +17,7 @@ from keyvault.cli import (
 )
 from keyvault.keys import Added, NewKey, register_key
 from keyvault.models import Member
+from keyvault.moments import end_as_typed
 from keyvault.permissions import visible_applications
 
 
@@ -31,6 +33,12 @@ class Command(DoorCommand):
         parser.add_argument("--name", required=True, help="What people will call the key.")
         parser.add_argument("--purpose", default="", help="What it is for, in a sentence.")
         parser.add_argument("--vendor-id", default="", help="The vendor's own id of the key.")
+        parser.add_argument(
+            "--expires",
+            default="",
+            metavar="WHEN",
+            help="When the vendor ends it: a date (its start, UTC) or a time (UTC, or with offset).",
+        )
         parser.add_argument(
             "--unchecked",
             action="store_true",
@@ -59,6 +67,7 @@ def _new_key(by: Member, options: dict[str, Any]) -> NewKey:
         name=options["name"],
         purpose=options["purpose"],
         vendor_id=options["vendor_id"],
+        expires_at=end_as_typed(options["expires"], timezone.now()),
     )
 
 
@@ -67,6 +76,7 @@ def _answer(added: Added) -> dict[str, Any]:
         "key": added.version.key_id,
         "name": str(added.version.key),
         "version": added.version.number,
+        "expires_at": added.version.expires_at,
         "answer": added.verdict.answer,
         "text": added.verdict.text,
         "notes": added.notes,
