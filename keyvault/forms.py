@@ -111,9 +111,8 @@ class RegisterForm(forms.Form):
         _offer(self, "account", visible_accounts(by))
         _offer(self, "environment", visible_environments(by))
         _offer(self, "application", visible_applications(by))
-        self.fields[
-            "expires_at"
-        ].help_text = f"In {timezone.get_current_timezone_name()} time. Leave empty if the vendor tells no end."
+        zone = timezone.get_current_timezone_name()
+        self.fields["expires_at"].help_text = f"In {zone} time. Leave empty if no end is known."
 
     def new_key(self) -> NewKey:
         """Return what was said of the key, without its secret."""

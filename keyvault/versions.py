@@ -89,6 +89,12 @@ def save_verdict(version: KeyVersion, verdict: Verdict) -> None:
     version.save(update_fields=["checked_at", "check_answer", "check_text"])
 
 
+def note_end(version: KeyVersion, ends: datetime) -> None:
+    """Note when the vendor says that the secret ends."""
+    version.expires_at = ends
+    version.save(update_fields=["expires_at"])
+
+
 def take_standby(version: KeyVersion) -> None:
     """Make a standby the pending version of a rotation."""
     _move(version, VersionState.STANDBY, VersionState.PENDING)

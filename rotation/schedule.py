@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from keyvault.audit.log import system_actor
 from rotation import windows
+from rotation.expiry import before_expiry, lead_of
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Freeze, HumanTask, RotationPolicy
 
@@ -49,7 +50,8 @@ def plan_next(key_id: int) -> None:
     if policy is None:
         return
     last = policy.key.rotated_at or policy.key.created_at
-    plan(policy, next_run(last, policy.every_days, policy.at_time, policy.time_zone))
+    planned = next_run(last, policy.every_days, policy.at_time, policy.time_zone)
+    plan(policy, _in_time(planned, policy))
 
 
 def plan(policy: RotationPolicy, wanted: datetime) -> None:
@@ -90,3 +92,13 @@ def _ask_if_too_late(policy: RotationPolicy) -> None:
         "it now, or change the window, the freeze or the interval."
     )
     open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)
+
+
+def _in_time(planned: datetime, policy: RotationPolicy) -> datetime:
+    """Return `planned`, or an earlier moment at which the current secret can still be replaced."""
+    current = policy.key.current
+    if current is None or current.expires_at is None:
+        return planned
+    life = current.expires_at - current.created_at
+    lead = lead_of(life, policy.overlap_seconds, policy.quiet_seconds)
+    return before_expiry(planned, current.expires_at, lead)

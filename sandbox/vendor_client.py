@@ -53,13 +53,12 @@ class VendorClient:
         """Choose the `flat` or `nested` error envelope for callers whose account is not known."""
         self._control("PATCH", "settings", {"envelope": envelope})
 
-    def create_key(self, account_id: str, label: str = "", expires_at: str | None = None) -> Row:
-        """Make a key out of band; its secret is `["key"]`."""
-        wanted = {"account": account_id, "label": label, "expires_at": expires_at}
-        return self._control("POST", "keys", wanted)
+    def create_key(self, account_id: str, label: str = "", **options: Any) -> Row:
+        """Make a key out of band, with `expires_at` and `scopes` if given; its secret is `["key"]`."""
+        return self._control("POST", "keys", {"account": account_id, "label": label, **options})
 
     def patch_key(self, key_id: str, **changes: Any) -> Row:
-        """Change a key: expires_at, disabled, label, valid_from, stops_at, last_used_at."""
+        """Change a key: expires_at, created_at, scopes, disabled, label, valid_from, stops_at …"""
         return self._control("PATCH", f"keys/{key_id}", changes)
 
     def delete_key(self, key_id: str) -> None:

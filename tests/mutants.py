@@ -317,6 +317,27 @@ MUTANTS = (
         "    if True:",
         "tests/rotation/test_windows.py -k persons_to_decide",
     ),
+    Mutant(
+        "rights are compared",
+        "rotation/steps/likeness.py",
+        "    if old is None or new is None or old == new:",
+        "    if True:",
+        "tests/rotation/test_likeness.py -k other_rights",
+    ),
+    Mutant(
+        "lives are compared",
+        "rotation/steps/likeness.py",
+        "    found = [_rights(had, granted), _end(rotation, had, new)]",
+        "    found = [_rights(had, granted)]",
+        "tests/rotation/test_likeness.py -k life_that_ends",
+    ),
+    Mutant(
+        "planned before the end",
+        "rotation/expiry.py",
+        "min(planned, expires_at - lead)",
+        "planned",
+        "tests/rotation/test_likeness.py -k planned_before",
+    ),
 )
 
 

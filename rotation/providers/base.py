@@ -5,7 +5,7 @@ Providers know neither Django nor our models: they get a `VendorAccount` and giv
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from keyvault.secret_text import Secret
@@ -40,8 +40,22 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a new key shall be like; None where nothing is known to ask for."""
+
+    rights: frozenset[str] | None = None
+    lifetime: timedelta | None = None
+
+
+NOTHING_WANTED = Wanted()
+
+
+@dataclass(frozen=True)
 class CreatedKey:
-    """A key that the vendor just made; the only time its secret is told."""
+    """A key that the vendor just made; the only time its secret is told.
+
+    No `expires_at` means that no end is known, which is not "never".
+    """
 
     secret: Secret
     vendor_id: str
@@ -50,13 +64,20 @@ class CreatedKey:
 
 @dataclass(frozen=True)
 class ListedKey:
-    """A key as the vendor lists it; never with its secret."""
+    """A key as the vendor lists it; never with its secret.
+
+    `rights` is None where the vendor does not tell them; what narrows a key (addresses, a spending
+    limit) is one of them, as a text. `never_expires` only if the vendor says so.
+    """
 
     vendor_id: str
     label: str
     disabled: bool = False
     created_at: datetime | None = None
     last_used_at: datetime | None = None
+    rights: frozenset[str] | None = None
+    expires_at: datetime | None = None
+    never_expires: bool = False
 
 
 class VendorError(Exception):
@@ -116,7 +137,9 @@ class Provider:
     code = ""
     name = ""
     # Which calls the vendor's API offers; what it lacks becomes a task for a person.
-    can_create = can_list = can_disable = can_delete = tells_last_use = False
+    can_create = can_list = can_disable = can_delete = tells_last_use = tells_rights = False
+    # How many keys an account may hold, where the vendor has one number for all; see `limit_of`.
+    key_limit: int | None = None
     timing = Timing()
     environment_variable = "API_KEY"
     create_steps: tuple[str, ...] = ()
@@ -126,8 +149,16 @@ class Provider:
         """Ask the vendor about `secret`; never raises for what the vendor may answer."""
         raise LookupError(f"{self.name} has no check")
 
-    def create(self, account: VendorAccount, label: str) -> CreatedKey:
-        """Make a key that carries `label`; raises VendorError."""
+    def limit_of(self, account: VendorAccount) -> int | None:
+        """Return how many keys the account may hold: its setting `key_limit`, else the vendor's."""
+        limit = account.settings.get("key_limit")
+        own = isinstance(limit, int) and not isinstance(limit, bool) and limit > 0
+        return limit if own else self.key_limit
+
+    def create(
+        self, account: VendorAccount, label: str, wanted: Wanted = NOTHING_WANTED
+    ) -> CreatedKey:
+        """Make a key that carries `label`, as much like `wanted` as can be; raises VendorError."""
         raise LookupError(f"{self.name} cannot create keys")
 
     def list_all(self, account: VendorAccount) -> list[ListedKey]:
@@ -137,6 +168,10 @@ class Provider:
     def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
         """Return all keys with this label; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
+
+    def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
+        """Return one key with its rights and its end; raises VendorError."""
+        raise LookupError(f"{self.name} does not tell the rights of keys")
 
     def disable(self, account: VendorAccount, vendor_id: str) -> None:
         """Make the key refused but recoverable; raises VendorError."""

@@ -30,6 +30,7 @@ from rotation.human_tasks import close_alert, open_alert
 from rotation.models import HumanTask, Intent, Rotation, WaitingFor
 from rotation.outcomes import GiveUp, Outcome, Park, Retry, Wait
 from rotation.providers.base import CreatedKey, VendorError
+from rotation.steps import likeness
 
 MOST_CREATES = 3
 _ABANDONED = {"abandoned": "yes"}
@@ -59,6 +60,7 @@ def create(claim: Claim) -> Outcome:
     if over:
         return over
     account = vendor_account(rotation.key.account, manage=True)
+    wanted = likeness.wanted(rotation)
     reached("intent.before")
     path = uuid.uuid4()
     with claim.transaction():
@@ -75,7 +77,7 @@ def create(claim: Claim) -> Outcome:
     if not claim.still_ours():
         raise ClaimLost
     try:
-        created = provider_of(rotation.key.account).create(account, intent.label)
+        created = provider_of(rotation.key.account).create(account, intent.label, wanted)
     except VendorError as error:
         return _failed(claim, intent, error)
     reached("create.after")

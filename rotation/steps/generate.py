@@ -17,7 +17,7 @@ from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
-from rotation.steps import creation
+from rotation.steps import creation, likeness
 
 
 def generate(claim: Claim) -> Outcome:
@@ -142,7 +142,7 @@ def prove(claim: Claim) -> Outcome:
     if rotation.good_answers < timing.steady_answers:
         text = f"The vendor accepts the new key ({rotation.good_answers} of {timing.steady_answers} times)."
         return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
-    return _compare_accounts(rotation, verdict.facts)
+    return _compare_accounts(rotation, verdict.facts) or _compare_rights(rotation)
 
 
 def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
@@ -153,15 +153,14 @@ def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
     return GiveUp(f"The vendor refuses the new key after {window:.0f} seconds. {text}")
 
 
-def _compare_accounts(rotation: Rotation, facts: dict[str, object]) -> Outcome:
-    """Go on only if the old key, when it still works, shows the same account at the vendor."""
-    proven = Move(Step.UPDATE, "The vendor accepts the new key.")
+def _compare_accounts(rotation: Rotation, facts: dict[str, object]) -> Outcome | None:
+    """Return what stands in the way when the old key, if it still works, shows another account."""
     if rotation.old_version is None:
-        return proven
+        return None
     try:
         old = versions.read_secret(rotation.old_version)
     except secret_store.StoreMissing:
-        return proven  # a lost old secret is what this rotation repairs
+        return None  # a lost old secret is what this rotation repairs
     verdict = check_secret(rotation.key.account, old)
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
@@ -170,4 +169,12 @@ def _compare_accounts(rotation: Rotation, facts: dict[str, object]) -> Outcome:
             "The new key belongs to another account at the vendor: "
             f"it reports {facts}, the old one {verdict.facts}."
         )
-    return proven
+    return None
+
+
+def _compare_rights(rotation: Rotation) -> Outcome:
+    """Go on only with a key that may do what the old one may, and that lives long enough."""
+    unlike = likeness.difference(rotation)
+    if unlike:
+        return GiveUp(f"{unlike} Applications keep the old key; the new one is taken back.")
+    return Move(Step.UPDATE, "The vendor accepts the new key.")

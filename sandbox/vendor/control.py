@@ -22,6 +22,7 @@ from sandbox.vendor.faults import BadOrder, Faults
 from sandbox.vendor.state import Account, Key, State, normal_time, now_text
 
 PREFIX = "/_sandbox/"
+_TIMES = ("expires_at", "valid_from", "stops_at", "last_used_at")
 _CREATED = ("id", "name", "plan", "management_credential", "email", "password")
 
 
@@ -46,6 +47,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 200
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "name": _is_text,
     "plan": lambda value: value in ("free", "pro", "business", None),
@@ -61,7 +66,9 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "stop_delay": _is_number,
     "list_lag": _is_number,
     "granted_expiry_days": lambda value: value is None or _is_number(value),
-    "dropped_scopes": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "dropped_scopes": lambda value: _are_texts(value),
+    "added_scopes": lambda value: _are_texts(value),
+    "says_never": lambda value: isinstance(value, bool),
 }
 
 
@@ -137,10 +144,11 @@ def _patch_account(state: State, request: Request, account_id: str) -> Answer:
 
 def _create_key(state: State, request: Request) -> Answer:
     body = request.json()
-    _require_fields(body, {"account": _is_text, "label": _is_label, "expires_at": _is_time})
+    _require_fields(body, {"account": _is_text, "label": _is_label, **_LIKENESS})
     account = _account(state, body.get("account", ""))
     expires_at = normal_time(body["expires_at"]) if body.get("expires_at") else None
-    key = keys.make(state, account, body.get("label") or "", expires_at=expires_at)
+    scopes = body.get("scopes")
+    key = keys.make(state, account, body.get("label") or "", scopes=scopes, expires_at=expires_at)
     return json_answer(201, {**_shown(key), "key": key.secret})
 
 
@@ -157,7 +165,8 @@ def _list_keys(state: State, request: Request) -> Answer:
 def _patch_key(state: State, request: Request, key_id: str) -> Answer:
     body = request.json()
     switch = {"disabled": lambda value: isinstance(value, bool), "label": _is_label}
-    times = dict.fromkeys(("expires_at", "valid_from", "stops_at", "last_used_at"), _is_time)
+    switch["scopes"] = _are_texts
+    times = {**dict.fromkeys(_TIMES, _is_time), "created_at": _is_text}
     _require_fields(body, {**switch, **times})
     key = _present(state, key_id)
     if "disabled" in body:
@@ -230,6 +239,9 @@ def _is_label(value: Any) -> bool:
 
 def _is_time(value: Any) -> bool:
     return value is None or isinstance(value, str)
+
+
+_LIKENESS: dict[str, Callable[[Any], bool]] = {"expires_at": _is_time, "scopes": _are_texts}
 
 
 def _account(state: State, account_id: str) -> Account:

@@ -26,8 +26,9 @@ def create(state: State, call: Call) -> Result:
         key = keys.make(state, account, label, scopes=scopes, expires_in_days=days)
     except keys.LimitReached:
         return Result(_error(409, "KEY_LIMIT_REACHED"), "limit_reached")
-    data = {name: getattr(key, name) for name in ("id", "label", "created_at", "expires_at")}
-    answer = _success(201, {**data, "key": key.secret, "scopes": key.scopes})
+    told = ("id", "label", "created_at", "expires_at", "scopes")
+    shown = _shown(account, key)
+    answer = _success(201, {**{name: shown[name] for name in told}, "key": key.secret})
     return Result(answer, "created", key.id, key.label)
 
 
@@ -43,7 +44,7 @@ def list_keys(state: State, call: Call) -> Result:
     rest = [key for key in found if (key.created_at, key.id) > start]
     page = rest[:limit]
     cursor = _cursor(page[-1]) if len(rest) > limit else None
-    shown = {"keys": [_shown(key) for key in page], "next_cursor": cursor}
+    shown = {"keys": [_shown(_account(call), key) for key in page], "next_cursor": cursor}
     return Result(_success(200, shown), "ok", label=query.get("label"))
 
 
@@ -85,7 +86,9 @@ def _with_key(state: State, call: Call, outcome: str, act: Any) -> Result:
     if key is None or key.account != _account(call).id or key.deleted_at is not None:
         return Result(_error(404, "KEY_NOT_FOUND"), "not_found", call.target)
     act(state, key)
-    return Result(_success(200, _shown(state.keys[key.id])), outcome, key.id, key.label)
+    return Result(
+        _success(200, _shown(_account(call), state.keys[key.id])), outcome, key.id, key.label
+    )
 
 
 def _nothing(_state: State, _key: Key) -> None:
@@ -110,13 +113,14 @@ def _wanted(call: Call) -> tuple[str, list[str], float | None]:
     return label, scopes, days
 
 
-def _shown(key: Key) -> dict[str, Any]:
+def _shown(account: Account, key: Key) -> dict[str, Any]:
+    ends = key.expires_at or ("never" if account.says_never else None)
     return {
         "id": key.id,
         "label": key.label,
         "masked": key.masked,
         "created_at": key.created_at,
-        "expires_at": key.expires_at,
+        "expires_at": ends,
         "disabled": key.disabled_at is not None,
         "last_used_at": key.last_used_at,
         "scopes": key.scopes,

@@ -35,7 +35,7 @@ def make(
         valid_from=later(now, account.start_delay),
         listed_from=later(now, account.list_lag),
         expires_at=expires_at,
-        scopes=[scope for scope in scopes or [] if scope not in account.dropped_scopes],
+        scopes=_granted(account, scopes or []),
     )
     state.save(key)
     _note(state, key, "created")
@@ -74,6 +74,11 @@ def verdict(key: Key) -> str:
     if now < key.valid_from or (key.stops_at is not None and now >= key.stops_at):
         return "refused"
     return "expired" if key.expires_at is not None and now >= key.expires_at else "ok"
+
+
+def _granted(account: Account, scopes: list[str]) -> list[str]:
+    wanted = [*scopes, *(scope for scope in account.added_scopes if scope not in scopes)]
+    return [scope for scope in wanted if scope not in account.dropped_scopes]
 
 
 def _stop(state: State, key: Key, outcome: str) -> None:

@@ -63,6 +63,9 @@ class Account:
     list_lag: float = 0.0
     granted_expiry_days: float | None = None
     dropped_scopes: list[str] = field(default_factory=list)
+    added_scopes: list[str] = field(default_factory=list)
+    # Whether a key without an end is shown with the word "never" rather than with null.
+    says_never: bool = False
     # "2026-08-22 /v1/videos/track" -> credits used that day
     history: dict[str, int] = field(default_factory=dict)
 

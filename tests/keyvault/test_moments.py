@@ -54,11 +54,14 @@ def test_a_date_ends_at_its_start_in_utc_and_offsets_count(text, wanted, zone):
 @pure
 @pytest.mark.parametrize(
     "text",
-    ["", "never", "null", "soon", "2027-02-30", "2027-3-1", "20270310", "2027-W10-3", "1799999999"]
-    + ["2027-03-10T25:00", "2027-03-10T18", "2027-03-10T18:00+25:00", "2027-03-10\0", "10.03.2027"],
+    [
+        *("", "never", "null", "soon", "2027-02-30", "2027-3-1", "20270310", "2027-W10-3"),
+        *("1799999999", "2027-03-10T25:00", "2027-03-10T18", "2027-03-10T18:00+25:00"),
+        *("2027-03-10\0", "10.03.2027"),
+    ],
 )
 def test_what_is_no_date_is_an_error_and_never_a_guess(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - what `fromisoformat` raises
+    with pytest.raises(ValueError):
         moment(text)
 
 

@@ -187,6 +187,13 @@ def test_the_vendor_may_grant_less_than_was_asked_for(client, account):
     assert (lives, data["scopes"]) == (timedelta(days=1), ["read"])
 
 
+def test_the_vendor_may_grant_more_and_say_never(client, account):
+    client.patch_account(account["id"], says_never=True, added_scopes=["admin", "read"])
+    wanted = {"label": "x", "scopes": ["read"]}
+    data = manage(client, account, "POST", json=wanted)[1]["data"]
+    assert (data["expires_at"], data["scopes"]) == ("never", ["read", "admin"])
+
+
 def test_the_key_limit_counts_what_is_not_deleted(client, account, key):
     client.patch_account(account["id"], key_limit=2)
     made = manage(client, account, "POST", json={"label": "second"})[1]["data"]

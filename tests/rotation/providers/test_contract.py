@@ -30,6 +30,7 @@ CAPABILITIES = {
     "can_disable": "disable",
     "can_delete": "delete",
     "tells_last_use": "last_used",
+    "tells_rights": "describe",
 }
 every = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 pure = pytest.mark.pure

@@ -1,0 +1,118 @@
+"""How the sandbox vendor's key-management API speaks: calls, envelopes, pages and times."""
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from keyvault.moments import moment
+from rotation.providers.base import ListedKey, VendorAccount, VendorError
+from rotation.providers.http import Answer, request
+from rotation.providers.influtics import error_of
+
+_MOST_PAGES = 1000
+_GONE = (404, 410)
+_NEVER = "never"
+
+
+def call(account: VendorAccount, method: str, path: str, **options: Any) -> Answer:
+    """Send one request with the management credential; VendorError without one."""
+    if account.management is None:
+        raise VendorError(
+            "The account has no management credential.",
+            code="no_credential",
+            retryable=False,
+            sent=False,
+        )
+    return request(
+        method,
+        account.base_url.rstrip("/") + path,
+        bearer=account.management,
+        allow_loopback=account.allow_loopback,
+        **options,
+    )
+
+
+def data_of(answer: Answer, wanted: int) -> dict[str, Any]:
+    """Return the `data` of a success; raise what the status means for anything else."""
+    body = answer.body if isinstance(answer.body, dict) else {}
+    data = body.get("data")
+    if answer.status == wanted and body.get("success") is True and isinstance(data, dict):
+        return data
+    code, message = error_of(body)
+    text = f"Status {answer.status}: {message or code or 'an answer of unknown shape'}"
+    clear = answer.is_json and bool(code) and 400 <= answer.status < 500
+    raise VendorError(
+        text,
+        code=code,
+        status=answer.status,
+        # A clear no will stay a no until someone acts; all else may have been carried out.
+        retryable=not clear or answer.status in (408, 409, 425, 429),
+        sent=not clear,
+        retry_after=answer.retry_after,
+    )
+
+
+def path_of(vendor_id: str) -> str:
+    """Return the path of one key; VendorError when its id is not known."""
+    if not vendor_id.strip("."):
+        raise VendorError("The key's id at the vendor is not known.", retryable=False, sent=False)
+    return "/v1/keys/" + quote(vendor_id, safe="")
+
+
+def is_gone(answer: Answer) -> bool:
+    """Return whether the vendor itself says so: a proxy's 404 page knows nothing of the key."""
+    return answer.status in _GONE and bool(error_of(answer.body)[0])
+
+
+def pages(account: VendorAccount, query: dict[str, str]) -> list[ListedKey]:
+    """Return the keys that the query lists, from every page; VendorError rather than a part."""
+    found: list[ListedKey] = []
+    cursor, seen = "", set[str]()
+    for _ in range(_MOST_PAGES):
+        params = query | {"limit": "100"} | ({"cursor": cursor} if cursor else {})
+        data = data_of(call(account, "GET", "/v1/keys", params=params), 200)
+        if not isinstance(data.get("keys"), list):
+            raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
+        found += map(listed, data["keys"])
+        cursor = data.get("next_cursor") or ""
+        if not cursor:
+            return found
+        if not isinstance(cursor, str):
+            raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
+        if cursor in seen:
+            break
+        seen.add(cursor)
+    raise VendorError("The vendor's list does not end.", code="endless_list")
+
+
+def listed(item: Any) -> ListedKey:
+    """Return a key as the vendor describes it; VendorError for another shape."""
+    if not (isinstance(item, dict) and isinstance(item.get("id"), str) and item["id"]):
+        raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
+    return ListedKey(
+        vendor_id=item["id"],
+        label=str(item.get("label") or ""),
+        disabled=bool(item.get("disabled")),
+        created_at=time_of(item.get("created_at")),
+        last_used_at=time_of(item.get("last_used_at")),
+        rights=rights_of(item.get("scopes")),
+        expires_at=time_of(item.get("expires_at")),
+        never_expires=item.get("expires_at") == _NEVER,
+    )
+
+
+def rights_of(scopes: Any) -> frozenset[str] | None:
+    """Return the rights; None, which is not told, for anything but a list of texts."""
+    if isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes):
+        return frozenset(scopes)
+    return None
+
+
+def time_of(text: Any) -> datetime | None:
+    """Return the moment in UTC; None for what names none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return moment(text)
+    except ValueError:
+        return None
