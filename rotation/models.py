@@ -258,6 +258,10 @@ class Attempt(models.Model):
         return f"{self.step}: {self.outcome}"
 
 
+# Long enough to name every key that is in the way.
+TASK_TEXT = 4000
+
+
 class HumanTask(models.Model):
     """Something only a person can do; closed by a proof, not by a tick.
 
@@ -281,7 +285,7 @@ class HumanTask(models.Model):
     account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="tasks")
     about = models.CharField(max_length=200, blank=True, default="")
     version = models.ForeignKey(KeyVersion, null=True, on_delete=models.CASCADE, related_name="+")
-    text = models.CharField(max_length=500, blank=True, default="")
+    text = models.CharField(max_length=TASK_TEXT, blank=True, default="")
     opened_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -17,7 +17,7 @@ from rotation import clock, outages, schedule
 from rotation.actors import worker_actor
 from rotation.claims import Claim
 from rotation.human_tasks import close_tasks, open_task
-from rotation.models import ENDS, Attempt, HumanTask, Rotation, Step, WaitingFor
+from rotation.models import ENDS, TASK_TEXT, Attempt, HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Hold, Move, Outcome, Park, Retry, Wait
 
 Settled = Move | Wait | Retry | Park
@@ -181,7 +181,7 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
         )
     failed = isinstance(outcome, Move) and outcome.step == Step.FAILED
     if failed or isinstance(outcome, Park):
-        open_task(actor, rotation, HumanTask.Kind.LOOK, one_line(outcome.text, 500))
+        open_task(actor, rotation, HumanTask.Kind.LOOK, one_line(outcome.text, TASK_TEXT))
     if isinstance(outcome, Move) and outcome.step == Step.DONE:
         _after_success(rotation)
 

@@ -48,8 +48,8 @@ def open_intent(rotation: Rotation) -> Intent | None:
     return rotation.intents.filter(kind=Intent.Kind.CREATE, state=Intent.State.OPEN).first()
 
 
-def create(claim: Claim) -> Outcome:
-    """Make a key at the vendor and bring its secret to Vault."""
+def create(claim: Claim) -> Outcome | None:
+    """Make a key at the vendor and bring its secret to Vault; None when the vendor has no room."""
     rotation = claim.rotation
     number = rotation.intents.filter(kind=Intent.Kind.CREATE).count() + 1
     if number > MOST_CREATES:
@@ -107,7 +107,7 @@ def _cap_reached(account: Account) -> Outcome | None:
     return Wait(WaitingFor.TURN, text, min(_LOOK_AT_CAP, max(1.0, left)))
 
 
-def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome:
+def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome | None:
     """Tell a clear no, after which nothing exists, from an answer that leaves it open."""
     if error.sent:
         with claim.transaction():
@@ -120,10 +120,7 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome:
         else:
             _settle(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
     if error.code == _FULL:
-        return Park(
-            "The vendor allows no further key in this account. Delete one there that nobody needs; "
-            "the rotation goes on by itself."
-        )
+        return None
     if error.retryable:
         return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
     return GiveUp(f"The vendor does not make a key: {error.text}")

@@ -17,7 +17,7 @@ from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
-from rotation.steps import creation, likeness
+from rotation.steps import creation, likeness, room
 
 
 def generate(claim: Claim) -> Outcome:
@@ -37,7 +37,7 @@ def generate(claim: Claim) -> Outcome:
     if standby:
         return standby
     if provider_of(rotation.key.account).can_create:
-        return creation.create(claim)
+        return room.look(claim) or creation.create(claim) or room.when_full(claim)
     return _ask_person(rotation)
 
 
