@@ -6,13 +6,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from keyvault import keys
+from keyvault import env_format, keys
 from keyvault.checking import REFUSED, VALID
 from keyvault.errors import KeyServiceError
 from keyvault.forms import RevealForm
 from keyvault.permissions import Verb
 from keyvault.views.pages import me, page, unstored
 from rotation import workflow
+from rotation.checking import provider_of
 from rotation.forms import PasteForm, PolicyForm, RotateForm
 from rotation.models import Reason
 from rotation.pasting_keys import add_standby
@@ -105,5 +106,7 @@ def reveal(request: HttpRequest, key_id: int) -> HttpResponse:
         return render_key(
             request, key, problem=error.message, status=error.status, reveal_form=form
         )
-    facts = {"key": key, "secret": secret.reveal(), "section": "keys"}
+    name = provider_of(key.account).environment_variable
+    formats = env_format.lines(name, secret.reveal())
+    facts = {"key": key, "secret": secret.reveal(), "formats": formats, "section": "keys"}
     return unstored(render(request, "rotation/revealed.html", facts))

@@ -1,9 +1,12 @@
 """Pages about keys and people, asked as a browser would, without one."""
 
+import html
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from keyvault import env_format
 from keyvault.audit.models import AuditEvent
 from keyvault.models import ApiKey, KeyVersion
 from tests.factories import make_key, secret_of
@@ -180,6 +183,14 @@ def test_reveal_shows_the_secret_once_and_unstored(client, people, key):
     again = client.get(reverse("key", args=[key.pk]))
     assert again["Cache-Control"] == "private, no-cache"
     assert secret_of(key.current) not in again.content.decode()
+
+
+def test_a_revealed_secret_is_offered_as_a_line_for_each_tool(client, people, key):
+    """B36: quoted as that tool reads it, under the name that the vendor gives the variable."""
+    as_(client, people.developer)
+    page = html.unescape(body(reveal(client, key, people.password)))
+    for code in env_format.FORMATS:
+        assert env_format.written(code, "INFLUTICS_API_KEY", secret_of(key.current)) in page
 
 
 @pytest.mark.parametrize(
