@@ -42,7 +42,7 @@ def add_account(
     )
     if management_credential:
         account.management_path = _store_credential(management_credential)
-    elif PROVIDERS[provider].can_create:
+    elif PROVIDERS[provider].can_create or PROVIDERS[provider].replaces_in_place:
         raise BadInput(f"{PROVIDERS[provider].name} needs a management credential to make keys.")
     try:
         with transaction.atomic():

@@ -46,3 +46,15 @@ def vendor_account(account: Account, *, manage: bool = False) -> VendorAccount:
 def check_secret(account: Account, secret: Secret) -> CheckResult:
     """Return the vendor's verdict on `secret`: valid, refused or cannot tell."""
     return provider_of(account).check(vendor_account(account), secret)
+
+
+def no_overlap(account: Account) -> str:
+    """Return what a rotation at this account means for applications; empty when keys can overlap."""
+    provider = provider_of(account)
+    if not provider.replaces_in_place:
+        return ""
+    return (
+        f"No overlap: {provider.name} ends the old key as it makes the new one. Applications are "
+        "refused from then until they have fetched the new key. A person must agree first, at a time "
+        "that suits."
+    )

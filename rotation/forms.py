@@ -21,6 +21,12 @@ class RotateForm(forms.Form):
     """Why a rotation is started by hand."""
 
     reason = forms.ChoiceField(choices=[(one.value, one.label) for one in _BY_HAND])
+    accept_outage = forms.CharField(
+        required=False,
+        max_length=500,
+        label="Why may applications be refused for a moment?",
+        help_text="Leave empty to be asked when it is about to happen. This goes on record.",
+    )
 
 
 class PasteForm(forms.Form):

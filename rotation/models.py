@@ -191,6 +191,7 @@ class Intent(models.Model):
     class Kind(models.TextChoices):
         CREATE = "create"
         DELETE = "delete"
+        SWAP = "swap", "replace in place"
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -218,6 +219,10 @@ class Intent(models.Model):
                 fields=["rotation"],
                 condition=Q(kind="create", state="open"),
                 name="intent_one_open",
+            ),
+            # Each such call kills a key: never a second one in the same run.
+            models.UniqueConstraint(
+                fields=["rotation"], condition=Q(kind="swap"), name="intent_swap_once"
             ),
             models.UniqueConstraint(
                 fields=["rotation", "version"],

@@ -50,10 +50,10 @@ class _Result:
     final: bool = False
 
 
-def enqueue(key: ApiKey, version: KeyVersion) -> list[int]:
+def enqueue(key: ApiKey, version: KeyVersion, event: str = "key.updated") -> list[int]:
     """Add a delivery for each of the key's consumers with a webhook, in the caller's transaction."""
     rows = [
-        Delivery(consumer=consumer, key=key, version=version, due_at=timezone.now())
+        Delivery(consumer=consumer, key=key, version=version, event=event, due_at=timezone.now())
         for consumer in consumers_of(key).exclude(webhook_url="")
     ]
     # What was still to be told of an earlier version is overtaken by this.

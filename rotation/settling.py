@@ -19,6 +19,7 @@ from rotation.claims import Claim
 from rotation.human_tasks import close_tasks, open_task
 from rotation.models import ENDS, TASK_TEXT, Attempt, HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Hold, Move, Outcome, Park, Retry, Wait
+from rotation.steps import in_place
 
 Settled = Move | Wait | Retry | Park
 
@@ -84,8 +85,8 @@ def _weigh(rotation: Rotation, said: Settled) -> Settled:
 
 
 def _give_up(held: Claim, outcome: GiveUp) -> Settled:
-    """From roll back there is no way further back, and a delete is never undone: a person looks."""
-    if Step.ROLL_BACK not in MOVES[held.rotation.step]:
+    """From roll back there is no way further back, and a dead key is never undone: a person looks."""
+    if Step.ROLL_BACK not in MOVES[held.rotation.step] or in_place.called(held.rotation):
         return Park(outcome.text)
     held.write(last_error=one_line(outcome.text, 500))
     return Move(Step.ROLL_BACK, outcome.text)

@@ -30,7 +30,7 @@ from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, RotationPolicy
 from rotation.outcomes import Outcome, Park, Retry
 from rotation.providers.base import VendorError
 from rotation.settling import settle
-from rotation.steps import STEPS
+from rotation.steps import STEPS, in_place
 
 log = logging.getLogger(__name__)
 
@@ -43,24 +43,46 @@ _MOST_NUDGES = 500
 
 
 def start(
-    by: Member, key: ApiKey, reason: Reason = Reason.MANUAL, *, overlap_seconds: int | None = None
+    by: Member,
+    key: ApiKey,
+    reason: Reason = Reason.MANUAL,
+    *,
+    overlap_seconds: int | None = None,
+    accept_outage: str = "",
 ) -> tuple[Rotation, bool]:
     """Start a rotation of `key`, or join the one that is open: returns it and whether it is new.
 
     Raises Denied when `by` may not rotate the key. A leak turns an open run into one that waits
-    for nobody.
+    for nobody. `accept_outage` is the reason for which `by` agrees that a vendor without overlap
+    ends the old key at once; without it, the rotation waits for someone's agreement.
     """
     if not may(by, Verb.ROTATE, key):
         raise Denied("Your role does not let you rotate this key.")
-    provider_of(key.account)
+    if accept_outage:
+        _require_outage(by, key, accept_outage)
     try:
         with transaction.atomic():
             rotation = create(key, reason, by, overlap_seconds=overlap_seconds)
             record(Action.ROTATION_STARTED, member_actor(by), rotation, reason=reason)
     except IntegrityError:
         return _join(by, key, reason), False
+    if accept_outage:
+        waive(by, rotation, accept_outage)
     nudge(rotation.pk)
     return rotation, True
+
+
+def _require_outage(by: Member, key: ApiKey, reason: str) -> None:
+    """Refuse an agreement that would come to nothing, before anything was started."""
+    if not provider_of(key.account).replaces_in_place:
+        raise BadInput(
+            "This vendor lets old and new key overlap: there is no outage to accept. Nothing was "
+            "started; leave the reason out.",
+            code="no_outage",
+        )
+    if not may(by, Verb.WAIVE, key):
+        raise Denied("Your role does not let you accept an outage of this key's applications.")
+    _require_reason(reason)
 
 
 def create(
@@ -149,6 +171,13 @@ def cancel(by: Member, rotation: Rotation) -> None:
     """End a rotation before consumers were given the new secret; Conflict when it is past that."""
     _require(by, Verb.ROTATE, rotation)
     with transaction.atomic():
+        # A call that ends the old key commits its intent under the same lock.
+        Rotation.objects.select_for_update().get(pk=rotation.pk)
+        if in_place.called(rotation):
+            raise Conflict(
+                "This rotation can no longer be cancelled: the vendor was asked to replace the key, "
+                "and the old one is dead or may be. It goes on until a new key is in use."
+            )
         changed = Rotation.objects.filter(
             pk=rotation.pk, step=Step.GENERATE, cancelling=False
         ).update(cancelling=True)
@@ -184,19 +213,28 @@ def retry(by: Member, rotation: Rotation) -> None:
 
 
 def waive(by: Member, rotation: Rotation, reason: str) -> None:
-    """Take responsibility for deleting the old key without proof that all consumers moved."""
+    """Take responsibility for ending the old key without proof that all consumers moved.
+
+    At a vendor that replaces in place this comes before the new key is made, else after the switch.
+    """
     _require(by, Verb.WAIVE, rotation)
-    if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput("Say how you know that nothing needs the old key; it goes on record.")
+    _require_reason(reason)
+    in_advance = provider_of(rotation.key.account).replaces_in_place
+    steps = [Step.GENERATE, Step.VERIFY] if in_advance else [Step.VERIFY]
     with transaction.atomic():
         changed = Rotation.objects.filter(
-            pk=rotation.pk, step=Step.VERIFY, waived_at__isnull=True
+            pk=rotation.pk, step__in=steps, waived_at__isnull=True
         ).update(waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500])
         if not changed:
             raise Conflict("There is nothing to confirm now: " + _where(rotation))
         _wake(rotation)
         record(Action.ADOPTION_WAIVED, member_actor(by), rotation, reason=reason)
     nudge(rotation.pk)
+
+
+def _require_reason(reason: str) -> None:
+    if len(reason.strip()) < _REASON_LEAST:
+        raise BadInput("Say how you know that nothing needs the old key; it goes on record.")
 
 
 def ask_again(by: Member, rotation: Rotation) -> None:

@@ -31,6 +31,12 @@ class RotateFields(Fields):
     overlap_seconds = serializers.IntegerField(
         default=None, allow_null=True, min_value=0, max_value=_LONGEST_SECONDS
     )
+    accept_outage = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=500,
+        help_text="Why it may be: at a vendor that ends the old key as it makes the new one",
+    )
 
 
 class SecretFields(Fields):
@@ -62,9 +68,8 @@ class KeyRotate(MemberView):
     def post(self, _request: Request, key_id: int) -> Response:
         """Start a rotation (201), or join the one that is open (200)."""
         key, fields = keys.get_key(self.by, key_id), self.body(RotateFields)
-        rotation, new = workflow.start(
-            self.by, key, Reason(fields["reason"]), overlap_seconds=fields["overlap_seconds"]
-        )
+        fields["reason"] = Reason(fields["reason"])
+        rotation, new = workflow.start(self.by, key, **fields)
         rotation = get_rotation(self.by, rotation.pk)  # times that the database set are known now
         rotation.joined = not new  # type: ignore[attr-defined]
         return Response(StartedSerializer(rotation).data, status=201 if new else 200)

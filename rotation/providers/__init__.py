@@ -3,12 +3,14 @@
 from rotation.providers.base import Provider
 from rotation.providers.influtics import Influtics
 from rotation.providers.sandbox import Sandbox
+from rotation.providers.sandbox_inplace import SandboxInPlace
 
 PROVIDERS: dict[str, Provider] = {
     provider.code: provider
     for provider in (
         Influtics(),
         Sandbox(),
+        SandboxInPlace(),
     )
 }
 

@@ -138,6 +138,8 @@ class Provider:
     name = ""
     # Which calls the vendor's API offers; what it lacks becomes a task for a person.
     can_create = can_list = can_disable = can_delete = tells_last_use = tells_rights = False
+    # The vendor's only way to a new key ends the old one at once: there is no overlap.
+    replaces_in_place = False
     # How many keys an account may hold, where the vendor has one number for all; see `limit_of`.
     key_limit: int | None = None
     timing = Timing()
@@ -168,6 +170,10 @@ class Provider:
     def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
         """Return all keys with this label; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
+
+    def replace(self, account: VendorAccount, vendor_id: str) -> CreatedKey:
+        """Replace the key by a new one; the old one is dead from then on. Raises VendorError."""
+        raise LookupError(f"{self.name} cannot replace keys")
 
     def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
         """Return one key with its rights and its end; raises VendorError."""

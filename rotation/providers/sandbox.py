@@ -44,10 +44,7 @@ class Sandbox(Influtics):
             body["scopes"] = sorted(wanted.rights)
         if wanted.lifetime is not None:
             body["expires_in_days"] = wanted.lifetime.total_seconds() / _DAY
-        data = data_of(call(account, "POST", "/v1/keys", body=body), 201)
-        if not all(isinstance(data.get(name), str) and data[name] for name in ("key", "id")):
-            raise VendorError("The vendor's answer holds no key.", code="wrong_shape")
-        return CreatedKey(Secret(data["key"]), data["id"], time_of(data.get("expires_at")))
+        return created(data_of(call(account, "POST", "/v1/keys", body=body), 201))
 
     def list_all(self, account: VendorAccount) -> list[ListedKey]:
         """Return every key of the account, from every page."""
@@ -75,9 +72,21 @@ class Sandbox(Influtics):
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
         """Return when the key was last used, None for never."""
-        data = data_of(call(account, "GET", path_of(vendor_id)), 200)
-        used = time_of(data.get("last_used_at"))
-        if used is None and data.get("last_used_at", "") is not None:
-            # "Never used" lets an old key be deleted: only a clear null says so.
-            raise VendorError("The vendor does not say when the key was used.", code="wrong_shape")
-        return used
+        return last_used(account, vendor_id)
+
+
+def created(data: dict[str, Any]) -> CreatedKey:
+    """Return the new key of a vendor's answer; VendorError when it holds none."""
+    if not all(isinstance(data.get(name), str) and data[name] for name in ("key", "id")):
+        raise VendorError("The vendor's answer holds no key.", code="wrong_shape")
+    return CreatedKey(Secret(data["key"]), data["id"], time_of(data.get("expires_at")))
+
+
+def last_used(account: VendorAccount, vendor_id: str) -> datetime | None:
+    """Return when the key was last used, None for never; VendorError when that is not clear."""
+    data = data_of(call(account, "GET", path_of(vendor_id)), 200)
+    used = time_of(data.get("last_used_at"))
+    if used is None and data.get("last_used_at", "") is not None:
+        # "Never used" lets an old key be deleted: only a clear null says so.
+        raise VendorError("The vendor does not say when the key was used.", code="wrong_shape")
+    return used

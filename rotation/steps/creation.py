@@ -118,7 +118,7 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome | None:
         if error.retryable or error.code == _FULL:
             intent.delete()  # nothing was made: not one of the few tries
         else:
-            _settle(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
+            settle(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
     if error.code == _FULL:
         return None
     if error.retryable:
@@ -129,16 +129,10 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome | None:
 def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
     """Write the new secret to Vault once; the loser of two writers deletes its own key only."""
     Intent.objects.filter(pk=intent.pk).update(vendor_id=created.vendor_id)
-    data = {
-        "secret": created.secret.reveal(),
-        "vendor_id": created.vendor_id,
-        "expires_at": created.expires_at.isoformat() if created.expires_at else "",
-        "label": intent.label,
-        **versions.whose(claim.rotation.key),
-    }
+    data = as_stored(claim, intent, created)
     reached("store.before")
     try:
-        _write(intent, data)
+        write(intent, data)
     except secret_store.StoreConflict:
         if secret_store.read(versions.AREA, intent.path) != data:
             reason = "Another worker was faster; the key made here was deleted."
@@ -147,10 +141,21 @@ def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
     except secret_store.StoreDenied as error:
         return _take_back(claim, intent, created, error)
     reached("store.after")
-    return _adopt(claim, intent, data)
+    return adopt(claim, intent, data)
 
 
-def _write(intent: Intent, data: dict[str, str]) -> None:
+def as_stored(claim: Claim, intent: Intent, created: CreatedKey) -> dict[str, str]:
+    """Return what is written to Vault of a new key: enough to adopt it, and to tell whose it is."""
+    return {
+        "secret": created.secret.reveal(),
+        "vendor_id": created.vendor_id,
+        "expires_at": created.expires_at.isoformat() if created.expires_at else "",
+        "label": intent.label,
+        **versions.whose(claim.rotation.key),
+    }
+
+
+def write(intent: Intent, data: dict[str, str]) -> None:
     """Write with a few quick repeats: the secret exists nowhere else until this succeeds."""
     for last in (*[False] * (_WRITE_TRIES - 1), True):
         try:
@@ -174,7 +179,7 @@ def _take_back(
             f"({said}): delete it there."
         )
     with claim.transaction():
-        _settle(intent, Intent.State.ABANDONED, "Vault refused the secret.")
+        settle(intent, Intent.State.ABANDONED, "Vault refused the secret.")
     return GiveUp(denied.message)
 
 
@@ -190,7 +195,7 @@ def _delete_own(rotation: Rotation, created: CreatedKey, reason: str) -> None:
     )
 
 
-def _adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
+def adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
     """Record the secret that lies in Vault as the rotation's new version."""
     rotation = claim.rotation
     draft = versions.draft(rotation.key, Secret(data["secret"]), source="created", added_by=None)
@@ -199,7 +204,7 @@ def _adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
     reached("record.before")
     with claim.transaction():
         versions.save_next(draft)
-        _settle(intent, Intent.State.DONE, "The key was made.")
+        settle(intent, Intent.State.DONE, "The key was made.")
         claim.write(new_version=draft, proving_since=clock.now())
         record(
             Action.VENDOR_KEY_CREATED,
@@ -215,9 +220,9 @@ def _adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
 def recover(claim: Claim, intent: Intent) -> Outcome:
     """Settle a create call whose outcome is unknown: adopt, or delete what it left behind."""
     rotation = claim.rotation
-    data = _stored(intent)
+    data = stored(intent)
     if "secret" in data:
-        return _adopt(claim, intent, data)
+        return adopt(claim, intent, data)
     provider = provider_of(rotation.key.account)
     if not provider.can_list:
         return Park(
@@ -235,7 +240,8 @@ def recover(claim: Claim, intent: Intent) -> Outcome:
     return freezing.hold() or _clear_away(claim, intent)
 
 
-def _stored(intent: Intent) -> dict[str, str]:
+def stored(intent: Intent) -> dict[str, str]:
+    """Return what lies at the intent's path in Vault; empty when nothing was ever written there."""
     try:
         return secret_store.read(versions.AREA, intent.path)
     except secret_store.StoreDeleted:
@@ -256,7 +262,7 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
         text = "The vendor lists no key from the unclear call so far; looking again."
         return Wait(WaitingFor.VENDOR, text, min(2.0, lag.total_seconds()))
     with claim.transaction():
-        _settle(
+        settle(
             intent,
             Intent.State.ABANDONED,
             f"{found} stray key deleted." if found else "No key was made.",
@@ -287,9 +293,10 @@ def delete_strays(intent: Intent) -> int:
     return len(strays)
 
 
-def _settle(
+def settle(
     intent: Intent, state: Intent.State, outcome: str, look_again_at: datetime | None = None
 ) -> None:
+    """Note what came of the call that an open intent announced."""
     Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
         state=state,
         outcome=outcome[:300],

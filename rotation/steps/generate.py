@@ -17,7 +17,7 @@ from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
-from rotation.steps import creation, likeness, room
+from rotation.steps import creation, in_place, likeness, room
 
 
 def generate(claim: Claim) -> Outcome:
@@ -29,7 +29,7 @@ def generate(claim: Claim) -> Outcome:
     if rotation.cancelling:
         return Move(Step.ROLL_BACK, "Cancelled.")
     if rotation.new_version:
-        return prove(claim)
+        return in_place.without_way_back(claim, prove(claim))
     problems = preflight(rotation)
     if problems:
         return GiveUp("Nothing was changed. " + " ".join(problems))
@@ -38,7 +38,7 @@ def generate(claim: Claim) -> Outcome:
         return standby
     if provider_of(rotation.key.account).can_create:
         return room.look(claim) or creation.create(claim) or room.when_full(claim)
-    return _ask_person(rotation)
+    return in_place.replace(claim) or _ask_person(rotation)
 
 
 def preflight(rotation: Rotation) -> list[str]:
@@ -69,7 +69,7 @@ def _store_problems() -> list[str]:
 def _vendor_problems(rotation: Rotation) -> list[str]:
     account = rotation.key.account
     provider = provider_of(account)
-    if not provider.can_create:
+    if not (provider.can_create or provider.replaces_in_place):
         return []
     try:
         manager = vendor_account(account, manage=True).management

@@ -131,7 +131,7 @@ def _others(rotation: Rotation, limit: int | None) -> Outcome | None:
 
 def _ask(account: Account, listed: list[ListedKey], limit: int | None) -> Park:
     """Name to a person what takes up the room; nothing of it is touched."""
-    unknown = _unknown(account, listed)
+    unknown = unknown_of(account, listed)
     if not unknown:
         return Park(
             f"{_full(limit)} Every one is in use here, so old and new key cannot overlap. Have the "
@@ -146,7 +146,7 @@ def _ask(account: Account, listed: list[ListedKey], limit: int | None) -> Park:
     )
 
 
-def _unknown(account: Account, listed: list[ListedKey]) -> list[ListedKey]:
+def unknown_of(account: Account, listed: list[ListedKey]) -> list[ListedKey]:
     """Return the keys that are neither live versions of ours nor just being made."""
     live = KeyVersion.objects.filter(
         state__in=LIVE_STATES, key__account__provider=account.provider

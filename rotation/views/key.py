@@ -16,6 +16,7 @@ from keyvault.models import ApiKey, Fetch, Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, page
 from rotation.adoption import consumers_of
+from rotation.checking import no_overlap
 from rotation.forms import PasteForm, PolicyForm, RotateForm, policy_values
 from rotation.models import Acknowledgement, Consumer, Rotation, RotationPolicy
 from rotation.views.finding import state_of
@@ -46,6 +47,7 @@ def render_key(
         "holders": holders(key),
         "events": list(AuditEvent.objects.filter(key_id=key.pk)[:_EVENTS]),
         "can": _allowed(me(request), key),
+        "no_overlap": no_overlap(key.account),
         "problem": problem,
         "section": "keys",
         "rotate_form": RotateForm(),
@@ -64,7 +66,7 @@ def _runs(key: ApiKey) -> list[dict[str, Any]]:
 
 
 def _allowed(member: Member, key: ApiKey) -> dict[str, bool]:
-    verbs = (Verb.ROTATE, Verb.PASTE, Verb.REVEAL)
+    verbs = (Verb.ROTATE, Verb.PASTE, Verb.REVEAL, Verb.WAIVE)
     return {verb.value: may(member, verb, key) for verb in verbs}
 
 

@@ -32,7 +32,10 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
     if not form.is_valid():
         return render_key(request, key, status=400, rotate_form=form)
     try:
-        rotation, new = workflow.start(me(request), key, Reason(form.cleaned_data["reason"]))
+        said = form.cleaned_data
+        rotation, new = workflow.start(
+            me(request), key, Reason(said["reason"]), accept_outage=said["accept_outage"]
+        )
     except KeyServiceError as error:
         return render_key(request, key, problem=error.message, status=error.status)
     if not new:

@@ -14,6 +14,7 @@ from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
 from rotation import workflow
+from rotation.checking import no_overlap
 from rotation.forms import WaiveForm
 from rotation.models import OPEN_STEPS, Rotation, Step, WaitingFor
 from rotation.views.finding import get_rotation, rotations_of, state_of, who_may
@@ -111,13 +112,18 @@ def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
     """Return the acts that make sense now and that this person may do."""
     waits = rotation.waiting_for
     possible = {
-        "waive": rotation.step == Step.VERIFY and not rotation.waived_at and can[Verb.WAIVE],
+        "waive": _may_be_waived(rotation) and can[Verb.WAIVE],
         "look": waits == WaitingFor.DELETION and can[Verb.PASTE],
         "retry": waits in (WaitingFor.PERSON, WaitingFor.VENDOR, WaitingFor.VAULT)
         and can[Verb.ROTATE],
         "cancel": rotation.step == Step.GENERATE and not rotation.cancelling and can[Verb.ROTATE],
     }
     return {act for act, fits in possible.items() if fits and rotation.is_open}
+
+
+def _may_be_waived(rotation: Rotation) -> bool:
+    in_advance = rotation.step == Step.GENERATE and bool(no_overlap(rotation.key.account))
+    return rotation.waived_at is None and (rotation.step == Step.VERIFY or in_advance)
 
 
 @require_POST

@@ -26,8 +26,9 @@ ROUTES: tuple[tuple[str, str, str, Act], ...] = (
     ("DELETE", _KEY, "delete", key_api.delete),
     ("POST", _KEY + "/disable", "disable", key_api.disable),
     ("POST", _KEY + "/enable", "enable", key_api.enable),
+    ("POST", _KEY + "/rotate", "rotate", key_api.rotate),
 )
-_MANAGEMENT = frozenset({"create", "list", "get", "delete", "disable", "enable"})
+_MANAGEMENT = frozenset({"create", "list", "get", "delete", "disable", "enable", "rotate"})
 
 
 def answer(state: State, ordered: Faults, request: Request) -> Answer:

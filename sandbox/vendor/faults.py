@@ -17,7 +17,19 @@ from sandbox.vendor.calls import Call
 
 OUTCOME = "fault"
 ROUTES = frozenset(
-    {"usage", "limits", "track", "create", "list", "get", "disable", "enable", "delete", "*"}
+    {
+        "usage",
+        "limits",
+        "track",
+        "create",
+        "list",
+        "get",
+        "disable",
+        "enable",
+        "delete",
+        "rotate",
+        "*",
+    }
 )
 LOGIN_PAGE = "<!doctype html><title>Sign in</title><h1>Sign in</h1><p>Please sign in.</p>"
 BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

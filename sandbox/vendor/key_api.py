@@ -32,6 +32,16 @@ def create(state: State, call: Call) -> Result:
     return Result(answer, "created", key.id, key.label)
 
 
+def rotate(state: State, call: Call) -> Result:
+    """Replace a key by a new one; the old one is dead before this answer is."""
+    result = _with_key(state, call, "rotated", keys.rotate)
+    if result.outcome != "rotated":
+        return result
+    made = keys.present(state, _account(call))[-1]
+    answer = _success(201, {**_shown(_account(call), made), "key": made.secret})
+    return Result(answer, "rotated", made.id, made.label)
+
+
 def list_keys(state: State, call: Call) -> Result:
     """Give one page of the keys, oldest first."""
     query, now = call.request.query, now_text()

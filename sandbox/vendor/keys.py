@@ -54,6 +54,16 @@ def delete(state: State, key: Key) -> None:
     _stop(state, dataclasses.replace(key, deleted_at=now_text()), "deleted")
 
 
+def rotate(state: State, key: Key) -> None:
+    """Replace the key by a new one like it; the old one is refused at once, with no overlap."""
+    now = now_text()
+    account = state.accounts[key.account]
+    state.save(dataclasses.replace(key, deleted_at=now, stops_at=now))
+    _note(state, key, "deleted")
+    _note(state, key, "stops_at", at=now)
+    make(state, account, key.label, scopes=key.scopes)
+
+
 def enable(state: State, key: Key) -> None:
     """Have a disabled key accepted again."""
     if key.disabled_at is not None:

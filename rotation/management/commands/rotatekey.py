@@ -36,6 +36,12 @@ class Command(DoorCommand):
             metavar="SECONDS",
             help="How long old and new secret live side by side; else as the policy says.",
         )
+        parser.add_argument(
+            "--accept-outage",
+            default="",
+            metavar="REASON",
+            help="Agree, for this reason, that a vendor without overlap ends the old key at once.",
+        )
         parser.add_argument("--wait", action="store_true", help="Follow the rotation to its end.")
         parser.add_argument(
             "--timeout",
@@ -50,7 +56,11 @@ class Command(DoorCommand):
         by = acting_member(options)
         key = find_key(by, options["key"])
         rotation, new = start(
-            by, key, Reason(options["reason"]), overlap_seconds=options["overlap"]
+            by,
+            key,
+            Reason(options["reason"]),
+            overlap_seconds=options["overlap"],
+            accept_outage=options["accept_outage"],
         )
         tell = (lambda _: None) if options["json"] else self.stdout.write
         tell(f"Rotation {rotation.pk} of {key} {'started' if new else 'was open: joined it'}.")

@@ -31,6 +31,7 @@ CAPABILITIES = {
     "can_delete": "delete",
     "tells_last_use": "last_used",
     "tells_rights": "describe",
+    "replaces_in_place": "replace",
 }
 every = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 pure = pytest.mark.pure

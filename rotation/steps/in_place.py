@@ -1,0 +1,220 @@
+"""Replace a key at a vendor whose call for a new one kills the old one at once: there is no overlap.
+
+The one weakening of "a key that consumers can fetch works at every instant", so a person consents
+first, with a reason. Consumers are told that a change is near, then one call is made under an intent.
+There is no way back from it: what goes wrong afterwards waits for a key issued by hand.
+"""
+
+import uuid
+from datetime import timedelta
+
+from keyvault import secret_store, versions
+from keyvault.audit.log import record
+from keyvault.audit.models import Action
+from keyvault.models import KeyVersion
+from rotation import clock, findings, freezing, outbox
+from rotation.actors import worker_actor
+from rotation.checking import check_secret, no_overlap, provider_of, timing_of, vendor_account
+from rotation.claims import Claim, ClaimLost
+from rotation.crashpoints import reached
+from rotation.human_tasks import open_alert, open_task
+from rotation.models import Delivery, HumanTask, Intent, Reason, Rotation, Step, WaitingFor
+from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
+from rotation.providers.base import REFUSED, VALID, CreatedKey, ListedKey, VendorError
+from rotation.steps import creation, room
+
+EVENT = "key.updating"
+_TELL_WITHIN = timedelta(seconds=60)
+
+
+def called(rotation: Rotation) -> bool:
+    """Return whether the old key was, or may have been, ended by the call: there is no way back."""
+    return (
+        rotation.intents.filter(kind=Intent.Kind.SWAP)
+        .exclude(state=Intent.State.ABANDONED)
+        .exists()
+    )
+
+
+def replace(claim: Claim) -> Outcome | None:
+    """Replace the old key in place; None where that is not the way: a person makes a key then."""
+    rotation, old = claim.rotation, claim.rotation.old_version
+    provider = provider_of(rotation.key.account)
+    if not provider.replaces_in_place or old is None or not old.vendor_id:
+        return None
+    intent = rotation.intents.filter(kind=Intent.Kind.SWAP).first()
+    if intent:
+        return _look(claim, intent, old)
+    if rotation.waived_at is None and rotation.reason != Reason.LEAK:
+        return _ask(rotation)
+    return freezing.hold() or _prepare(claim, old) or _call(claim, old)
+
+
+def _ask(rotation: Rotation) -> Outcome:
+    text = no_overlap(rotation.key.account)
+    open_task(worker_actor(rotation), rotation, HumanTask.Kind.CONFIRM, text)
+    return Wait(WaitingFor.PERSON, text, None)
+
+
+def _prepare(claim: Claim, old: KeyVersion) -> Outcome | None:
+    """Tell consumers that the key is about to change; None when they know, or took too long."""
+    rotation = claim.rotation
+    told = Delivery.objects.filter(
+        key=rotation.key, version=old, event=EVENT, created_at__gte=rotation.started_at
+    )
+    first = told.order_by("pk").first()
+    if first is None:
+        with claim.transaction():
+            if not outbox.enqueue(rotation.key, old, EVENT):
+                return None
+    elif (
+        clock.now() - first.created_at > _TELL_WITHIN
+        or not told.filter(state=Delivery.State.WAITING).exists()
+    ):
+        return None
+    return Wait(WaitingFor.ADOPTION, "Consumers are being told that the key will change.", 1.0)
+
+
+def _call(claim: Claim, old: KeyVersion) -> Outcome:
+    rotation, path = claim.rotation, uuid.uuid4()
+    account = vendor_account(rotation.key.account, manage=True)
+    reached("swap_intent.before")
+    with claim.transaction():
+        if Rotation.objects.filter(pk=rotation.pk, cancelling=True).exists():
+            return Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
+        # Nothing can overlap, so nothing is waited for afterwards.
+        claim.write(overlap_seconds=0)
+        intent = Intent.objects.create(
+            rotation=rotation,
+            kind=Intent.Kind.SWAP,
+            path=path,
+            label=old.label,
+            version=old,
+            vendor_id=old.vendor_id,
+            fence=claim.fence,
+        )
+    reached("swap_intent.after")
+    if not claim.still_ours():
+        raise ClaimLost
+    try:
+        made = provider_of(rotation.key.account).replace(account, old.vendor_id)
+    except VendorError as error:
+        return _failed(claim, intent, old, error)
+    reached("swap.after")
+    return _keep(claim, intent, old, made)
+
+
+def _failed(claim: Claim, intent: Intent, old: KeyVersion, error: VendorError) -> Outcome:
+    """Tell a clear no, after which the old key lives, from an answer that leaves it open."""
+    if error.sent:
+        return _lost(claim, intent, old, error.text)
+    with claim.transaction():
+        intent.delete()
+    if error.retryable:
+        return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
+    return GiveUp(f"The vendor does not replace the key: {error.text}")
+
+
+def _keep(claim: Claim, intent: Intent, old: KeyVersion, made: CreatedKey) -> Outcome:
+    """Bring the new secret to Vault; if that fails, it is lost, since the vendor tells it once."""
+    data = creation.as_stored(claim, intent, made)
+    reached("swap_store.before")
+    try:
+        creation.write(intent, data)
+    except (secret_store.StoreDenied, secret_store.StoreUnavailable) as error:
+        return _lost(claim, intent, old, error.message)
+    reached("swap_store.after")
+    return creation.adopt(claim, intent, data)
+
+
+def _look(claim: Claim, intent: Intent, old: KeyVersion) -> Outcome:
+    """Adopt what a cut-off try brought to Vault; the call itself is never made again."""
+    data = creation.stored(intent)
+    if "secret" in data:
+        return creation.adopt(claim, intent, data)
+    return _lost(claim, intent, old, "No answer is on record.")
+
+
+def _lost(claim: Claim, intent: Intent, old: KeyVersion, why: str) -> Outcome:
+    """Have a person issue the key by hand, unless the old one shows that nothing was done."""
+    rotation, account = claim.rotation, claim.rotation.key.account
+    since = intent.unclear_since or clock.now()
+    verdict = check_secret(account, versions.read_secret(old))
+    versions.save_verdict(old, verdict)
+    window = timedelta(seconds=timing_of(account).propagation_seconds)
+    untouched = verdict.answer == VALID and clock.now() - since >= window
+    with claim.transaction():
+        Intent.objects.filter(pk=intent.pk).update(unclear_since=since)
+        if untouched:
+            creation.settle(intent, Intent.State.ABANDONED, "Not carried out: the old key works.")
+        elif verdict.answer == REFUSED:
+            creation.settle(intent, Intent.State.DONE, "Carried out; the answer was lost.")
+    if untouched:
+        return GiveUp(f"The call to replace the key was not carried out; the old one works. {why}")
+    text = _by_hand(rotation, old, verdict.answer, why)
+    open_task(worker_actor(rotation), rotation, HumanTask.Kind.PASTE, text)
+    return Park(text)
+
+
+def _by_hand(rotation: Rotation, old: KeyVersion, answer: str, why: str) -> str:
+    account = rotation.key.account
+    state = {
+        REFUSED: "The old key is refused: applications have none that works.",
+        VALID: "The old key still works so far.",
+    }.get(answer, "The vendor does not say whether the old key works.")
+    lost = ", ".join(key.vendor_id for key in _name_lost(rotation))
+    stray = f" The secret of {lost} is lost: delete that key there afterwards." if lost else ""
+    tail = f" ending in {old.tail}" if old.tail else ""
+    return (
+        f"The key{tail} ({old.vendor_id}) must be re-issued by hand: the call to replace it was made "
+        f"once and its answer is lost. {state} Make a key in the dashboard of {account} and paste it "
+        f"here; the call is not repeated.{stray} {why}"
+    )
+
+
+def _name_lost(rotation: Rotation) -> list[ListedKey]:
+    """Return the keys at the vendor that this run may have made, each with an alert of its own."""
+    account = rotation.key.account
+    provider = provider_of(account)
+    if not provider.can_list:
+        return []
+    try:
+        listed = provider.list_all(vendor_account(account, manage=True))
+    except VendorError:
+        return []  # the comparison of each night finds them too
+    made = [key for key in listed if key.created_at and key.created_at >= rotation.started_at]
+    lost = room.unknown_of(account, made)
+    for key in lost:
+        subject = f"account {account.pk} key {key.vendor_id}"
+        what = f"{account}: key {key.vendor_id}, made by a call whose answer was lost"
+        finding = findings.Finding(findings.UNKNOWN_KEY, subject, what, key.created_at, account)
+        text = f"{what}. {finding.do} (Finding {finding.id}.)"
+        actor = worker_actor(rotation)
+        open_alert(actor, HumanTask.Kind.FINDING, finding.about, text, account=account)
+    return lost
+
+
+def without_way_back(claim: Claim, outcome: Outcome) -> Outcome:
+    """Return what to do instead of giving up a new key when the old one is dead already.
+
+    One that works goes out though it is unlike; one that is refused is put away, so that one issued
+    by hand can take its place.
+    """
+    rotation, new, old = claim.rotation, claim.rotation.new_version, claim.rotation.old_version
+    if not isinstance(outcome, GiveUp) or new is None or old is None or not called(rotation):
+        return outcome
+    if new.check_answer != REFUSED:
+        # It works, and nothing else does: unlike or not, applications get it.
+        actor, about = worker_actor(rotation), f"unlike:{new.pk}"
+        open_alert(actor, HumanTask.Kind.FINDING, about, outcome.text, key=rotation.key)
+        return Move(Step.UPDATE, "The new key is unlike the old one, which is dead.")
+    frozen = freezing.hold()
+    if frozen:
+        return frozen
+    with claim.transaction():
+        versions.discard(new)
+        claim.write(new_version=None, proving_since=None)
+        record(Action.VERSION_DISCARDED, worker_actor(rotation), new, reason=outcome.text)
+    text = _by_hand(rotation, old, REFUSED, outcome.text)
+    open_task(worker_actor(rotation), rotation, HumanTask.Kind.PASTE, text)
+    return Park(text)
