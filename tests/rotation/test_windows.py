@@ -173,7 +173,10 @@ def test_a_key_that_ends_before_its_window_is_a_persons_to_decide(people, key):
     """B78: warned in time, asked, and nothing picked silently."""
     key.current.expires_at = timezone.now() + timedelta(days=10)
     key.current.save()
-    policies.set_policy(people.owner, key, wish(window=SATURDAY))
+    after = timezone.now().astimezone(BERLIN) + timedelta(days=11)
+    policies.set_policy(
+        people.owner, key, wish(window=f"{windows.DAYS[after.weekday()]} 02:00-04:00")
+    )
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert task.key == key
     assert "Rotate it now, or change the window" in task.text

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rotation", "0004_heartbeat_names")]
+    dependencies = [("rotation", "0006_windows_and_freezes")]
 
     operations = [
         migrations.AlterField(

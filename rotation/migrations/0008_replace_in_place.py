@@ -3,7 +3,7 @@ from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rotation", "0005_longer_task_texts")]
+    dependencies = [("rotation", "0007_longer_task_texts")]
 
     operations = [
         migrations.AlterField(
