@@ -50,8 +50,8 @@ def plan_next(key_id: int) -> None:
     if policy is None:
         return
     last = policy.key.rotated_at or policy.key.created_at
-    planned = next_run(last, policy.every_days, policy.at_time, policy.time_zone)
-    plan(policy, _in_time(planned, policy))
+    wanted = next_run(last, policy.every_days, policy.at_time, policy.time_zone)
+    plan(policy, _in_time(wanted, policy))
 
 
 def plan(policy: RotationPolicy, wanted: datetime) -> None:
@@ -94,11 +94,14 @@ def _ask_if_too_late(policy: RotationPolicy) -> None:
     open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)
 
 
-def _in_time(planned: datetime, policy: RotationPolicy) -> datetime:
-    """Return `planned`, or an earlier moment at which the current secret can still be replaced."""
+def _in_time(wanted: datetime, policy: RotationPolicy) -> datetime:
+    """Return `wanted`, or an earlier moment at which the current secret can still be replaced.
+
+    A policy with a window says when not to rotate, so there a person is asked instead.
+    """
     current = policy.key.current
-    if current is None or current.expires_at is None:
-        return planned
+    if policy.window or current is None or current.expires_at is None:
+        return wanted
     life = current.expires_at - current.created_at
     lead = lead_of(life, policy.overlap_seconds, policy.quiet_seconds)
-    return before_expiry(planned, current.expires_at, lead)
+    return before_expiry(wanted, current.expires_at, lead)

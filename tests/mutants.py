@@ -381,6 +381,13 @@ MUTANTS = (
         "tests/rotation/test_in_place.py -k frozen",
     ),
     Mutant(
+        "no delete by an id that two share",
+        "rotation/steps/retire.py",
+        "    return not others.exclude(pk=version.pk).exists()",
+        "    return True",
+        "tests/rotation/test_in_place.py -k keeps_the_id",
+    ),
+    Mutant(
         "rights are compared",
         "rotation/steps/likeness.py",
         "    if old is None or new is None or old == new:",

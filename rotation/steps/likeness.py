@@ -6,11 +6,10 @@ nobody chose, and one that ends before the next planned run ends an application 
 
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
 from keyvault import versions
 from keyvault.models import KeyVersion
 from keyvault.redaction import one_line
+from rotation import clock
 from rotation.checking import provider_of, vendor_account
 from rotation.models import Rotation, RotationPolicy
 from rotation.providers.base import ListedKey, VendorError, Wanted
@@ -77,7 +76,7 @@ def _list(rights: frozenset[str]) -> str:
 
 
 def _end(rotation: Rotation, had: ListedKey | None, new: KeyVersion) -> str:
-    ends, now = new.expires_at, timezone.now()
+    ends, now = new.expires_at, clock.now()
     if ends is None:
         return ""
     if ends <= now:

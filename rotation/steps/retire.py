@@ -9,7 +9,7 @@ from datetime import timedelta
 from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import ApiKey, KeyVersion, VersionState
+from keyvault.models import LIVE_STATES, ApiKey, KeyVersion, VersionState
 from rotation import clock, freezing, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -150,7 +150,13 @@ def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> boo
 
 
 def _by_program(rotation: Rotation, version: KeyVersion) -> bool:
-    return provider_of(rotation.key.account).can_delete and bool(version.vendor_id)
+    if not (provider_of(rotation.key.account).can_delete and version.vendor_id):
+        return False
+    # A vendor that replaces in place may keep the id: deleting by it would end the new key.
+    others = KeyVersion.objects.filter(
+        key__account=rotation.key.account, vendor_id=version.vendor_id, state__in=LIVE_STATES
+    )
+    return not others.exclude(pk=version.pk).exists()
 
 
 def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> None:

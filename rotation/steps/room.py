@@ -81,7 +81,7 @@ def _left_over(account: Account, listed: list[ListedKey]) -> tuple[list[Intent],
         state__in=(VersionState.DELETED, VersionState.DISCARDED),
         refused_at__isnull=False,
         vendor_id__in=[key.vendor_id for key in listed if key.disabled],
-    )
+    ).exclude(vendor_id__in=known.filter(state__in=LIVE_STATES).values("vendor_id"))
     return list(strays.select_related("rotation__key__account")), list(dead)
 
 
