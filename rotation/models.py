@@ -15,9 +15,10 @@ from keyvault.models import (
     Member,
 )
 from rotation import clock
+from rotation.campaign_models import Campaign, CampaignItem
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 
-__all__ = ["Acknowledgement", "Consumer", "Delivery", "Freeze"]
+__all__ = ["Acknowledgement", "Campaign", "CampaignItem", "Consumer", "Delivery", "Freeze"]
 
 
 class Step(models.TextChoices):

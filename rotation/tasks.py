@@ -7,7 +7,7 @@ from celery import current_task, shared_task
 from django.utils import timezone
 
 from keyvault.audit.context import acting
-from rotation import crosschecking, outbox, policies, reconciling, sweeping, workflow
+from rotation import campaigns, crosschecking, outbox, policies, reconciling, sweeping, workflow
 from rotation.models import Heartbeat
 
 
@@ -16,6 +16,7 @@ def tick() -> None:
     """Start what is due, and nudge every rotation and delivery that can move."""
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
     with acting(uuid.uuid4().hex, "worker"):
+        campaigns.work()
         policies.start_due()
     for rotation_id in workflow.take_due():
         workflow.send("rotation.advance", rotation_id)

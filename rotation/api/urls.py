@@ -2,13 +2,17 @@
 
 from django.urls import path
 
-from rotation.api import acknowledge, freezes, key_actions, rotations, set_up, tasks
+from rotation.api import acknowledge, campaigns, freezes, key_actions, rotations, set_up, tasks
 
 urlpatterns = [
     path("keys/<int:key_id>/acknowledge", acknowledge.acknowledge),
     path("keys/<int:key_id>/rotate", key_actions.KeyRotate.as_view()),
     path("keys/<int:key_id>/versions/", key_actions.KeyVersions.as_view()),
     path("keys/<int:key_id>/policy", key_actions.KeyPolicy.as_view()),
+    path("campaigns/", campaigns.CampaignList.as_view()),
+    path("campaigns/<int:campaign_id>/", campaigns.CampaignDetail.as_view()),
+    path("campaigns/<int:campaign_id>/items/<int:item_id>/accept", campaigns.ItemAccept.as_view()),
+    path("campaigns/<int:campaign_id>/items/<int:item_id>/retry", campaigns.ItemRetry.as_view()),
     path("freezes/", freezes.FreezeList.as_view()),
     path("freezes/<int:freeze_id>/", freezes.FreezeDetail.as_view()),
     path("rotations/", rotations.RotationList.as_view()),

@@ -1,0 +1,201 @@
+"""The door to campaigns: after an incident every key that matches is dealt with, whatever its state.
+
+A key counts as done when its exposed secret is proven dead at the vendor, or when a named person
+accepts it with a reason. "Unused" is none. Rotations start at the pace that the storm caps allow.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Q, QuerySet
+from django.utils import timezone
+
+from keyvault.audit.log import member_actor, record, system_actor
+from keyvault.audit.models import Action, AuditEvent
+from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.models import ApiKey, KeyVersion, Member, VersionState
+from keyvault.permissions import Verb, may
+from rotation.campaign_models import Campaign, CampaignItem
+from rotation.models import OPEN_STEPS, Reason, Rotation, Step
+from rotation.workflow import create, nudge, open_rotation
+
+REASONS = (Reason.INCIDENT, Reason.LEAK, Reason.LEAVER)
+_REASON_LEAST = 5
+# What has left the vendor for good, with the proof in the row.
+_DEAD = Q(exposed__refused_at__isnull=False, exposed__state=VersionState.DELETED) | Q(
+    exposed__refused_at__isnull=False, exposed__state=VersionState.DISCARDED
+)
+SETTLED = _DEAD | Q(accepted_at__isnull=False)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one key of a campaign stands: `rotated`, `dead`, `accepted`, or what is still open."""
+
+    item: CampaignItem
+    state: str
+    text: str
+
+
+def keys_that_match(
+    *, account: int | None = None, application: int | None = None, environment: int | None = None
+) -> QuerySet[ApiKey]:
+    """Return every key of these places, in whatever state; all keys when nothing narrows it."""
+    wanted = {"account": account, "application": application, "environment": environment}
+    return ApiKey.objects.filter(**{name: at for name, at in wanted.items() if at is not None})
+
+
+def keys_exposed_to(person: Member) -> QuerySet[ApiKey]:
+    """Return the keys whose secret this person revealed, brought in, or owns, by the audit log."""
+    revealed = AuditEvent.objects.filter(
+        action=Action.SECRET_REVEALED,
+        actor_kind="member",
+        actor_id=str(person.pk),
+        outcome="ok",
+        key_id__isnull=False,
+    ).values("key_id")
+    brought = KeyVersion.objects.filter(added_by=person).values("key_id")
+    return ApiKey.objects.filter(Q(pk__in=revealed) | Q(pk__in=brought) | Q(member=person))
+
+
+def start(by: Member, title: str, reason: Reason, keys: QuerySet[ApiKey]) -> Campaign:
+    """Begin a campaign over all these keys; raises Denied, or BadInput when there is none."""
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may start a campaign.")
+    if reason not in REASONS:
+        raise BadInput(f"Choose one of the reasons {', '.join(REASONS)}.")
+    if not title.strip():
+        raise BadInput("Give the campaign a title: what happened?")
+    found = list(keys.values_list("pk", "current_id"))
+    if not found:
+        raise BadInput("No key matches. Nothing was started.")
+    with transaction.atomic():
+        campaign = Campaign.objects.create(title=title.strip()[:200], reason=reason, started_by=by)
+        CampaignItem.objects.bulk_create(
+            CampaignItem(campaign=campaign, key_id=key, exposed_id=current)
+            for key, current in found
+        )
+        record(Action.CAMPAIGN_STARTED, member_actor(by), campaign, reason=reason, keys=len(found))
+    return campaign
+
+
+def work() -> int:
+    """Start what may start now, soonest end first, and close what is done; returns the starts."""
+    started = 0
+    for campaign in Campaign.objects.filter(closed_at__isnull=True).order_by("started_at"):
+        started += _start_some(campaign, settings.MAX_STARTS_PER_TICK - started)
+        _close_if_done(campaign)
+    return started
+
+
+def _start_some(campaign: Campaign, room: int) -> int:
+    if room <= 0:
+        return 0
+    left = campaign.items.exclude(SETTLED).filter(rotation=None, exposed__isnull=False)
+    busy = _busy_accounts()
+    started = 0
+    for item in left.select_related("key__account", "exposed").order_by(
+        F("exposed__expires_at").asc(nulls_last=True), "pk"
+    )[: room * 5]:
+        account = item.key.account_id
+        if started >= room or busy.get(account, 0) >= settings.MAX_OPEN_PER_ACCOUNT:
+            continue
+        busy[account] = busy.get(account, 0) + 1
+        started += _start_one(campaign, item)
+    return started
+
+
+def _busy_accounts() -> dict[int, int]:
+    open_now = Rotation.objects.filter(step__in=OPEN_STEPS)
+    counted = open_now.values("key__account").annotate(open=Count("pk"))
+    return dict(counted.values_list("key__account", "open"))
+
+
+def _start_one(campaign: Campaign, item: CampaignItem) -> int:
+    """Start the item's rotation, or join the one that replaces the exposed secret already."""
+    reason = Reason(campaign.reason)
+    try:
+        with transaction.atomic():
+            rotation = create(item.key, reason, campaign.started_by)
+            actor = system_actor(f"campaign {campaign.pk}", str(campaign.started_by))
+            record(Action.ROTATION_STARTED, actor, rotation, reason=reason)
+    except IntegrityError:
+        running = open_rotation(item.key)
+        if running and running.old_version_id == item.exposed_id:
+            CampaignItem.objects.filter(pk=item.pk).update(rotation=running)
+        return 0
+    CampaignItem.objects.filter(pk=item.pk).update(rotation=rotation)
+    nudge(rotation.pk)
+    return 1
+
+
+def _close_if_done(campaign: Campaign) -> None:
+    if campaign.items.exclude(SETTLED).exists():
+        return
+    with transaction.atomic():
+        open_now = Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=True)
+        if open_now.update(closed_at=timezone.now()):
+            actor = system_actor(f"campaign {campaign.pk}", str(campaign.started_by))
+            record(Action.CAMPAIGN_CLOSED, actor, campaign, keys=campaign.items.count())
+
+
+def accept(by: Member, item: CampaignItem, reason: str) -> None:
+    """Take responsibility for leaving this key as it is; Conflict when it is settled already."""
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may accept a key as it is.")
+    if len(reason.strip()) < _REASON_LEAST:
+        raise BadInput("Say why this key need not be rotated; it goes on record with your name.")
+    with transaction.atomic():
+        open_item = CampaignItem.objects.exclude(SETTLED).filter(pk=item.pk)
+        if not CampaignItem.objects.filter(pk__in=open_item.values("pk")).update(
+            accepted_by=by, accepted_at=timezone.now(), accepted_reason=reason.strip()[:500]
+        ):
+            raise Conflict("This key is settled already.")
+        record(Action.CAMPAIGN_ACCEPTED, member_actor(by), item.key, reason=reason)
+
+
+def retry(by: Member, item: CampaignItem) -> None:
+    """Have a failed or cancelled rotation of this key started anew; Conflict while one is open."""
+    if not may(by, Verb.ROTATE, item.key):
+        raise Denied("Your role does not let you rotate this key.")
+    ended = Q(rotation__step__in=[Step.FAILED, Step.CANCELLED])
+    found = CampaignItem.objects.exclude(SETTLED).filter(ended, pk=item.pk)
+    if not CampaignItem.objects.filter(pk__in=found.values("pk")).update(rotation=None):
+        raise Conflict("Nothing has failed here: its rotation is under way, or it is settled.")
+
+
+def report(campaign: Campaign) -> list[Standing]:
+    """Say how each key stands; every key of the campaign is in it, the open ones first."""
+    items = campaign.items.select_related(
+        "key__account", "key__environment", "exposed", "rotation", "accepted_by"
+    )
+    standings = [_standing(item) for item in items]
+    return sorted(standings, key=lambda one: one.state in ("rotated", "dead", "accepted"))
+
+
+def _standing(item: CampaignItem) -> Standing:
+    if item.accepted_at:
+        return Standing(item, "accepted", f"{item.accepted_by}: {item.accepted_reason}")
+    exposed, rotation = item.exposed, item.rotation
+    if exposed is None:
+        return Standing(item, "open", "The key has no secret on record: accept it, or record one.")
+    if exposed.refused_at and exposed.state in (VersionState.DELETED, VersionState.DISCARDED):
+        word = "rotated" if rotation and rotation.step == Step.DONE else "dead"
+        return Standing(
+            item, word, f"Refused by the vendor since {exposed.refused_at:%Y-%m-%d %H:%M}."
+        )
+    if rotation is None:
+        return Standing(item, "waiting", "Its turn has not come yet.")
+    if rotation.step in (Step.FAILED, Step.CANCELLED):
+        return Standing(item, "failed", rotation.outcome or rotation.last_error or "Cancelled.")
+    return Standing(item, "under way", rotation.waiting_text or rotation.get_step_display())
+
+
+def progress(standings: Iterable[Standing]) -> dict[str, int]:
+    """Return how many keys stand how."""
+    counts: dict[str, int] = {}
+    for one in standings:
+        counts[one.state] = counts.get(one.state, 0) + 1
+    return counts
