@@ -171,13 +171,16 @@ def test_every_worker_shows_by_itself_that_it_takes_work(stack, worker, database
     assert Heartbeat.objects.filter(name="worker:second@here").exists()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGQUIT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL])
 def test_a_deploy_in_the_middle_of_a_step_loses_nothing(stack, vendor, place, people, worker, how):
-    """F19: TERM lets the step end, QUIT does not; either way one key is made and known."""
+    """F19, F1: TERM lets the step end, QUIT does not, KILL takes the whole process group.
+
+    Either way one key is made and known.
+    """
     vendor.fault("create", times=1, kind="delay", seconds=1.5)
     rotation = started(people.operator, make_key(vendor, place, people.owner))
     until(lambda: vendor.faults()[0]["used"] == 1, 20, "the call to begin")
-    os.kill(worker.popen.pid, how)
+    os.killpg(worker.popen.pid, how) if how == signal.SIGKILL else os.kill(worker.popen.pid, how)
     worker.popen.wait(20)
     Rotation.objects.filter(claimed_until__isnull=False).update(
         claimed_until=timezone.now() - timedelta(seconds=1)
