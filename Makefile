@@ -34,7 +34,7 @@ demo: venv ## rotate two keys under a running application, from nothing to the p
 	@exec $(PYTHON_BIN) -m sandbox demo
 
 test: venv browser check ## all checks, then all tests on real servers
-	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile
+	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: venv ## style, types, import contracts, migrations in step, production settings
 	scripts/check

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connection
 
 from keyvault import health, secret_store
 from keyvault.errors import KeyServiceError
@@ -81,13 +82,14 @@ def check_vault(databases: Any = None, **_: Any) -> list[CheckMessage]:
 
 def _try_vault() -> None:
     try:
-        secret_store.probe()
+        secret_store.destroy("probe", uuid.uuid4())
     except secret_store.StoreDenied:
-        # Web may destroy nothing, so for it reading is the test.
+        # Web may destroy nothing and would leave its test value behind: for it reading is the test.
         try:
             secret_store.read("probe", uuid.uuid4())
         except secret_store.StoreMissing:
             return
+    secret_store.probe()
 
 
 @register(Tags.database)
@@ -103,3 +105,31 @@ def check_broker(databases: Any = None, **_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(Tags.database)
+def check_audit_rights(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """With `check --database default`: the app's role must not be able to change the audit log.
+
+    A database that was made with default privileges before a dump was restored into it gives too much.
+    """
+    if not databases:
+        return []
+    tables = ("audit_auditevent", "audit_chainhead", "audit_checkpoint")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NOT NULL"
+            " AND has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE')",
+            [list(tables)],
+        )
+        open_tables = [name for (name,) in cursor.fetchall()]
+    if not open_tables:
+        return []
+    return [
+        Error(
+            f"This process's database role may change {', '.join(open_tables)}.",
+            hint="Take UPDATE, DELETE and TRUNCATE on the audit tables from it; README says how a "
+            "dump is restored with its rights.",
+            id="keyvault.E007",
+        )
+    ]

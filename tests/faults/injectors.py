@@ -119,7 +119,10 @@ def restore(stack, file):
         connection.close()
     with psycopg.connect(stack.postgres.superuser_url, autocommit=True) as superuser:
         superuser.execute("DROP DATABASE keyvault WITH (FORCE)")
-    stack.postgres.create_database("keyvault")
+        superuser.execute("CREATE DATABASE keyvault OWNER keyvault_owner")
+        # No default privileges before the restore: the dump brings its tables' own rights.
+        superuser.execute("REVOKE ALL ON DATABASE keyvault FROM PUBLIC")
+        superuser.execute("GRANT CONNECT ON DATABASE keyvault TO keyvault_app")
     postgres_program(stack, "pg_restore", "--single-transaction", str(file))
 
 

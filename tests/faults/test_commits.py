@@ -24,7 +24,7 @@ def through(port):
     return switch
 
 
-@pytest.mark.parametrize("nth", range(1, 13, 2))
+@pytest.mark.parametrize("nth", [2, 5, 8, 11])
 def test_a_commit_without_an_answer_is_looked_up_and_not_repeated(stack, world, nth):
     """F6: the proxy lets the n-th COMMIT through and cuts the line before its answer."""
     target = f"{stack.postgres._sockets()}/.s.PGSQL.5432"

@@ -6,7 +6,9 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from keyvault import secret_store
 from keyvault.checks import check_debug, check_production
+from tests.commands import manage
 
 pytestmark = pytest.mark.pure
 
@@ -78,3 +80,25 @@ def test_debug_is_for_loopback_only(debug: bool, hosts: list[str], ids: list[str
     """B60."""
     with override_settings(DEBUG=debug, ALLOWED_HOSTS=hosts):
         assert [message.id for message in check_debug()] == ids
+
+
+def test_a_role_that_may_change_the_audit_log_is_named(stack, people):
+    """What a careless restore gives too much is said, in the role's own process."""
+    from django.db import connections
+
+    with connections["owner"].cursor() as owner:
+        owner.execute("GRANT UPDATE ON audit_checkpoint TO keyvault_app")
+        try:
+            ran = manage(stack, "check", "--database", "default")
+        finally:
+            owner.execute("REVOKE UPDATE ON audit_checkpoint FROM keyvault_app")
+    assert ran.code == 1
+    assert "audit_checkpoint" in ran.err
+    assert "E007" in ran.err
+    assert manage(stack, "check", "--database", "default").code == 0
+
+
+def test_the_check_of_web_leaves_nothing_behind_in_vault(stack, people):
+    before = secret_store.list_paths("probe")
+    assert manage(stack, "check", "--database", "default").code == 0
+    assert secret_store.list_paths("probe") == before

@@ -296,7 +296,7 @@ def test_whatever_happens_in_whatever_order_no_key_is_lost(stack, vendor, databa
     run_state_machine_as_test(
         Rotations,
         settings=settings(
-            max_examples=int(os.environ.get("MODEL_EXAMPLES", "12")),
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "8")),
             stateful_step_count=14,
             deadline=None,
             print_blob=True,

@@ -11,10 +11,11 @@ from django.core.management.base import CommandParser
 
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
-from keyvault.cli import DoorCommand, acting_member, add_by, table, wrong_usage
+from keyvault.cli import DoorCommand, acting_member, add_by, wrong_usage
 from keyvault.leaks import Hit, Report, index, scan, scan_stream
 from keyvault.models import LIVE_STATES, KeyVersion, Member
 from keyvault.permissions import Verb, may, visible_keys
+from keyvault.redaction import one_line
 from rotation.models import Reason
 from rotation.workflow import start
 
@@ -115,12 +116,13 @@ def _answer(
 
 
 def _told(report: Report, found: list[tuple[Hit, KeyVersion]], rotated: dict[int, str]) -> str:
-    rows = [
-        (version.key, version.number, version.state, f"{hit.file}:{hit.line}", hit.form)
-        for hit, version in found
-    ]
     lines = [
-        table(("Key", "Version", "State", "Where", "Form"), rows, empty="None of our keys found."),
+        # As grep does it, never cut short: editors and scripts read the place.
+        *(
+            f"{one_line(hit.file, 4096)}:{hit.line}: {version}, {version.state} ({hit.form})"
+            for hit, version in found
+        ),
+        *([] if found else ["None of our keys found."]),
         f"{report.files} files, {report.bytes / 1e6:.1f} MB searched.",
         *(f"Not searched: {name}" for name in report.not_searched),
         *(f"Key {key_id}: {what}" for key_id, what in rotated.items()),
