@@ -13,6 +13,7 @@ import pytest
 
 from tests import guards
 from tests.guards import ROOT, Source
+from tests.mutants import MUTANTS
 
 PYTHON = guards.sources(".py")
 TESTS = [source for source in PYTHON if source.is_test]
@@ -263,3 +264,10 @@ def test_the_locks_are_hashed_and_agree() -> None:
 def test_no_package_comes_in_that_overwrites_another_ones_files() -> None:
     # It replaces urllib3 for everyone, and with it what requests and hvac stand on.
     assert "urllib3-future" not in locked("requirements-dev.txt")
+
+
+def test_every_mutant_finds_the_guard_that_it_takes_out() -> None:
+    """A guard that was rewritten must not drop out of `make mutants` unnoticed."""
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    found = {mutant.name: (ROOT / mutant.file).read_text().count(mutant.old) for mutant in MUTANTS}
+    assert {name: times for name, times in found.items() if times != 1} == {}
