@@ -62,6 +62,8 @@ def test_an_outage_is_one_alert_and_a_few_calls_and_ends_by_itself(vendor, place
     as_if_probe_were_due()
     go_round(six)
     assert calls(vendor, place) == before + 1, "one probe, however many wait"
+    assert open_outages().count() == 1
+    assert not HumanTask.objects.filter(kind=HumanTask.Kind.LOOK).exists()
 
     vendor.clear_faults()
     as_if_probe_were_due()
