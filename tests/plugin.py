@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def _stop(stack: Stack) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Set the environment before pytest-django reads the settings."""
     global STACK
+    # Set once and handed on, so that all processes of a run take the same cells, also at midnight.
+    os.environ.setdefault("FAULTS_SEED", str(date.today().toordinal()))
     os.environ.pop("DATABASE_URL", None)
     if os.environ.get("TEST_STACK") == "none" or _needs_no_servers(early_config):
         nowhere = {
@@ -101,6 +104,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         return
     STACK = _start()
     os.environ.update(STACK.environment("tests"))
+
+
+def pytest_report_header() -> str:
+    """Say which third of the fault matrix this run takes."""
+    taken = (
+        "all" if os.environ.get("FAULTS") == "all" else f"FAULTS_SEED={os.environ['FAULTS_SEED']}"
+    )
+    return f"fault matrix: {taken}"
 
 
 def _needs_no_servers(config: pytest.Config) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.conftest import chosen
+from tests.faults.choosing import chosen
 from tests.faults.running import run
 
 
