@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
 from django.utils import timezone
 
 from keyvault.inventory import visible_accounts, visible_environments
@@ -42,27 +41,6 @@ class ExpiryField(forms.DateTimeField):
                     self.error_messages["invalid"], code="invalid"
                 ) from None
         return super().to_python(value)
-
-
-class SignInForm(AuthenticationForm):
-    """E-mail address in any case, and password."""
-
-    error_messages = {
-        "invalid_login": "Address and password do not match a member. Passwords are case-sensitive.",
-        "inactive": "Address and password do not match a member. Passwords are case-sensitive.",
-    }
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["username"].label = "E-mail"
-        self.fields["username"].widget.attrs["autocomplete"] = "username"
-        self.fields["username"].widget.attrs["inputmode"] = "email"
-
-    def clean_username(self) -> str:
-        """Return the account name of the member with this address, or the text as it is."""
-        typed = str(self.cleaned_data["username"]).strip()
-        known = Member.objects.filter(email__iexact=typed).values_list("username", flat=True)
-        return known.first() or typed
 
 
 class RegisterForm(forms.Form):

@@ -1,35 +1,16 @@
-"""The door to what keys belong to: applications, environments, members and their grants.
+"""The door to what keys belong to: applications and environments.
 
 Only an owner of the whole installation adds any of them. Names are unique regardless of case.
 """
 
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
-from django.utils import timezone
 
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
-from keyvault.models import Account, Application, Environment, Grant, Member, Role, plain_name
+from keyvault.models import Account, Application, Environment, Member
 from keyvault.permissions import ALLOWED, Verb, live_grants, may
-from keyvault.secret_text import Secret
-
-_PASSWORD_BYTES = 18  # 24 characters of base64
-
-
-@dataclass(frozen=True)
-class NewGrant:
-    """A role that a member is to have; a missing part stands for all of that part."""
-
-    role: Role
-    application: Application | None = None
-    environment: Environment | None = None
-    expires_at: datetime | None = None
 
 
 def add_application(by: Member, name: str, *, team: str = "", contact: str = "") -> Application:
@@ -48,46 +29,6 @@ def add_environment(
     environment = Environment(name=name.strip(), is_production=is_production, position=position)
     _save(environment, Action.ENVIRONMENT_CREATED, member_actor(by), f"an environment “{name}”")
     return environment
-
-
-def add_member(
-    by: Member, email: str, *, name: str = "", grants: Sequence[NewGrant] = ()
-) -> tuple[Member, Secret]:
-    """Record a person with their roles; the first password is random and shown once.
-
-    Raises Denied, BadInput for an unusable address or name, Conflict for a known address.
-    """
-    _require_owner(by, "add members")
-    for one in grants:
-        _require_possible(one)
-    password = Secret(secrets.token_urlsafe(_PASSWORD_BYTES))
-    address = email.strip()
-    member = Member(username=address.lower(), email=address, first_name=name.strip())
-    member.set_password(password.reveal())
-    with transaction.atomic():
-        _save(member, Action.MEMBER_CREATED, member_actor(by), f"a member “{address}”")
-        for one in grants:
-            _give(by, member, one)
-    return member, password
-
-
-def add_grant(
-    by: Member,
-    member: Member,
-    role: Role,
-    *,
-    application: Application | None = None,
-    environment: Environment | None = None,
-    expires_at: datetime | None = None,
-) -> Grant:
-    """Give a member a role over everything, an application, an environment, or both together.
-
-    Raises Denied, BadInput for an unknown role or a time that has passed, Conflict when given.
-    """
-    _require_owner(by, "give roles")
-    wish = NewGrant(role, application, environment, expires_at)
-    _require_possible(wish)
-    return _give(by, member, wish)
 
 
 def get_application(by: Member, application_id: int) -> Application:
@@ -151,32 +92,10 @@ def _require_owner(by: Member, what: str) -> None:
         raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
 
 
-def _require_possible(wish: NewGrant) -> None:
-    if wish.role not in Role.values:
-        raise BadInput(f"There is no such role. Choose one of {', '.join(Role.values)}.")
-    if wish.expires_at is not None and wish.expires_at <= timezone.now():
-        raise BadInput("The role would end before it begins: its end lies in the past.")
-
-
-def _give(by: Member, member: Member, wish: NewGrant) -> Grant:
-    grant = Grant(member=member, **vars(wish))
-    try:
-        with transaction.atomic():
-            grant.save()
-            record(Action.GRANT_CHANGED, member_actor(by), member, added=True, grant=str(grant))
-    except IntegrityError:
-        raise Conflict(f"{member} is {grant} already. Nothing was changed.") from None
-    return grant
-
-
-def _save(
-    thing: Application | Environment | Member, action: Action, actor: Actor, what: str
-) -> None:
+def _save(thing: Application | Environment, action: Action, actor: Actor, what: str) -> None:
     """Insert a checked row and its audit row together."""
     try:
         thing.clean_fields()
-        if isinstance(thing, Member):
-            plain_name(thing.first_name)
     except ValidationError as error:
         fields = sorted(getattr(error, "error_dict", {"name": None}))
         raise BadInput(

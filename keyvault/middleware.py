@@ -1,17 +1,26 @@
-"""Give every request an id and let audit rows know it and where it came from."""
+"""Give every request an id, let audit rows know where it came from, and keep sessions to their rules."""
 
 import uuid
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 
+from keyvault import sessions
 from keyvault.audit.context import acting
+from keyvault.models import Member
+from keyvault.signing_in import needs_second_factor
+
+Answer = Callable[[HttpRequest], HttpResponse]
+# What a person who must still set up a second factor may reach.
+_OPEN_WITHOUT_FACTOR = ("/account/", "/sign-in", "/sign-out", "/static/", "/health/", "/join")
 
 
 class RequestContextMiddleware:
     """Names each request; the id goes into audit rows and the `X-Request-Id` answer header."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -23,3 +32,34 @@ class RequestContextMiddleware:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response
+
+
+class SessionRulesMiddleware:
+    """Ends sessions that were idle too long, and asks for a second factor where one is required."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Let the request through, or send its person to sign in or to set up a factor."""
+        if isinstance(request.user, Member):
+            if sessions.is_over(request):
+                logout(request)
+            elif not request.path.startswith(_OPEN_WITHOUT_FACTOR) and needs_second_factor(
+                request, request.user
+            ):
+                return _factor_due(request)
+            else:
+                sessions.touch(request)
+        return self.get_response(request)
+
+
+def _factor_due(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        said = {
+            "code": "second_factor_required",
+            "message": "Set up a second factor in the console first. Nothing was done.",
+            "details": {},
+        }
+        return JsonResponse(said, status=403)
+    return redirect("account")

@@ -1,25 +1,38 @@
 """Who there is, which keys exist, and which secret versions each key has had. No secret is in here."""
 
 import uuid
-from typing import Any
 
 from django.contrib.auth.models import AbstractUser
-from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-# Names end up in logs, mails and exports: no control or invisible formatting characters.
-plain_name = RegexValidator(
-    r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$",
-    "Use visible characters only: this contains a control or invisible character.",
-    code="odd_character",
-)
+from keyvault.approval_models import Approval, ApprovalRule
+from keyvault.names import name_field, plain_name
+from keyvault.people_models import Group, Invitation, MemberSession, Tally
 
-
-def name_field(length: int = 100, **options: Any) -> "models.CharField[str, str]":
-    """Return a text field for a name of visible characters."""
-    return models.CharField(max_length=length, validators=[plain_name], **options)
+__all__ = [
+    "LIVE_STATES",
+    "Account",
+    "ApiKey",
+    "Application",
+    "Approval",
+    "ApprovalRule",
+    "Environment",
+    "Fetch",
+    "Grant",
+    "Group",
+    "Invitation",
+    "KeyVersion",
+    "Member",
+    "MemberSession",
+    "Role",
+    "ServiceToken",
+    "Tally",
+    "VersionState",
+    "name_field",
+    "plain_name",
+]
 
 
 class Member(AbstractUser):
@@ -27,6 +40,8 @@ class Member(AbstractUser):
 
     username = models.CharField(max_length=254, unique=True, validators=[plain_name])
     email = models.EmailField(unique=True)
+    # When everything this person could reach was taken back; None for who is here.
+    left_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("email"), name="member_email_any_case")]
@@ -79,7 +94,12 @@ class Role(models.TextChoices):
 class Grant(models.Model):
     """A role over everything, an application, an environment, or both together."""
 
-    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="grants")
+    member = models.ForeignKey(
+        Member, null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
+    group = models.ForeignKey(
+        "keyvault.Group", null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
     role = models.CharField(max_length=10, choices=Role.choices)
     application = models.ForeignKey(Application, null=True, blank=True, on_delete=models.CASCADE)
     environment = models.ForeignKey(Environment, null=True, blank=True, on_delete=models.CASCADE)
@@ -89,10 +109,15 @@ class Grant(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["member", "role", "application", "environment"],
+                fields=["member", "group", "role", "application", "environment"],
                 nulls_distinct=False,
                 name="grant_once",
-            )
+            ),
+            models.CheckConstraint(
+                name="grant_to_one",
+                condition=Q(member__isnull=False, group__isnull=True)
+                | Q(member__isnull=True, group__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

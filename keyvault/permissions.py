@@ -1,7 +1,7 @@
 """May this member do this to this thing? One question, one function, answered anew each time."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, Q
 from django.utils import timezone
 
 from keyvault.models import (
@@ -10,6 +10,7 @@ from keyvault.models import (
     Application,
     Environment,
     Grant,
+    Group,
     Member,
     Role,
     ServiceToken,
@@ -61,12 +62,20 @@ def _granted(member: Member, verb: Verb, thing: Thing) -> bool:
 
 
 def live_grants(member: Member) -> models.QuerySet[Grant]:
-    """Return the grants of an active member that have not expired."""
+    """Return the grants of an active member, own and of groups, that have not expired."""
+    groups = Group.members.through.objects.filter(member=member).values("group_id")
     return Grant.objects.filter(
+        Q(member=member) | Q(group__in=groups),
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
-        member=member,
-        member__is_active=True,
+        Exists(Member.objects.filter(pk=member.pk, is_active=True)),
     )
+
+
+def manages(member: Member, application: int | None, environment: int | None) -> bool:
+    """Return whether the member is an owner of all that a grant of this scope would reach."""
+    reach = Q(application__isnull=True) | Q(application=application)
+    reach &= Q(environment__isnull=True) | Q(environment=environment)
+    return grants_with(member, Verb.MANAGE).filter(reach).exists()
 
 
 def grants_with(member: Member, verb: Verb) -> models.QuerySet[Grant]:

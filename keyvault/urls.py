@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path
 
-from keyvault.views import audit, register, sign_in
+from keyvault.views import audit, register
 
 handler400 = "keyvault.views.errors.bad_request"
 handler403 = "keyvault.views.errors.denied"
@@ -20,8 +20,7 @@ def _one_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("sign-in", sign_in.SignIn.as_view(), name="sign-in"),
-    path("sign-out", sign_in.SignOut.as_view(), name="sign-out"),
+    path("", include("keyvault.account_urls")),
     path("favicon.ico", lambda _: redirect(static("keyvault/favicon.svg"))),
     path("keys/new/", register.new, name="key-new"),
     path("audit/", audit.listing, name="audit"),

@@ -19,7 +19,7 @@ class ConsoleClient:
         self.url = url
         self._session = requests.Session()
         self._session.trust_env = False
-        form = {"username": email, "password": password, "csrfmiddlewaretoken": self._token()}
+        form = {"login": email, "password": password, "csrfmiddlewaretoken": self._token()}
         answer = self._session.post(f"{url}/sign-in", data=form, allow_redirects=False, timeout=10)
         if answer.status_code != 302:
             raise ConsoleRefused(f"sign-in: {answer.status_code}")

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,17 @@ class Answer:
         return str(self.json["code"])
 
 
+def sign_in(client: Client, member: Any, *, proved: bool = True) -> Client:
+    """Begin a session as a sign-in does, without the half second that a password costs."""
+    client.force_login(member)
+    if proved:
+        session = client.session
+        session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+        session["account_authentication_methods_user"] = str(member.pk)
+        session.save()
+    return client
+
+
 class Api:
     """A caller: a signed-in member, the bearer of a token, or nobody."""
 
@@ -55,7 +67,7 @@ class Api:
         self.client = Client(raise_request_exception=False, **options)
         self.token = token
         if member is not None:
-            self.client.force_login(member)
+            sign_in(self.client, member)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """Send a request to a path below /api/v1/ (or an absolute one)."""

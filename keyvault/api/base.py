@@ -17,8 +17,9 @@ from rest_framework.views import APIView
 
 from keyvault import moments
 from keyvault.api.bodies import CappedJSONParser, require_text, shown
-from keyvault.errors import BadInput
+from keyvault.errors import BadInput, Denied
 from keyvault.models import Member
+from keyvault.signing_in import proved_lately
 
 LARGEST_ID = 2**63 - 1
 METHODS = ["get", "post", "put", "patch", "delete"]
@@ -142,6 +143,15 @@ class MemberView(APIView):
         super().initial(request, *args, **kwargs)
         wanted = self.query_class if request.method == "GET" else None
         self.filters = self._fields(wanted or Fields, self._query(request))
+
+    def prove(self) -> None:
+        """Refuse what can undo much to a session whose person did not prove lately who they are."""
+        if not proved_lately(self.request):
+            raise Denied(
+                "Prove again who you are: sign in anew, or confirm your password in the console. "
+                "Nothing was done.",
+                code="proof_required",
+            )
 
     def body(self, fields: type[Fields], defaults: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the checked fields of the body; `defaults` stand for what is not given."""

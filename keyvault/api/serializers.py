@@ -9,7 +9,17 @@ from rest_framework import serializers
 
 from keyvault.audit.models import AuditEvent
 from keyvault.keys import Added
-from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, ServiceToken
+from keyvault.models import (
+    Account,
+    ApiKey,
+    Application,
+    Environment,
+    Grant,
+    Group,
+    KeyVersion,
+    Member,
+    ServiceToken,
+)
 
 
 class NamedSerializer(serializers.Serializer[Any]):
@@ -182,6 +192,71 @@ class NewTokenSerializer(serializers.Serializer[Any]):
 
     token = TokenSerializer()
     text = serializers.CharField()
+
+
+class MemberSerializer(serializers.ModelSerializer[Member]):
+    """A person."""
+
+    name = serializers.CharField(source="__str__")
+
+    class Meta:
+        model = Member
+        fields = ["id", "name", "email", "is_active", "date_joined", "last_login", "left_at"]
+        read_only_fields = fields
+
+
+class GroupSerializer(serializers.ModelSerializer[Group]):
+    """People who have roles together."""
+
+    members = NamedSerializer(many=True)
+
+    class Meta:
+        model = Group
+        fields = ["id", "name", "members", "created_at"]
+        read_only_fields = fields
+
+
+class GrantSerializer(serializers.ModelSerializer[Grant]):
+    """A role of a member or of a group; what is null stands for all of it."""
+
+    member = NamedSerializer(allow_null=True)
+    group = NamedSerializer(allow_null=True)
+    application = NamedSerializer(allow_null=True)
+    environment = NamedSerializer(allow_null=True)
+
+    class Meta:
+        model = Grant
+        fields = [
+            "id",
+            "member",
+            "group",
+            "role",
+            "application",
+            "environment",
+            "expires_at",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class MemberDetailSerializer(serializers.Serializer[Any]):
+    """A person with groups and roles."""
+
+    member = MemberSerializer()
+    groups = NamedSerializer(many=True)
+    grants = GrantSerializer(many=True)
+
+
+class LinkSerializer(serializers.Serializer[Any]):
+    """A link that lets somebody in, shown this once."""
+
+    link = serializers.CharField()
+
+
+class InvitedSerializer(LinkSerializer):
+    """A person who was invited, and their link."""
+
+    member = MemberSerializer()
 
 
 class AuditSerializer(serializers.ModelSerializer[AuditEvent]):

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from keyvault.api import audit, errors, keys, places, service_tokens, token_routes
+from keyvault.api import audit, errors, keys, people, places, service_tokens, token_routes
 from keyvault.api.schema import SchemaView
 
 v1: list[URLPattern | URLResolver] = [
@@ -23,6 +23,16 @@ v1: list[URLPattern | URLResolver] = [
     path("tokens/", service_tokens.TokenList.as_view()),
     path("tokens/<int:token_id>/", service_tokens.TokenDetail.as_view()),
     path("tokens/<int:token_id>/renew", service_tokens.TokenRenew.as_view()),
+    path("members/", people.MemberList.as_view()),
+    path("members/<int:member_id>/", people.MemberDetail.as_view()),
+    path("members/<int:member_id>/invite", people.MemberInvite.as_view()),
+    path("members/<int:member_id>/sessions", people.MemberSessions.as_view()),
+    path("grants/", people.GrantList.as_view()),
+    path("grants/<int:grant_id>/", people.GrantDetail.as_view()),
+    path("groups/", people.GroupList.as_view()),
+    path("groups/<int:group_id>/", people.GroupDetail.as_view()),
+    path("groups/<int:group_id>/members/", people.GroupMembers.as_view()),
+    path("groups/<int:group_id>/members/<int:member_id>", people.GroupMember.as_view()),
     path("audit/", audit.AuditList.as_view()),
     path("", include("rotation.api.urls")),
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +12,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from keyvault.errors import KeyServiceError, NotFound
 from keyvault.models import Member
+from keyvault.signing_in import proved_lately
 from keyvault.views.errors import problem
 
 View = Callable[..., HttpResponse]
@@ -50,6 +52,12 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
         path = "/" + shown.partition("/")[2]
         return HttpResponseClientRedirect(redirect_to_login(path).url)
     return redirect_to_login(request.get_full_path())
+
+
+def prove(request: HttpRequest) -> None:
+    """Send the person to prove again who they are, unless they did lately; then this goes on."""
+    if not proved_lately(request):
+        raise ReauthenticationRequired
 
 
 def number(text: str | None) -> int | None:

@@ -41,7 +41,7 @@ def new_key(place, **changes):
 
 
 def test_sign_in_takes_the_address_in_any_case(client, people):
-    answer = client.post("/sign-in", {"username": "OWNER@example.com", "password": people.password})
+    answer = client.post("/sign-in", {"login": "OWNER@example.com", "password": people.password})
     assert answer.status_code == 302
     assert answer["Location"] == "/"
     row = last("member.signed_in")
@@ -49,9 +49,9 @@ def test_sign_in_takes_the_address_in_any_case(client, people):
 
 
 def test_a_wrong_password_and_an_unknown_address_read_alike(client, people):
-    known = client.post("/sign-in", {"username": "owner@example.com", "password": "not this one"})
+    known = client.post("/sign-in", {"login": "owner@example.com", "password": "not this one"})
     assert last("member.sign_in_failed").object_id == str(people.owner.pk)
-    unknown = client.post("/sign-in", {"username": "nobody@example.com", "password": "not this"})
+    unknown = client.post("/sign-in", {"login": "nobody@example.com", "password": "not this"})
     assert last("member.sign_in_failed").object_id == ""
     assert (known.status_code, unknown.status_code) == (400, 400)
     words = [answer.content.decode().replace("nobody@", "owner@") for answer in (known, unknown)]
@@ -64,14 +64,14 @@ def stripped(page):
 
 
 def test_what_was_typed_at_a_failed_sign_in_is_not_recorded(client, people):
-    client.post("/sign-in", {"username": "my-own-password-1234", "password": "x"})
+    client.post("/sign-in", {"login": "my-own-password-1234", "password": "x"})
     assert not AuditEvent.objects.filter(payload__contains="my-own-password").exists()
 
 
 def test_nobody_gets_in_who_was_switched_off(client, people):
     people.owner.is_active = False
     people.owner.save()
-    answer = client.post("/sign-in", {"username": "owner@example.com", "password": people.password})
+    answer = client.post("/sign-in", {"login": "owner@example.com", "password": people.password})
     assert answer.status_code == 400
 
 
@@ -79,7 +79,7 @@ def test_sign_in_does_not_lead_to_another_site(client, people):
     answer = client.post(
         "/sign-in?next=https://evil.example/",
         {
-            "username": "owner@example.com",
+            "login": "owner@example.com",
             "password": people.password,
             "next": "https://evil.example/",
         },

@@ -43,6 +43,13 @@ setInterval(() => {
   });
 }, 5000);
 
+// The code of an invitation comes after the "#", which no server sees; then it leaves the address.
+document.querySelectorAll("[data-from-hash]").forEach((field) => {
+  if (location.hash.length < 2) return;
+  field.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+});
+
 // "/" goes to the search field.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;

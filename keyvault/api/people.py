@@ -1,0 +1,232 @@
+"""People, groups and roles: who there is, and who may do what until when."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keyvault import grants, inventory, people
+from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
+from keyvault.api.serializers import (
+    GrantSerializer,
+    GroupSerializer,
+    InvitedSerializer,
+    LinkSerializer,
+    MemberDetailSerializer,
+    MemberSerializer,
+)
+from keyvault.errors import BadInput
+from keyvault.grants import Holder
+from keyvault.models import Group, Member, Role
+from keyvault.permissions import Verb, may
+
+
+class InviteFields(Fields):
+    """A person to invite."""
+
+    email = serializers.CharField(max_length=254)
+    name = serializers.CharField(max_length=100, default="", allow_blank=True)
+
+
+class GrantFields(Fields):
+    """A role for a member or a group; what is left out stands for all of it."""
+
+    member = IdField(required=False)
+    group = IdField(required=False)
+    role = serializers.ChoiceField(Role.choices)
+    application = IdField(required=False)
+    environment = IdField(required=False)
+    expires_at = serializers.DateTimeField(default=None, allow_null=True)
+
+
+class GrantQuery(PageQuery):
+    """Narrow a list to a member or a group."""
+
+    member = IdField(required=False)
+    group = IdField(required=False)
+
+
+class NameFields(Fields):
+    """What something is called."""
+
+    name = serializers.CharField(max_length=100)
+
+
+class WhoFields(Fields):
+    """Which member."""
+
+    member = IdField()
+
+
+class MemberList(MemberView):
+    """The people that the asker may know of."""
+
+    query_class = PageQuery
+
+    @listing(PageQuery, MemberSerializer)
+    def get(self, _request: Request) -> Response:
+        """List people, the newest first."""
+        return self.page(people.visible_members(self.by), MemberSerializer)
+
+    @extend_schema(request=InviteFields, responses={201: InvitedSerializer})
+    def post(self, _request: Request) -> Response:
+        """Invite a person; the link that lets them in is shown this once."""
+        fields = self.body(InviteFields)
+        self.prove()
+        member, link = people.invite(self.by, fields["email"], name=fields["name"])
+        told = {"member": member, "link": link.reveal()}
+        return Response(InvitedSerializer(told).data, status=201)
+
+
+class MemberDetail(MemberView):
+    """One person."""
+
+    @extend_schema(responses=MemberDetailSerializer)
+    def get(self, _request: Request, member_id: int) -> Response:
+        """Describe the person: groups, and the roles that the asker may know of."""
+        member = people.get_member(self.by, member_id)
+        known = grants.visible_grants(self.by).filter(member=member)
+        told = {"member": member, "groups": people.groups_of(member), "grants": known}
+        return Response(MemberDetailSerializer(told).data)
+
+
+class MemberInvite(MemberView):
+    """Let a person start afresh."""
+
+    @extend_schema(request=Fields, responses={201: LinkSerializer})
+    def post(self, _request: Request, member_id: int) -> Response:
+        """Set back how the person signs in; the new link is shown this once."""
+        self.body(Fields)
+        self.prove()
+        link = people.invite_again(self.by, people.get_member(self.by, member_id))
+        return Response({"link": link.reveal()}, status=201)
+
+
+class MemberSessions(MemberView):
+    """A person's sessions."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, member_id: int) -> Response:
+        """End all of them."""
+        people.end_sessions(self.by, people.get_member(self.by, member_id))
+        return Response(status=204)
+
+
+class GrantList(MemberView):
+    """The roles that the asker may know of."""
+
+    query_class = GrantQuery
+
+    @listing(GrantQuery, GrantSerializer)
+    def get(self, _request: Request) -> Response:
+        """List roles, the newest first."""
+        named = {name: self.filters[name] for name in ("member", "group") if name in self.filters}
+        rows = grants.visible_grants(self.by).filter(**named)
+        shown = rows.select_related("member", "group", "application", "environment")
+        return self.page(shown, GrantSerializer)
+
+    @extend_schema(request=GrantFields, responses={201: GrantSerializer})
+    def post(self, _request: Request) -> Response:
+        """Give a role."""
+        fields = self.body(GrantFields)
+        self.prove()
+        holder = _holder(self.by, fields)
+        made = grants.give(self.by, holder, fields["role"], **_scope(self.by, fields))
+        return Response(GrantSerializer(made).data, status=201)
+
+
+class GrantDetail(MemberView):
+    """One role of one holder."""
+
+    @extend_schema(responses=GrantSerializer)
+    def get(self, _request: Request, grant_id: int) -> Response:
+        """Describe it."""
+        return Response(GrantSerializer(grants.get_grant(self.by, grant_id)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, grant_id: int) -> Response:
+        """Take it back; it ends with the next request."""
+        grant = grants.get_grant(self.by, grant_id)
+        self.prove()
+        grants.take(self.by, grant)
+        return Response(status=204)
+
+
+class GroupList(MemberView):
+    """The groups, for who may manage or audit them."""
+
+    query_class = PageQuery
+
+    @listing(PageQuery, GroupSerializer)
+    def get(self, _request: Request) -> Response:
+        """List groups, the newest first."""
+        seen = may(self.by, Verb.MANAGE) or may(self.by, Verb.READ_AUDIT)
+        rows = Group.objects.all() if seen else people.groups_of(self.by)
+        return self.page(rows.prefetch_related("members"), GroupSerializer)
+
+    @extend_schema(request=NameFields, responses={201: GroupSerializer})
+    def post(self, _request: Request) -> Response:
+        """Add a group."""
+        made = grants.add_group(self.by, self.body(NameFields)["name"])
+        return Response(GroupSerializer(made).data, status=201)
+
+
+class GroupDetail(MemberView):
+    """One group."""
+
+    @extend_schema(responses=GroupSerializer)
+    def get(self, _request: Request, group_id: int) -> Response:
+        """Describe the group and who is in it."""
+        return Response(GroupSerializer(grants.get_group(self.by, group_id)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, group_id: int) -> Response:
+        """Remove the group with its roles."""
+        group = grants.get_group(self.by, group_id)
+        self.prove()
+        grants.drop_group(self.by, group)
+        return Response(status=204)
+
+
+class GroupMembers(MemberView):
+    """Who is in a group."""
+
+    @extend_schema(request=WhoFields, responses={201: GroupSerializer})
+    def post(self, _request: Request, group_id: int) -> Response:
+        """Put a member in."""
+        member = people.get_member(self.by, self.body(WhoFields)["member"])
+        group = grants.get_group(self.by, group_id)
+        self.prove()
+        grants.join_group(self.by, group, member)
+        return Response(GroupSerializer(group).data, status=201)
+
+
+class GroupMember(MemberView):
+    """One member of a group."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, group_id: int, member_id: int) -> Response:
+        """Take the member out; its roles end with the next request."""
+        group = grants.get_group(self.by, group_id)
+        self.prove()
+        grants.leave_group(self.by, group, people.get_member(self.by, member_id))
+        return Response(status=204)
+
+
+def _holder(by: Member, fields: dict[str, Any]) -> Holder:
+    if ("member" in fields) == ("group" in fields):
+        raise BadInput("A role is for a member or for a group: name one of them.")
+    if "member" in fields:
+        return people.get_member(by, fields["member"])
+    return grants.get_group(by, fields["group"])
+
+
+def _scope(by: Member, fields: dict[str, Any]) -> dict[str, Any]:
+    scope: dict[str, Any] = {"expires_at": fields["expires_at"]}
+    if "application" in fields:
+        scope["application"] = inventory.get_application(by, fields["application"])
+    if "environment" in fields:
+        scope["environment"] = inventory.get_environment(by, fields["environment"])
+    return scope

@@ -1,0 +1,215 @@
+"""The door to roles: who has which, over what, until when; and to groups, which have roles together.
+
+Nobody changes what they themselves may do, and the installation never loses its last owner.
+"""
+
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from keyvault.audit.log import member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.models import Application, Environment, Grant, Group, Member, Role
+from keyvault.permissions import Verb, grants_with, manages, may
+
+Holder = Member | Group
+
+
+def give(
+    by: Member,
+    holder: Holder,
+    role: Role,
+    *,
+    application: Application | None = None,
+    environment: Environment | None = None,
+    expires_at: datetime | None = None,
+) -> Grant:
+    """Give a member or a group a role over everything, an application, an environment, or both.
+
+    Raises Denied when `by` does not own all of that, or would gain by it; BadInput for an unknown
+    role or a time that has passed; Conflict when it was given already.
+    """
+    if role not in Role.values:
+        raise BadInput(f"There is no such role. Choose one of {', '.join(Role.values)}.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise BadInput("The role would end before it begins: its end lies in the past.")
+    if isinstance(holder, Member) and not holder.is_active:
+        raise Conflict(f"{holder} is not active any more. Nothing was changed.")
+    grant = Grant(
+        role=role, application=application, environment=environment, expires_at=expires_at
+    )
+    _attach(grant, holder)
+    _require_owner_of(by, grant)
+    _refuse_own(by, holder)
+    try:
+        with transaction.atomic():
+            # One that has run out stands in the way of its successor.
+            _same(grant).filter(expires_at__lte=timezone.now()).delete()
+            grant.save()
+            record(Action.GRANT_CHANGED, member_actor(by), holder, added=True, grant=str(grant))
+    except IntegrityError:
+        raise Conflict(f"{holder} is {grant} already. Nothing was changed.") from None
+    return grant
+
+
+def take(by: Member, grant: Grant) -> None:
+    """Take a role back; it ends with the next request. Conflict for the last owner's."""
+    holder: Holder | None = grant.member or grant.group
+    assert holder is not None
+    _require_owner_of(by, grant)
+    _refuse_own(by, holder)
+    with transaction.atomic():
+        _lock_owners()
+        if not Grant.objects.filter(pk=grant.pk).delete()[0]:
+            raise Conflict("This role was taken back already.")
+        require_an_owner()
+        record(Action.GRANT_CHANGED, member_actor(by), holder, added=False, grant=str(grant))
+
+
+def visible_grants(by: Member) -> models.QuerySet[Grant]:
+    """Return the grants that `by` may change or read: those within what they own, and their own."""
+    if may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT):
+        return Grant.objects.all()
+    reach = Q(member=by) | Q(group__members=by)
+    for mine in grants_with(by, Verb.MANAGE):
+        part = Q(pk__isnull=False)
+        if mine.application_id is not None:
+            part &= Q(application=mine.application_id)
+        if mine.environment_id is not None:
+            part &= Q(environment=mine.environment_id)
+        reach |= part
+    return Grant.objects.filter(reach).distinct()
+
+
+def get_grant(by: Member, grant_id: int) -> Grant:
+    """Return a grant that `by` may know of; NotFound alike for unknown and foreign ones."""
+    found = visible_grants(by).select_related("member", "group", "application", "environment")
+    grant = found.filter(pk=grant_id).first()
+    if grant is None:
+        raise NotFound("There is no such role, or it is not yours to see.")
+    return grant
+
+
+def add_group(by: Member, name: str) -> Group:
+    """Record a group; raises Denied, BadInput for an odd name, Conflict for a used one."""
+    _require_owner(by, "add groups")
+    group = Group(name=name.strip())
+    try:
+        group.clean_fields()
+        with transaction.atomic():
+            group.save()
+            record(Action.GROUP_CHANGED, member_actor(by), group, added=True)
+    except ValidationError as error:
+        raise BadInput(f"Check the name: {' '.join(error.messages)} Nothing was stored.") from None
+    except IntegrityError:
+        raise Conflict(f"There is a group “{name}” already. Nothing was stored.") from None
+    return group
+
+
+def get_group(by: Member, group_id: int) -> Group:
+    """Return a group, for who may manage or audit them; NotFound alike for the rest."""
+    found = Group.objects.filter(pk=group_id).first()
+    if found is None or not (may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT)):
+        raise NotFound("There is no such group, or it is not yours to see.")
+    return found
+
+
+def join_group(by: Member, group: Group, member: Member) -> None:
+    """Put a member into a group: its roles are theirs with the next request."""
+    _require_owner(by, "change groups")
+    _refuse_own(by, member)
+    if not member.is_active:
+        raise Conflict(f"{member} is not active any more. Nothing was changed.")
+    if group.members.filter(pk=member.pk).exists():
+        raise Conflict(f"{member} is in this group already.")
+    with transaction.atomic():
+        group.members.add(member)
+        record(Action.GROUP_CHANGED, member_actor(by), group, joined=str(member))
+
+
+def leave_group(by: Member, group: Group, member: Member) -> None:
+    """Take a member out of a group; Conflict when that would leave no owner."""
+    _require_owner(by, "change groups")
+    _refuse_own(by, member)
+    with transaction.atomic():
+        _lock_owners()
+        if not group.members.filter(pk=member.pk).exists():
+            raise Conflict(f"{member} is not in this group.")
+        group.members.remove(member)
+        require_an_owner()
+        record(Action.GROUP_CHANGED, member_actor(by), group, left=str(member))
+
+
+def drop_group(by: Member, group: Group) -> None:
+    """Remove a group with its roles; Conflict when that would leave no owner."""
+    _require_owner(by, "remove groups")
+    if group.members.filter(pk=by.pk).exists():
+        raise Denied("You are in this group: let another owner remove it. Nothing was changed.")
+    with transaction.atomic():
+        _lock_owners()
+        record(Action.GROUP_CHANGED, member_actor(by), group, added=False)
+        group.delete()
+        require_an_owner()
+
+
+def owners() -> models.QuerySet[Member]:
+    """Return the active members who own the whole installation and do not run out of it."""
+    whole = Grant.objects.filter(
+        role=Role.OWNER, application=None, environment=None, expires_at=None
+    )
+    direct, by_group = whole.values("member_id"), whole.values("group_id")
+    return Member.objects.filter(
+        Q(pk__in=direct) | Q(teams__in=by_group), is_active=True
+    ).distinct()
+
+
+def require_an_owner() -> None:
+    """Raise Conflict when nobody owns the installation any more; call it inside the transaction."""
+    if not owners().exists():
+        raise Conflict(
+            "That would leave the installation without an owner whose role does not end. Nothing "
+            "was changed. Make somebody else an owner first.",
+            code="last_owner",
+        )
+
+
+def _lock_owners() -> None:
+    """Two owners who take each other's role at once must not both succeed."""
+    list(Grant.objects.select_for_update().filter(role=Role.OWNER).order_by("pk").values("pk"))
+
+
+def _attach(grant: Grant, holder: Holder) -> None:
+    if isinstance(holder, Member):
+        grant.member = holder
+    else:
+        grant.group = holder
+
+
+def _same(grant: Grant) -> models.QuerySet[Grant]:
+    return Grant.objects.filter(
+        member=grant.member,
+        group=grant.group,
+        role=grant.role,
+        application=grant.application,
+        environment=grant.environment,
+    )
+
+
+def _require_owner_of(by: Member, grant: Grant) -> None:
+    if not manages(by, grant.application_id, grant.environment_id):
+        raise Denied("Only an owner of all that this role reaches may give or take it.")
+
+
+def _refuse_own(by: Member, holder: Holder) -> None:
+    own = holder == by or (isinstance(holder, Group) and holder.members.filter(pk=by.pk).exists())
+    if own:
+        raise Denied("Nobody changes what they themselves may do. Ask another owner.")
+
+
+def _require_owner(by: Member, what: str) -> None:
+    if not may(by, Verb.MANAGE):
+        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")

@@ -1,0 +1,18 @@
+"""What a name may be, wherever one is stored."""
+
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+# Names end up in logs, mails and exports: no control or invisible formatting characters.
+plain_name = RegexValidator(
+    r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$",
+    "Use visible characters only: this contains a control or invisible character.",
+    code="odd_character",
+)
+
+
+def name_field(length: int = 100, **options: Any) -> "models.CharField[str, str]":
+    """Return a text field for a name of visible characters."""
+    return models.CharField(max_length=length, validators=[plain_name], **options)

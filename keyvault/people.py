@@ -1,0 +1,184 @@
+"""The door to people: invite them, let them in by their link, set back what they lost.
+
+A link carries a code that works once and for a week; only a keyed digest of it is kept. It stands
+after the `#` of the address, so that neither servers nor logs on the way see it.
+"""
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from keyvault import limits, sessions
+from keyvault.audit.context import current
+from keyvault.audit.log import member_actor, record, record_now
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.models import Group, Invitation, Member
+from keyvault.names import plain_name
+from keyvault.permissions import Verb, grants_with, may
+from keyvault.secret_text import Secret
+from keyvault.tokens import anonymous_actor
+
+LIVES = timedelta(days=7)
+_TRIES, _WINDOW = 20, 900
+
+
+def invite(by: Member, email: str, *, name: str = "") -> tuple[Member, Secret]:
+    """Record a person and return the link that lets them in, to be shown once.
+
+    They have no role until somebody gives them one. Raises Denied, BadInput for an unusable address
+    or name, Conflict for a known address.
+    """
+    _require_owner(by, "invite people")
+    address = email.strip()
+    member = Member(username=address.lower(), email=address, first_name=name.strip())
+    member.set_unusable_password()
+    _check_fields(member)
+    try:
+        with transaction.atomic():
+            member.save(force_insert=True)
+            record(Action.MEMBER_CREATED, member_actor(by), member)
+            link = _new_link(by, member)
+    except IntegrityError:
+        raise Conflict(
+            f"There is a member “{address}” already. Nothing was stored.", code="name_used"
+        ) from None
+    return member, link
+
+
+def invite_again(by: Member, member: Member) -> Secret:
+    """Return a new link for somebody who lost their password or device; the old ones are void.
+
+    Their sessions end, their password and second factors are removed: whoever has the link starts
+    afresh, and it is on record who made it.
+    """
+    _require_owner(by, "set back how people sign in")
+    if by.pk == member.pk:
+        raise Denied("Nobody sets back their own sign-in. Ask another owner.")
+    if not member.is_active:
+        raise Conflict(f"{member} is not active any more. Nothing was changed.")
+    sessions.end(member_actor(by), member)
+    with transaction.atomic():
+        member.set_unusable_password()
+        member.save(update_fields=["password"])
+        removed, _ = Authenticator.objects.filter(user=member).delete()
+        if removed:
+            record(Action.MEMBER_FACTOR_CHANGED, member_actor(by), member, removed=removed)
+        return _new_link(by, member)
+
+
+def join(code: str, password: str, *, name: str = "") -> Member:
+    """Let the invited person choose a password; the link is used up by it.
+
+    Raises Denied for a link that is unknown, used or too old, BadInput for a password that is too
+    easy or a name that is odd.
+    """
+    source = limits.network_of(current().source)
+    if limits.count("join", source, _WINDOW) > _TRIES:
+        raise Denied("Too many tries. Wait a quarter of an hour.", code="locked_out")
+    invitation = _open_invitation(code)
+    member = invitation.member
+    if name.strip():
+        member.first_name = name.strip()
+    _check_fields(member)
+    try:
+        validate_password(password, member)
+    except ValidationError as error:
+        raise BadInput(" ".join(error.messages), code="bad_password") from None
+    with transaction.atomic():
+        if not Invitation.objects.filter(pk=invitation.pk, used_at=None).update(
+            used_at=timezone.now()
+        ):
+            raise _no_such_link()
+        member.set_password(password)
+        member.save(update_fields=["password", "first_name"])
+        record(Action.MEMBER_JOINED, member_actor(member), member)
+    return member
+
+
+def visible_members(by: Member) -> models.QuerySet[Member]:
+    """Return the people that `by` may know of: all for owners and auditors, else themselves."""
+    if grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT):
+        return Member.objects.all()
+    return Member.objects.filter(pk=by.pk)
+
+
+def get_member(by: Member, member_id: int) -> Member:
+    """Return a person that `by` may know of; NotFound alike for unknown and foreign ones."""
+    found = visible_members(by).filter(pk=member_id).first()
+    if found is None:
+        raise NotFound("There is no such person, or they are not yours to see.")
+    return found
+
+
+def end_sessions(by: Member, member: Member) -> int:
+    """End all sessions of a person; returns how many. Raises Denied."""
+    if by.pk != member.pk:
+        _require_owner(by, "end somebody's sessions")
+    return sessions.end(member_actor(by), member)
+
+
+def groups_of(member: Member) -> models.QuerySet[Group]:
+    """Return the groups that a person is in."""
+    return Group.objects.filter(members=member)
+
+
+def _new_link(by: Member, member: Member) -> Secret:
+    code = f"kvi_{secrets.token_urlsafe(30)}"
+    now = timezone.now()
+    Invitation.objects.filter(member=member, used_at=None).update(used_at=now)
+    Invitation.objects.create(
+        member=member, digest=_digest(code), invited_by=by, expires_at=now + LIVES
+    )
+    record(Action.MEMBER_INVITED, member_actor(by), member)
+    return Secret(f"{settings.BASE_URL}/join#{code}")
+
+
+def _open_invitation(code: str) -> Invitation:
+    found = (
+        Invitation.objects.select_related("member")
+        .filter(digest=_digest(code.strip()), used_at=None, expires_at__gt=timezone.now())
+        .filter(member__is_active=True)
+        .first()
+    )
+    if found is None:
+        record_now(Action.MEMBER_JOINED, anonymous_actor(), outcome="denied", reason="no such link")
+        raise _no_such_link()
+    return found
+
+
+def _no_such_link() -> Denied:
+    return Denied(
+        "This link is not valid any more: it works once, and for a week. Ask for another one.",
+        code="link_refused",
+    )
+
+
+def _digest(code: str) -> str:
+    return hmac.new(settings.TOKEN_PEPPER.encode(), code.encode(), hashlib.sha256).hexdigest()
+
+
+def _check_fields(member: Member) -> None:
+    try:
+        member.clean_fields()
+        plain_name(member.first_name)
+    except ValidationError as error:
+        fields = sorted(getattr(error, "error_dict", {"name": None}))
+        raise BadInput(
+            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
+            code="bad_field",
+            details={"fields": fields},
+        ) from None
+
+
+def _require_owner(by: Member, what: str) -> None:
+    if not may(by, Verb.MANAGE):
+        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
