@@ -37,6 +37,7 @@ def check_production(**_: Any) -> list[CheckMessage]:
             found.append(Error(f"{name} is not set.", id="keyvault.E003"))
     if not settings.VAULT_ADDR.startswith("https://"):
         found.append(Error("VAULT_ADDR must begin with https://.", id="keyvault.E004"))
+    found += _check_proxies()
     owner = settings.DATABASES.get("owner")
     if owner and owner["USER"] == settings.DATABASE_APP_ROLE:
         found.append(
@@ -47,6 +48,27 @@ def check_production(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _check_proxies() -> list[CheckMessage]:
+    """Name proxies that are everybody, and a proxy that hides where every request came from."""
+    networks = [one for one in settings.TRUSTED_PROXIES if not isinstance(one, str)]
+    if any(one.prefixlen == 0 for one in networks):
+        return [
+            Error(
+                "TRUSTED_PROXIES holds all addresses: any caller could write what is recorded.",
+                id="keyvault.E008",
+            )
+        ]
+    if settings.SECURE_PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
+        return [
+            Warning(
+                "BEHIND_TLS_PROXY is on and TRUSTED_PROXIES is empty: the audit log records the "
+                "proxy's address for every request, and tokens bound to networks are held to it.",
+                id="keyvault.W005",
+            )
+        ]
+    return []
 
 
 @register()

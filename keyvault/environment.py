@@ -1,9 +1,15 @@
-"""Read settings from the environment, a secret also from the file that NAME_FILE names."""
+"""Read settings from the environment: secrets also from the file that NAME_FILE names, networks."""
 
+import ipaddress
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Stands for a proxy on this machine that calls over a socket, and so has no address.
+SOCKET = "unix"
 
 
 def secret(name: str, default: str | None = None) -> str:
@@ -36,3 +42,17 @@ def _read(name: str, file: str) -> str:
     if not text:
         raise ImproperlyConfigured(f"{name}_FILE is empty: {file}")
     return text
+
+
+def proxies(texts: Iterable[str]) -> list[Network | str]:
+    """Return networks of proxies, with SOCKET as it is; ImproperlyConfigured names one that is none.
+
+    Read once at the start: a slip must not wait for the first request to show.
+    """
+    try:
+        return [text if text == SOCKET else ipaddress.ip_network(text) for text in texts]
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"TRUSTED_PROXIES: {error}. Write networks such as 10.1.0.0/16 or 2001:db8::/32, or "
+            f"{SOCKET}, with commas between them."
+        ) from None

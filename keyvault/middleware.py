@@ -9,6 +9,7 @@ from django.shortcuts import redirect
 
 from keyvault import sessions
 from keyvault.audit.context import acting
+from keyvault.client_address import client_address
 from keyvault.models import Member
 from keyvault.signing_in import needs_second_factor
 
@@ -26,9 +27,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request within its audit context."""
         request_id = uuid.uuid4().hex
-        # Never X-Forwarded-For as it comes: anyone can write that header.
-        source = request.META.get("REMOTE_ADDR", "")
-        with acting(request_id, source):
+        with acting(request_id, client_address(request)):
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response

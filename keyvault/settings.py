@@ -10,7 +10,7 @@ from csp.constants import NONE, SELF
 from kombu import Queue
 from kombu.common import Broadcast
 
-from keyvault.environment import secret
+from keyvault.environment import proxies, secret
 
 env = environ.Env()
 
@@ -303,6 +303,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Whose X-Forwarded-For is believed; from anybody else it is only a word.
+TRUSTED_PROXIES = proxies(env.list("TRUSTED_PROXIES", default=[]))
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
