@@ -115,15 +115,15 @@ class RegisterForm(forms.Form):
 
 
 class RevealForm(forms.Form):
-    """Who are you, again, and why do you need the secret?"""
+    """Why do you need the secret, and can it wait for a second person?"""
 
     reason = forms.CharField(
         max_length=300, label="Why do you need it?", help_text="Auditors will read this."
     )
-    password = forms.CharField(
-        strip=False,
-        label="Your password",
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "current-password"}),
+    break_glass = forms.BooleanField(
+        required=False,
+        label="Nobody else can be reached: I act alone",
+        help_text="Everybody who can see this key is told at once, and somebody else must review it.",
     )
 
 

@@ -30,8 +30,6 @@ from keyvault.models import (
 from keyvault.permissions import Verb, may
 from keyvault.secret_text import Secret
 
-_REASON_LEAST = 5
-
 
 @dataclass
 class Added:
@@ -143,28 +141,6 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
             record(Action.KEY_CHANGED, member_actor(by), key)
     except IntegrityError:
         raise _lost_race() from None
-
-
-def reveal(by: Member, key: ApiKey, *, password: str, reason: str) -> Secret:
-    """Return the current secret to a person who has just proved who they are and says why.
-
-    The audit row is committed before Vault is read, and denials are recorded too.
-    """
-    actor = member_actor(by)
-    if not may(by, Verb.REVEAL, key):
-        record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="role")
-        raise Denied("Your role does not let you reveal this key.")
-    if not by.check_password(password):
-        record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="wrong password")
-        raise Denied("The password is not right. Nothing was revealed.", code="wrong_password")
-    if len(reason.strip()) < _REASON_LEAST:
-        record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="no reason given")
-        raise BadInput("Say in a few words why you need the secret; auditors will read it.")
-    if key.current is None:
-        raise Conflict("This key has no current secret.")
-    version = key.current
-    record_now(Action.SECRET_REVEALED, actor, key, reason=reason, version=version.number)
-    return versions.read_secret(version)
 
 
 def check_key(by: Member, key: ApiKey) -> Verdict:

@@ -51,7 +51,8 @@ def may(member: Member, verb: Verb, thing: Thing = None) -> bool:
         if thing.member_id == member.pk:
             return verb in OWN_KEY or _granted(member, verb, thing)
         if verb == Verb.REVEAL:
-            return False
+            # An owner only, and never alone: revealing.py asks a second person.
+            return _granted(member, Verb.MANAGE, thing)
     return _granted(member, verb, thing)
 
 
@@ -108,10 +109,20 @@ def visible_keys(member: Member, verb: Verb = Verb.VIEW) -> models.QuerySet[ApiK
     """Return the keys that `member` may do `verb` to; agrees with `may` for each of them."""
     if not member.is_active:
         return ApiKey.objects.none()
+    reach = _reach(member, verb)
+    if verb == Verb.REVEAL:
+        # Somebody else's own key is for owners, and revealing.py asks a second person.
+        reach &= Q(member__isnull=True) | _reach(member, Verb.MANAGE)
+    if verb in OWN_KEY:
+        reach |= Q(member=member)
+    return ApiKey.objects.filter(reach)
+
+
+def _reach(member: Member, verb: Verb) -> Q:
+    """Match what lies within the grants that carry this verb, by application and environment."""
     reach = Q(pk__in=[])
-    roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
-    for application, environment in (
-        live_grants(member).filter(role__in=roles).values_list("application_id", "environment_id")
+    for application, environment in grants_with(member, verb).values_list(
+        "application_id", "environment_id"
     ):
         part = Q()
         if application is not None:
@@ -119,11 +130,7 @@ def visible_keys(member: Member, verb: Verb = Verb.VIEW) -> models.QuerySet[ApiK
         if environment is not None:
             part &= Q(environment=environment)
         reach |= part if part else Q(pk__isnull=False)
-    if verb == Verb.REVEAL:
-        reach &= Q(member__isnull=True)
-    if verb in OWN_KEY:
-        reach |= Q(member=member)
-    return ApiKey.objects.filter(reach)
+    return reach
 
 
 def visible_applications(member: Member) -> models.QuerySet[Application]:

@@ -198,11 +198,14 @@ CELERY_BEAT_SCHEDULE = {
 # Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.
 MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)
 MAX_OPEN_PER_ACCOUNT = env.int("MAX_OPEN_PER_ACCOUNT", default=10)
+# How many secrets one person may reveal within an hour.
+REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 # How many keys may be made at one vendor account within 24 hours.
 MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)
 
 # Wiring: keyvault asks vendors through this function and never imports rotation.
 KEY_CHECKER = "rotation.checking.check_secret"
+REVIEW_OPENER = "rotation.human_tasks.open_review"
 
 # --- People and pages ---
 

@@ -20,6 +20,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from keyvault import approvals
+from keyvault.approval_models import Act
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
@@ -69,6 +71,21 @@ def issue(
         raise NotFound("There is no such application.")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
         raise Denied("Only an owner of this application and environment may create tokens.")
+    wish = {"name": name, "application": application.pk, "environment": environment.pk}
+    what = f"Create the service token “{one_line(name, 100)}” for {application} in {environment}"
+    approvals.require(by, Act.TOKEN, what, wish, environment=environment)
+    return make(by, name, application, environment, expires_at, networks)
+
+
+def make(
+    by: Member,
+    name: str,
+    application: Application,
+    environment: Environment,
+    expires_at: datetime | None = None,
+    networks: Sequence[str] = (),
+) -> tuple[ServiceToken, Secret]:
+    """Create a token for a caller that has asked whether `by` may; raises as `issue` does."""
     if expires_at is not None and expires_at <= timezone.now():
         raise BadInput("The token would end before it begins: its end lies in the past.")
     public_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
@@ -109,6 +126,8 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
         raise NotFound("There is no such token.")
     if not 0 <= overlap_seconds <= _LONGEST_OVERLAP:
         raise BadInput(f"Let old and new overlap for 0 to {_LONGEST_OVERLAP} seconds (30 days).")
+    what, wish = f"Renew the service token {token}", {"token": token.pk, "overlap": overlap_seconds}
+    approvals.require(by, Act.TOKEN, what, wish, environment=token.environment)
     text, now = _new_text(token.public_id), timezone.now()
     with transaction.atomic():
         changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(

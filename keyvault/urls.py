@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path
 
-from keyvault.views import audit, register
+from keyvault.views import approvals, audit, register
 
 handler400 = "keyvault.views.errors.bad_request"
 handler403 = "keyvault.views.errors.denied"
@@ -23,6 +23,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("keyvault.account_urls")),
     path("favicon.ico", lambda _: redirect(static("keyvault/favicon.svg"))),
     path("keys/new/", register.new, name="key-new"),
+    path("approvals/", approvals.listing, name="approvals"),
+    path("approvals/<int:approval_id>/decide", approvals.decide, name="approval-decide"),
     path("audit/", audit.listing, name="audit"),
     path("audit/export", audit.export, name="audit-export"),
     path("", include("rotation.urls")),

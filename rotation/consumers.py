@@ -18,12 +18,14 @@ from django.core import signing
 from django.db import transaction
 from django.utils import timezone
 
-from keyvault import fetching, secret_store, tokens, versions
+from keyvault import approvals, fetching, secret_store, tokens, versions
+from keyvault.approval_models import Act
 from keyvault.audit.log import member_actor, record, record_now, token_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
 from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member, ServiceToken
 from keyvault.permissions import Verb, may
+from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
 from rotation.models import Acknowledgement, Consumer
 from rotation.outbox import WEBHOOKS
@@ -60,9 +62,10 @@ def add_consumer(
         require_safe_url(webhook_url)
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
         raise Denied("Only an owner of this application and environment may add consumers.")
+    _require_second_person(by, name, application, environment, webhook_url)
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
     with transaction.atomic():
-        token, text = tokens.issue(by, name, application, environment, expires_at)
+        token, text = tokens.make(by, name, application, environment, expires_at)
         consumer = Consumer.objects.create(
             application=application,
             environment=environment,
@@ -73,6 +76,19 @@ def add_consumer(
         )
         record(Action.CONSUMER_CHANGED, member_actor(by), consumer, added=True)
     return NewConsumer(consumer, text, webhook_secret)
+
+
+def _require_second_person(
+    by: Member, name: str, application: Application, environment: Environment, webhook_url: str
+) -> None:
+    where = f"{application} in {environment}"
+    wish = {"name": name, "application": application.pk, "environment": environment.pk}
+    what = f"Create a service token for the consumer “{one_line(name, 100)}” of {where}"
+    approvals.require(by, Act.TOKEN, what, wish, environment=environment)
+    if webhook_url:
+        what = f"Tell “{one_line(name, 100)}” of {where} by a webhook to {webhook_url}"
+        wish = {**wish, "webhook": webhook_url}
+        approvals.require(by, Act.WEBHOOK, what, wish, environment=environment)
 
 
 def remove_consumer(by: Member, consumer: Consumer) -> None:

@@ -7,12 +7,14 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from keyvault.audit.log import Actor, record
+from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
-from keyvault.errors import Conflict
+from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.models import Account, ApiKey, KeyVersion, Member
-from keyvault.permissions import Verb, grants_with, visible_keys
+from keyvault.permissions import Verb, grants_with, may, visible_keys
 from rotation.models import HumanTask, Rotation
+
+_WORD_LEAST = 5
 
 
 def open_task(
@@ -93,6 +95,26 @@ def close_alert(
     """Close the open alert of this kind about this; returns how many were closed (0 or 1)."""
     tasks = HumanTask.objects.filter(kind=kind, about=about, closed_at__isnull=True)
     return _close(actor, tasks, outcome, by)
+
+
+def open_review(by: Member, key: ApiKey | None, text: str, about: str) -> None:
+    """Have another person look at what `by` did alone; everybody who may see the key is told."""
+    task = open_alert(member_actor(by), HumanTask.Kind.REVIEW, about[:200], text, key=key)
+    HumanTask.objects.filter(pk=task.pk, person=None).update(person=by)
+
+
+def close_review(by: Member, task: HumanTask, word: str) -> None:
+    """Close a review with a word on what was found; Denied for whoever it is about."""
+    if task.kind != HumanTask.Kind.REVIEW:
+        raise Conflict("This task closes by itself when what it tells of is over.")
+    if task.person_id == by.pk:
+        raise Denied("Nobody reviews what they did themselves. Ask somebody else.")
+    if not may(by, Verb.ROTATE, task.key) and not may(by, Verb.MANAGE, task.key):
+        raise Denied("Your role does not let you close this.")
+    if len(word.strip()) < _WORD_LEAST:
+        raise BadInput("Say in a few words what you found; it goes on record with your name.")
+    if not close_alert(member_actor(by), HumanTask.Kind.REVIEW, task.about, word.strip(), by=by):
+        raise Conflict("This review is closed already.")
 
 
 def rotation_of(task: HumanTask) -> Rotation:

@@ -282,6 +282,7 @@ class HumanTask(models.Model):
         LOOK = "look", "Look into a problem"
         OUTAGE = "outage", "A vendor or the secret store is away"
         FINDING = "finding", "Something does not add up"
+        REVIEW = "review", "Look at what one person did alone"
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
     rotation = models.ForeignKey(
@@ -291,6 +292,8 @@ class HumanTask(models.Model):
     account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="tasks")
     about = models.CharField(max_length=200, blank=True, default="")
     version = models.ForeignKey(KeyVersion, null=True, on_delete=models.CASCADE, related_name="+")
+    # Who did what is to be reviewed: that person cannot close it.
+    person = models.ForeignKey(Member, null=True, on_delete=models.CASCADE, related_name="+")
     text = models.CharField(max_length=TASK_TEXT, blank=True, default="")
     opened_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)

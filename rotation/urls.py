@@ -34,6 +34,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tasks/<int:task_id>/", tasks.show, name="task"),
     path("tasks/<int:task_id>/live", tasks.live, name="task-live"),
     path("tasks/<int:task_id>/paste", tasks.paste, name="task-paste"),
+    path("tasks/<int:task_id>/review", tasks.review, name="task-review"),
     path("applications/", applications.listing, name="applications"),
     path("applications/<int:application_id>/", applications.show, name="application"),
     path(

@@ -17,6 +17,8 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 from redis.exceptions import RedisError
 
+from keyvault import approvals
+from keyvault.approval_models import Act
 from keyvault.audit.log import AuditUnavailable, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
@@ -60,6 +62,10 @@ def start(
         raise Denied("Your role does not let you rotate this key.")
     if accept_outage:
         _require_outage(by, key, accept_outage)
+    if reason != Reason.LEAK:
+        # A leak waits for nobody.
+        wish = {"key": key.pk, "reason": reason, "overlap": overlap_seconds}
+        approvals.require(by, Act.ROTATION, f"Rotate {key}, as “{reason.label}”", wish, key=key)
     try:
         with transaction.atomic():
             rotation = create(key, reason, by, overlap_seconds=overlap_seconds)
@@ -67,7 +73,7 @@ def start(
     except IntegrityError:
         return _join(by, key, reason), False
     if accept_outage:
-        waive(by, rotation, accept_outage)
+        _note_waiver(by, rotation, accept_outage)
     nudge(rotation.pk)
     return rotation, True
 
@@ -83,6 +89,9 @@ def _require_outage(by: Member, key: ApiKey, reason: str) -> None:
     if not may(by, Verb.WAIVE, key):
         raise Denied("Your role does not let you accept an outage of this key's applications.")
     _require_reason(reason)
+    what = f"Accept that applications of {key} are refused for a while: {reason.strip()}"
+    wish = {"key": key.pk, "waiver": reason.strip()}
+    approvals.require(by, Act.WAIVER, what, wish, key=key, reason=reason)
 
 
 def create(
@@ -219,6 +228,13 @@ def waive(by: Member, rotation: Rotation, reason: str) -> None:
     """
     _require(by, Verb.WAIVE, rotation)
     _require_reason(reason)
+    what = f"End the old key of {rotation.key} without proof: {reason.strip()}"
+    wish = {"rotation": rotation.pk, "waiver": reason.strip()}
+    approvals.require(by, Act.WAIVER, what, wish, key=rotation.key, reason=reason)
+    _note_waiver(by, rotation, reason)
+
+
+def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
     in_advance = provider_of(rotation.key.account).replaces_in_place
     steps = [Step.GENERATE, Step.VERIFY] if in_advance else [Step.VERIFY]
     with transaction.atomic():

@@ -110,7 +110,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare our marks."""
+    """Declare our marks; take a hasher that does not cost half a second a sign-in."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["tests.hashers.QuickHasher"]
     config.addinivalue_line("markers", "pure: needs neither database nor servers")
 
 

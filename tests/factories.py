@@ -112,3 +112,10 @@ def secret_of(version: Any) -> str:
     from keyvault import versions
 
     return versions.read_secret(version).reveal()
+
+
+def show(member: Member, key: ApiKey, reason: str = "a good reason", **wish: Any) -> Any:
+    """Reveal the current secret to a member who has just proved who they are."""
+    from keyvault.revealing import Wish, reveal
+
+    return reveal(member, key, Wish(reason, **{"proved": True, **wish}))

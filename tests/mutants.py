@@ -408,6 +408,13 @@ MUTANTS = (
         "planned",
         "tests/rotation/test_likeness.py -k planned_before",
     ),
+    Mutant(
+        "headers of direct callers",
+        "keyvault/client_address.py",
+        '        return str(known or "")\n    for',
+        "        pass\n    for",
+        "tests/keyvault/test_client_address.py -k direct_caller",
+    ),
 )
 
 

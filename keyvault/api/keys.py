@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import inventory, keys
+from keyvault import inventory, keys, revealing
 from keyvault.api.base import (
     ExpiryField,
     Fields,
@@ -30,6 +30,8 @@ from keyvault.errors import BadInput
 from keyvault.keys import NewKey
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, visible_keys
+from keyvault.revealing import Wish
+from keyvault.signing_in import prove_by_password, proved_lately
 
 _TAIL = 4
 
@@ -77,10 +79,11 @@ class ChangeFields(Fields):
 
 
 class RevealFields(Fields):
-    """The asker's own password, and why; auditors will read it."""
+    """Why, which auditors will read; a password where the session's own proof is too old."""
 
-    password = SecretField()
+    password = SecretField(required=False)
     reason = serializers.CharField(max_length=500, allow_blank=True)
+    break_glass = serializers.BooleanField(default=False)
 
 
 class KeyList(MemberView):
@@ -142,13 +145,22 @@ class KeyReveal(MemberView):
 
     @extend_schema(request=RevealFields, responses=RevealedSerializer)
     def post(self, _request: Request, key_id: int) -> Response:
-        """Reveal the current secret; the asker's password and reason are required and recorded."""
+        """Reveal the current secret; a fresh proof and a reason are required, and recorded."""
         fields = self.body(RevealFields)
         key = keys.get_key(self.by, key_id)
-        secret = keys.reveal(self.by, key, **fields)
+        wish = Wish(fields["reason"], self._proved(key, fields), fields["break_glass"])
+        secret = revealing.reveal(self.by, key, wish)
         assert key.current is not None
         told = {"key_id": key.pk, "version": key.current.number, "version_id": key.current.pk}
         return Response({**told, "secret": secret.reveal()})
+
+    def _proved(self, key: ApiKey, fields: dict[str, Any]) -> bool:
+        """Take the session's proof, else the password; a wrong one is never made good by the first."""
+        if "password" not in fields:
+            return proved_lately(self.request)
+        if not prove_by_password(self.by, fields["password"]):
+            revealing.note_wrong_password(self.by, key)
+        return True
 
 
 def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKey]:

@@ -13,6 +13,8 @@ from keyvault.models import (
     Account,
     ApiKey,
     Application,
+    Approval,
+    ApprovalRule,
     Environment,
     Grant,
     Group,
@@ -257,6 +259,44 @@ class InvitedSerializer(LinkSerializer):
     """A person who was invited, and their link."""
 
     member = MemberSerializer()
+
+
+class ApprovalSerializer(serializers.ModelSerializer[Approval]):
+    """A request for a second person; `parameters` is the exact text that the act is held to."""
+
+    asked_by = NamedSerializer()
+    decided_by = NamedSerializer(allow_null=True)
+    key = NamedSerializer(allow_null=True)
+
+    class Meta:
+        model = Approval
+        fields = [
+            "id",
+            "act",
+            "what",
+            "parameters",
+            "key",
+            "reason",
+            "asked_by",
+            "asked_at",
+            "expires_at",
+            "decided_by",
+            "decided_at",
+            "granted",
+            "used_at",
+        ]
+        read_only_fields = fields
+
+
+class RuleSerializer(serializers.ModelSerializer[ApprovalRule]):
+    """An act that needs a second person."""
+
+    environment = NamedSerializer(allow_null=True)
+
+    class Meta:
+        model = ApprovalRule
+        fields = ["id", "act", "environment", "created_at"]
+        read_only_fields = fields
 
 
 class AuditSerializer(serializers.ModelSerializer[AuditEvent]):

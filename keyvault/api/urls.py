@@ -2,7 +2,16 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from keyvault.api import audit, errors, keys, people, places, service_tokens, token_routes
+from keyvault.api import (
+    approvals,
+    audit,
+    errors,
+    keys,
+    people,
+    places,
+    service_tokens,
+    token_routes,
+)
 from keyvault.api.schema import SchemaView
 
 v1: list[URLPattern | URLResolver] = [
@@ -33,6 +42,11 @@ v1: list[URLPattern | URLResolver] = [
     path("groups/<int:group_id>/", people.GroupDetail.as_view()),
     path("groups/<int:group_id>/members/", people.GroupMembers.as_view()),
     path("groups/<int:group_id>/members/<int:member_id>", people.GroupMember.as_view()),
+    path("approvals/", approvals.ApprovalList.as_view()),
+    path("approvals/<int:approval_id>/", approvals.ApprovalDetail.as_view()),
+    path("approvals/<int:approval_id>/decide", approvals.ApprovalDecide.as_view()),
+    path("approvals/rules/", approvals.RuleList.as_view()),
+    path("approvals/rules/<int:rule_id>/", approvals.RuleDetail.as_view()),
     path("audit/", audit.AuditList.as_view()),
     path("", include("rotation.api.urls")),
 ]

@@ -8,8 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
+from keyvault import approvals
+from keyvault.approval_models import Act
 from keyvault.audit.export import csv_lines, json_lines
 from keyvault.audit.log import member_actor, record_now
 from keyvault.audit.models import Action, AuditEvent, ChainHead
@@ -80,20 +82,22 @@ def _day(request: HttpRequest, name: str) -> datetime | None:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-@require_GET
+@require_POST
 @page
 def export(request: HttpRequest) -> HttpResponse:
     """Stream the log, or the part between two numbers, so that it verifies elsewhere."""
-    form = request.GET.get("format", "jsonl")
+    form = request.POST.get("format", "jsonl")
     if form not in _FORMATS:
         raise BadInput(f"Choose one of the formats {', '.join(_FORMATS)}.")
-    first, last = number(request.GET.get("first")), number(request.GET.get("last"))
+    first, last = number(request.POST.get("first")), number(request.POST.get("last"))
     asked = f"{form} from {first} to {last}"
     allowed = may(me(request), Verb.READ_AUDIT)
-    outcome = "ok" if allowed else "denied"
-    record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), outcome=outcome, asked=asked)
     if not allowed:
+        record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), outcome="denied", asked=asked)
         raise Denied("Only owners and auditors may export the audit log.")
+    wish = {"format": form, "first": first, "last": last}
+    approvals.require(me(request), Act.EXPORT, f"Export the audit log as {asked}", wish)
+    record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), asked=asked)
     kind, lines = _FORMATS[form]
     after = BEGINNING if first is None else first - 1
     answer = StreamingHttpResponse(lines(after, last), content_type=f"{kind}; charset=utf-8")

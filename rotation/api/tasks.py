@@ -17,7 +17,7 @@ from rotation import pasting_keys, workflow
 from rotation.api.key_actions import SecretFields
 from rotation.api.rotations import WaiveFields
 from rotation.api.serializers import TaskSerializer
-from rotation.human_tasks import rotation_of, visible_tasks
+from rotation.human_tasks import close_review, rotation_of, visible_tasks
 from rotation.models import HumanTask
 
 _RELATED = ("account", "key__account", "key__environment", "closed_by")
@@ -28,6 +28,7 @@ _BODIES: dict[str, type[Fields]] = {
     HumanTask.Kind.LOOK: Fields,
     HumanTask.Kind.OUTAGE: Fields,
     HumanTask.Kind.FINDING: Fields,
+    HumanTask.Kind.REVIEW: WaiveFields,
 }
 
 
@@ -94,6 +95,9 @@ def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") ->
     """
     if task.closed_at is not None:
         raise Conflict("This task is closed already. Nothing was changed.")
+    if task.kind == HumanTask.Kind.REVIEW:
+        close_review(by, task, reason)
+        return None
     rotation = rotation_of(task)
     if task.kind == HumanTask.Kind.PASTE:
         return pasting_keys.paste_for(by, rotation, secret)

@@ -14,6 +14,7 @@ from keyvault.audit.models import AuditEvent
 from keyvault.forms import RevealForm
 from keyvault.models import ApiKey, Fetch, Member
 from keyvault.permissions import Verb, may
+from keyvault.revealing import needs_second_person
 from keyvault.views.pages import me, page
 from rotation.adoption import consumers_of
 from rotation.checking import no_overlap
@@ -54,6 +55,7 @@ def render_key(
         "standby_form": PasteForm(prefix="standby"),
         "policy_form": PolicyForm(initial=policy_values(policy)),
         "reveal_form": RevealForm(prefix="reveal"),
+        "second_person": needs_second_person(me(request), key),
         **changed,
     }
     return render(request, "rotation/key.html", facts, status=status)

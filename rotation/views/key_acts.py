@@ -6,12 +6,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from keyvault import env_format, keys
+from keyvault import env_format, keys, revealing
+from keyvault.approvals import NeedsApproval
 from keyvault.checking import REFUSED, VALID
 from keyvault.errors import KeyServiceError
 from keyvault.forms import RevealForm
 from keyvault.permissions import Verb
-from keyvault.views.pages import me, page, unstored
+from keyvault.revealing import Wish
+from keyvault.views.pages import me, page, prove, unstored
 from rotation import workflow
 from rotation.checking import provider_of
 from rotation.forms import PasteForm, PolicyForm, RotateForm
@@ -102,9 +104,14 @@ def reveal(request: HttpRequest, key_id: int) -> HttpResponse:
     form = RevealForm(request.POST, prefix="reveal")
     if not form.is_valid():
         return render_key(request, key, status=400, reveal_form=form)
+    prove(request)
     said = form.cleaned_data
     try:
-        secret = keys.reveal(me(request), key, password=said["password"], reason=said["reason"])
+        wish = Wish(said["reason"], proved=True, break_glass=said["break_glass"])
+        secret = revealing.reveal(me(request), key, wish)
+    except NeedsApproval as error:
+        messages.info(request, error.message)
+        return redirect("approvals")
     except KeyServiceError as error:
         return render_key(
             request, key, problem=error.message, status=error.status, reveal_form=form

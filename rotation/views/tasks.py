@@ -16,7 +16,7 @@ from keyvault.views.pages import me, page
 from rotation import pasting_keys
 from rotation.checking import provider_of
 from rotation.forms import PasteForm, WaiveForm
-from rotation.human_tasks import key_of, rotation_of
+from rotation.human_tasks import close_review, key_of, rotation_of
 from rotation.models import HumanTask
 from rotation.views.finding import get_task, state_of, who_may
 from rotation.views.live import moved, sign
@@ -63,6 +63,15 @@ def paste(request: HttpRequest, task_id: int) -> HttpResponse:
         return _render(request, task, problem=error.message, status=error.status)
     for note in [f"{added.verdict.text} Stored as version {added.version.number}.", *added.notes]:
         messages.success(request, note)
+    return redirect("task", task.pk)
+
+
+@require_POST
+@page
+def review(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Close the review of what another person did alone."""
+    task = get_task(me(request), task_id)
+    close_review(me(request), task, request.POST.get("word", "").replace("\x00", "")[:300])
     return redirect("task", task.pk)
 
 

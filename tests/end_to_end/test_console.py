@@ -11,6 +11,7 @@ from django.utils import timezone
 from keyvault.models import ApiKey, KeyVersion
 from rotation import consumers
 from rotation.models import Heartbeat, HumanTask, Rotation, Step, WaitingFor
+from tests.api_client import sign_in
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started
@@ -51,7 +52,7 @@ class Desk:
     def enter(self, member: Any) -> "Desk":
         """Begin a session without the form, whose password check is slow by design."""
         client = Client()
-        client.force_login(member)
+        sign_in(client, member)
         name = settings.SESSION_COOKIE_NAME
         cookie = {"name": name, "value": client.cookies[name].value, "url": self.url}
         self.page.context.add_cookies([cookie])

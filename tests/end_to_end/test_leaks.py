@@ -2,11 +2,12 @@
 
 import pytest
 
-from keyvault import fetching, keys
+from keyvault import fetching
 from rotation import consumers, pasting_keys
 from rotation.models import Rotation
 from tests import leakscan
-from tests.factories import make_key, secret_of
+from tests.api_client import sign_in
+from tests.factories import make_key, secret_of, show
 from tests.rotation.driving import drive, started
 from tests.waiting import until
 
@@ -18,7 +19,7 @@ def test_rotating_under_real_workers_leaks_nothing(stack, vendor, place, people,
     # The first part of a token is public: it is how the token is looked up.
     token = new.token.reveal().split("_", 2)[2]
     seen = [secret_of(key.current), token, place.vendor_api["management_credential"]]
-    keys.reveal(people.owner, key, password=people.password, reason="looking for a fault")
+    show(people.owner, key, "looking for a fault")
     fetching.fetch(new.token.reveal(), key.pk)
     from rotation import workflow
 
@@ -42,7 +43,7 @@ def test_failures_leak_nothing(stack, vendor, place, people, worker):
     for act in (
         lambda: pasting_keys.add_standby(people.owner, manual, made["key"]),
         lambda: pasting_keys.add_standby(people.owner, manual, made["key"] + "\u200b"),
-        lambda: keys.reveal(people.owner, key, password="wrong", reason="no"),
+        lambda: show(people.owner, key, "no"),
     ):
         with pytest.raises(KeyServiceError) as caught:
             act()
@@ -104,7 +105,7 @@ def test_no_page_and_no_list_shows_a_secret(stack, vendor, place, people, client
     rotation = drive(started(people.operator, key), lambda r: r.published_at is not None)
     key.refresh_from_db()
     seen.append(secret_of(key.current))
-    client.force_login(people.owner)
+    sign_in(client, people.owner)
     pages = []
     for path in PAGES:
         answer = client.get(

@@ -22,7 +22,7 @@ from keyvault.audit.log import (
 from keyvault.audit.models import Action, AuditEvent, ChainHead
 from keyvault.audit.verify import _COLUMNS, row_hash, verify
 from keyvault.secret_text import Secret
-from tests.factories import make_member
+from tests.factories import make_member, show
 
 SYSTEM = system_actor("test")
 
@@ -395,7 +395,7 @@ def test_without_the_audit_log_no_door_releases_or_changes_anything(
     token, text = tokens.issue(people.owner, "app", place.application, place.environment)
     name, rows = key.name, AuditEvent.objects.count()
     acts: list[Callable[[], Any]] = [
-        lambda: keys.reveal(people.owner, key, password=people.password, reason="a good reason"),
+        lambda: show(people.owner, key, "a good reason"),
         lambda: keys.check_key(people.owner, key),
         lambda: fetching.fetch(text.reveal(), key.pk),
         lambda: make_key(vendor, place, people.owner, name="another"),

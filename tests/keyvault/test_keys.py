@@ -9,13 +9,14 @@ from django.db import connections
 from hvac.exceptions import InvalidPath
 
 from keyvault import keys, secret_store, versions
+from keyvault.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
 from keyvault.audit.verify import verify
 from keyvault.errors import BadInput, Conflict, Denied, Unavailable
 from keyvault.keys import NewKey, register_key
 from keyvault.models import ApiKey, Environment, KeyVersion, Member, VersionState
 from keyvault.redaction import redact
-from tests.factories import grant, make_key, make_member, secret_of
+from tests.factories import grant, make_key, make_member, secret_of, show
 from tests.keyvault.helpers import windows
 from tests.keyvault.vault import inspector
 
@@ -255,7 +256,7 @@ def test_keys_of_all_lengths_come_back_whole(
     text = "inf_" + "aB3-" * 1100
     text = text[: length - 1] + "Z"
     version = register_key(people.owner, new, text, unchecked=True).version
-    shown = keys.reveal(people.owner, version.key, password=people.password, reason="length test")
+    shown = show(people.owner, version.key, "length test")
     assert shown.reveal() == text
     assert (version.length, version.tail) == (length, text[-4:])
 
@@ -330,32 +331,29 @@ def reveals() -> list[tuple[str, str, Any]]:
     return [(row.outcome, row.actor_id, json.loads(row.payload)["reason"]) for row in rows]
 
 
-def test_a_reveal_needs_password_and_reason_and_is_recorded(people: Any, key: Any) -> None:
-    shown = keys.reveal(
-        people.developer, key, password=people.password, reason="debugging the nightly job"
-    )
+def test_a_reveal_needs_a_proof_and_a_reason_and_is_recorded(people: Any, key: Any) -> None:
+    shown = show(people.developer, key, "debugging the nightly job")
     assert shown.reveal() == secret_of(key.current)
     assert reveals() == [("ok", str(people.developer.pk), "debugging the nightly job")]
     assert redact(f"log {shown.reveal()}") == "log [hidden]"
 
 
 @pytest.mark.parametrize(
-    ("password", "reason", "error", "code"),
+    ("wish", "error", "code"),
     [
-        ("wrong", "a good reason", Denied, "wrong_password"),
-        ("", "a good reason", Denied, "wrong_password"),
-        (None, "", BadInput, "bad_input"),
-        (None, "   \n ", BadInput, "bad_input"),
-        (None, "abcd", BadInput, "bad_input"),
+        ({"proved": False}, Denied, "proof_required"),
+        ({"reason": ""}, BadInput, "bad_input"),
+        ({"reason": "   \n "}, BadInput, "bad_input"),
+        ({"reason": "abcd"}, BadInput, "bad_input"),
+        ({"reason": "too short a word", "break_glass": True}, BadInput, "bad_input"),
     ],
 )
 def test_each_denied_reveal_is_recorded(
-    people: Any, key: Any, password: str | None, reason: str, error: Any, code: str
+    people: Any, key: Any, wish: dict[str, Any], error: Any, code: str
 ) -> None:
     """B30: with actor, target and why."""
-    given = people.password if password is None else password
     with pytest.raises(error) as caught:
-        keys.reveal(people.developer, key, password=given, reason=reason)
+        show(people.developer, key, **wish)
     assert caught.value.code == code
     assert [outcome for outcome, _, _ in reveals()] == ["denied"]
     assert AuditEvent.objects.filter(key_id=key.pk, outcome="denied").count() == 1
@@ -366,20 +364,22 @@ def test_a_failure_after_the_audit_row_leaves_the_row(people: Any, key: Any) -> 
     """B30: the attempt stays on record when Vault then fails."""
     secret_store.destroy("keys", key.current.path)
     with pytest.raises(secret_store.StoreMissing):
-        keys.reveal(people.developer, key, password=people.password, reason="a good reason")
+        show(people.developer, key, "a good reason")
     assert len(reveals()) == 1
 
 
-def test_a_member_reveals_the_own_key_and_nobody_else_does(
+def test_a_member_reveals_the_own_key_and_nobody_else_does_alone(
     vendor: Any, place: Any, people: Any, text: str
 ) -> None:
     new = NewKey(place.manual_account, place.environment, "mine", member=people.viewer)
     mine = register_key(people.viewer, new, text).version.key
     grant(people.operator, "owner")  # type: ignore[arg-type]
-    for other in (people.owner, people.operator, people.developer):
-        with pytest.raises(Denied):
-            keys.reveal(other, mine, password=people.password, reason="a good reason")
-    shown = keys.reveal(people.viewer, mine, password=people.password, reason="a good reason")
+    with pytest.raises(Denied):
+        show(people.developer, mine)
+    for other in (people.owner, people.operator):
+        with pytest.raises(NeedsApproval):
+            show(other, mine)
+    shown = show(people.viewer, mine, "a good reason")
     assert shown.reveal() == text
 
 
@@ -388,7 +388,7 @@ def test_an_inactive_member_reveals_nothing(people: Any, key: Any) -> None:
     Member.objects.filter(pk=people.developer.pk).update(is_active=False)
     for member in (people.developer, Member.objects.get(pk=people.developer.pk)):
         with pytest.raises(Denied):
-            keys.reveal(member, key, password=people.password, reason="a good reason")
+            show(member, key, "a good reason")
     assert {outcome for outcome, _, _ in reveals()} == {"denied"}
 
 
@@ -400,7 +400,7 @@ def test_a_secret_that_was_changed_in_vault_is_not_released(
         f"keys/{key.current.path}", {"secret": "another-value"}, cas=1, mount_point="keyvault"
     )
     with pytest.raises(Unavailable) as caught:
-        keys.reveal(people.developer, key, password=people.password, reason="a good reason")
+        show(people.developer, key, "a good reason")
     assert caught.value.code == "secret_changed"
     with pytest.raises(Unavailable):
         keys.check_key(people.developer, key)
@@ -421,7 +421,7 @@ def test_a_key_without_a_secret_says_so(people: Any, key: Any) -> None:
     key.current = None
     for act in (
         lambda: keys.check_key(people.owner, key),
-        lambda: keys.reveal(people.owner, key, password=people.password, reason="a good reason"),
+        lambda: show(people.owner, key, "a good reason"),
     ):
         with pytest.raises(Conflict):
             act()

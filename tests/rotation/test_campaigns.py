@@ -5,14 +5,13 @@ from datetime import time
 import pytest
 from django.test import override_settings
 
-from keyvault import keys as key_door
 from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.keys import NewKey, register_key
 from keyvault.models import ApiKey, VersionState
 from rotation import campaigns, policies, workflow
 from rotation.models import Campaign, CampaignItem, Reason, Rotation, Step
 from tests.api_client import Api
-from tests.factories import PASSWORD, make_key, secret_of
+from tests.factories import make_key, secret_of, show
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, hurry, started
 
@@ -123,7 +122,7 @@ def test_it_starts_at_the_pace_of_the_caps_and_what_ends_first_goes_first(vendor
 def test_what_a_person_saw_brought_or_owns_is_exposed_to_them(vendor, place, people):
     """B43, B69: from the audit log, so the list can be made at any later time."""
     seen, other = (make_key(vendor, place, people.owner, name=name) for name in ("seen", "other"))
-    key_door.reveal(people.developer, seen, password=PASSWORD, reason="debugging the job")
+    show(people.developer, seen, "debugging the job")
     made = vendor.create_key(place.vendor_api["id"])
     own = register_key(
         people.developer,

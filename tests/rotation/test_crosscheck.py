@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from keyvault import keys, secret_store
+from keyvault import secret_store
 from keyvault.audit.context import acting
 from keyvault.audit.crosscheck import compare
 from keyvault.audit.models import Action, AuditEvent
@@ -14,7 +14,7 @@ from keyvault.audit.tags import opened, tag
 from rotation.models import HumanTask, Rotation, Step
 from tests.api_client import Api
 from tests.commands import call
-from tests.factories import PASSWORD, make_key
+from tests.factories import PASSWORD, make_key, show
 from tests.keyvault.vault import inspector
 from tests.rotation.driving import started
 from tests.waiting import until
@@ -34,7 +34,7 @@ def log(stack):
 
 def test_our_own_reads_fit(log, key, people):
     with acting("a" * 32, "test"):
-        keys.reveal(people.owner, key, password=PASSWORD, reason="looking into it")
+        show(people.owner, key, "looking into it")
     report = compare(log())
     assert report.reads == 1
     assert report.findings == []
@@ -74,7 +74,7 @@ def test_a_read_of_ours_that_nobody_recorded_is_named(log, key):
 def test_a_release_on_record_that_vault_never_saw_is_named(log, key, people):
     """The other direction: one of the two logs is not whole."""
     with acting("c" * 32, "test"):
-        keys.reveal(people.owner, key, password=PASSWORD, reason="looking into it")
+        show(people.owner, key, "looking into it")
     entries = [json.loads(line) for line in log()]
     (read,) = [
         e

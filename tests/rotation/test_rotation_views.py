@@ -6,6 +6,7 @@ from django.urls import reverse
 from rotation import pasting_keys, workflow
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
 from rotation.views.track import track
+from tests.api_client import sign_in
 from tests.factories import make_key, secret_of
 from tests.rotation.driving import drive, started
 
@@ -31,7 +32,7 @@ def waiting(people, manual):
 
 
 def as_(client, member):
-    client.force_login(member)
+    sign_in(client, member)
     return client
 
 

@@ -22,6 +22,7 @@ from rotation.models import (
 )
 from rotation.views.home import within
 from rotation.views.key import holders
+from tests.api_client import sign_in
 from tests.factories import make_key
 from tests.rotation.driving import drive, started
 
@@ -47,7 +48,7 @@ def waiting(people, manual):
 
 
 def as_(client, member):
-    client.force_login(member)
+    sign_in(client, member)
     return client
 
 

@@ -1,0 +1,213 @@
+"""The door to second persons: which acts need one, who was asked, and what exactly was agreed to.
+
+Whoever wants to do such an act does it as always; the first try asks, and once another person has
+agreed, the same act by the same person goes through, once. An agreement is held to a digest of the
+parameters, so that what was read is what is done.
+"""
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from keyvault.approval_models import Act
+from keyvault.audit.log import member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
+from keyvault.grants import owners
+from keyvault.models import ApiKey, Approval, ApprovalRule, Environment, Member
+from keyvault.permissions import Verb, may, visible_keys
+from keyvault.redaction import one_line
+
+# A request waits for a day, and what was agreed to must be done within an hour.
+ASKED_FOR, GOOD_FOR = timedelta(hours=24), timedelta(hours=1)
+_REASON_LEAST = 5
+# What one must be able to do oneself to agree that another does it to this key.
+_VERBS = {Act.REVEAL: Verb.REVEAL, Act.ROTATION: Verb.ROTATE, Act.WAIVER: Verb.WAIVE}
+
+
+class NeedsApproval(KeyServiceError):
+    """A second person was asked; nothing was done yet."""
+
+    code, status = "approval_needed", 409
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(
+            f"This needs a second person. It was asked for and is request {approval.pk}: once "
+            "somebody else has agreed, do the same again. Nothing was done yet.",
+            details={"approval": approval.pk, "expires_at": approval.expires_at.isoformat()},
+        )
+
+
+def require(
+    by: Member,
+    act: Act,
+    what: str,
+    parameters: dict[str, Any],
+    *,
+    key: ApiKey | None = None,
+    environment: Environment | None = None,
+    reason: str = "",
+    always: bool = False,
+) -> None:
+    """Return when nobody must be asked, or when another person agreed to exactly this; uses it up.
+
+    Raises NeedsApproval after asking. Must not run inside a transaction, which might take back the
+    request; `always` asks whatever the rules say.
+    """
+    place = key.environment if key else environment
+    if not (always or is_needed(act, place)):
+        return
+    if connection.in_atomic_block:
+        raise RuntimeError("approvals.require must not be called inside a transaction")
+    text = canonical(act, parameters)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if _use_up(by, digest):
+        return
+    raise NeedsApproval(_ask(by, act, what, text, digest, key, reason))
+
+
+def is_needed(act: Act, environment: Environment | None) -> bool:
+    """Return whether a rule puts this act there under a second pair of eyes.
+
+    One rule is built in: secrets of production are not revealed by one person alone.
+    """
+    if act == Act.REVEAL and environment is not None and environment.is_production:
+        return True
+    places = Q(environment__isnull=True) | Q(environment=environment)
+    return ApprovalRule.objects.filter(places, act=act).exists()
+
+
+def canonical(act: str, parameters: dict[str, Any]) -> str:
+    """Return the one text that stands for an act with its parameters."""
+    whole = {"act": str(act), **parameters}
+    return json.dumps(whole, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _use_up(by: Member, digest: str) -> bool:
+    agreed = Approval.objects.filter(
+        asked_by=by,
+        digest=digest,
+        granted=True,
+        used_at__isnull=True,
+        expires_at__gt=timezone.now(),
+    )
+    with transaction.atomic():
+        chosen = agreed.select_for_update(skip_locked=True).first()
+        if chosen is None:
+            return False
+        Approval.objects.filter(pk=chosen.pk).update(used_at=timezone.now())
+        record(Action.APPROVAL_USED, member_actor(by), chosen, by=str(chosen.decided_by))
+    return True
+
+
+def _ask(
+    by: Member, act: Act, what: str, text: str, digest: str, key: ApiKey | None, reason: str
+) -> Approval:
+    """Open a request, or return the one that is open; one that ran out makes room."""
+    now = timezone.now()
+    mine = Approval.objects.filter(asked_by=by, digest=digest, granted=None, used_at=None)
+    mine.filter(expires_at__lte=now).update(granted=False)
+    try:
+        with transaction.atomic():
+            asked = Approval.objects.create(
+                act=act,
+                what=one_line(what, 500),
+                parameters=text,
+                digest=digest,
+                key=key,
+                asked_by=by,
+                reason=one_line(reason, 500),
+                expires_at=now + ASKED_FOR,
+            )
+            record(Action.APPROVAL_ASKED, member_actor(by), asked, reason=reason)
+    except IntegrityError:
+        return mine.get()
+    return asked
+
+
+def decide(by: Member, approval: Approval, *, granted: bool) -> None:
+    """Agree to a request or refuse it; never one's own. Conflict when it is settled or too old."""
+    if not may_decide(by, approval):
+        raise Denied("Nobody agrees to their own request, or to what they could not do themselves.")
+    now = timezone.now()
+    with transaction.atomic():
+        changed = Approval.objects.filter(
+            pk=approval.pk, granted__isnull=True, expires_at__gt=now
+        ).update(granted=granted, decided_by=by, decided_at=now, expires_at=now + GOOD_FOR)
+        if not changed:
+            raise Conflict("This request is settled already, or its time has run out.")
+        action = Action.APPROVAL_GRANTED if granted else Action.APPROVAL_REFUSED
+        record(action, member_actor(by), approval, asked_by=str(approval.asked_by))
+
+
+def may_decide(by: Member, approval: Approval) -> bool:
+    """Return whether `by` is a second person who could do it themselves, or manages what it is about."""
+    if approval.asked_by_id == by.pk:
+        return False
+    if approval.act == Act.EXPORT:
+        return may(by, Verb.READ_AUDIT)
+    verb = _VERBS.get(Act(approval.act))
+    if verb is None or approval.key is None:
+        return may(by, Verb.MANAGE)
+    return may(by, verb, approval.key) or may(by, Verb.MANAGE, approval.key)
+
+
+def visible_approvals(by: Member) -> models.QuerySet[Approval]:
+    """Return the requests that `by` made or may know of, with what lists show of them."""
+    seen = Q(asked_by=by) | Q(key__in=visible_keys(by))
+    if may(by, Verb.MANAGE):
+        seen |= Q(key__isnull=True)
+    elif may(by, Verb.READ_AUDIT):
+        seen |= Q(act=Act.EXPORT)
+    return Approval.objects.filter(seen).select_related("asked_by", "decided_by", "key")
+
+
+def get_approval(by: Member, approval_id: int) -> Approval:
+    """Return a request that `by` may know of; NotFound alike for unknown and foreign ones."""
+    found = visible_approvals(by).filter(pk=approval_id).first()
+    if found is None:
+        raise NotFound("There is no such request, or it is not yours to see.")
+    return found
+
+
+def add_rule(by: Member, act: Act, environment: Environment | None = None) -> ApprovalRule:
+    """Put an act under a second pair of eyes; raises Denied, BadInput, Conflict when it is so already."""
+    _require_owner(by)
+    if act not in Act.values or act == Act.RULE:
+        raise BadInput("There is no such act to ask a second person for.")
+    try:
+        with transaction.atomic():
+            rule = ApprovalRule.objects.create(act=act, environment=environment, set_by=by)
+            record(Action.APPROVAL_RULE_CHANGED, member_actor(by), rule, added=True)
+    except IntegrityError:
+        raise Conflict("A second person is asked for this already. Nothing was changed.") from None
+    return rule
+
+
+def remove_rule(by: Member, rule: ApprovalRule) -> None:
+    """Take a rule back, which itself needs a second owner, where there is one."""
+    _require_owner(by)
+    alone = not owners().exclude(pk=by.pk).exists()
+    if not alone:
+        require(by, Act.RULE, f"Remove the rule {rule}", {"rule": rule.pk}, always=True)
+    with transaction.atomic():
+        record(Action.APPROVAL_RULE_CHANGED, member_actor(by), rule, added=False, alone=alone)
+        rule.delete()
+
+
+def get_rule(by: Member, rule_id: int) -> ApprovalRule:
+    """Return a rule, for who may manage or audit them; NotFound for the rest."""
+    found = ApprovalRule.objects.select_related("environment").filter(pk=rule_id).first()
+    if found is None or not (may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT)):
+        raise NotFound("There is no such rule, or it is not yours to see.")
+    return found
+
+
+def _require_owner(by: Member) -> None:
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may say what needs a second person.")

@@ -1,0 +1,124 @@
+"""Show a secret to a person: a proof of who they are, a reason, often a second person; a row first.
+
+Break-glass is for when nobody else can be reached: alone and at once, with everybody told.
+"""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from keyvault import approvals, limits, telling, versions
+from keyvault.approval_models import Act
+from keyvault.audit.log import Actor, member_actor, record_now
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import Verb, may
+from keyvault.secret_text import Secret
+
+_REASON_LEAST, _BREAK_GLASS_LEAST = 5, 20
+_HOUR = 3600
+# So many within ten minutes are no longer one person fixing one thing.
+_BURST, _BURST_WINDOW = 5, 600
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person says: why, whether they have just proved who they are, and whether alone."""
+
+    reason: str
+    proved: bool
+    break_glass: bool = False
+
+
+def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
+    """Return the current secret. The audit row is committed before Vault is read.
+
+    Raises Denied for a role, a stale proof or a spent budget, BadInput without a reason, Conflict
+    without a secret, NeedsApproval when a second person was asked. Denials are recorded too.
+    """
+    actor = member_actor(by)
+    if not may(by, Verb.REVEAL, key):
+        raise _denied(actor, key, "role", "Your role does not let you reveal this key.")
+    if not wish.proved:
+        text = "Prove again who you are: this needs a password or a passkey of the last 5 minutes."
+        raise _denied(
+            actor, key, "no fresh proof", f"{text} Nothing was revealed.", "proof_required"
+        )
+    _require_reason(actor, key, wish)
+    if key.current is None:
+        raise Conflict("This key has no current secret.")
+    version = key.current
+    if not wish.break_glass:
+        _require_second_person(by, key, wish)
+    _spend(by, actor, key)
+    record_now(
+        Action.SECRET_REVEALED,
+        actor,
+        key,
+        reason=wish.reason,
+        version=version.number,
+        break_glass=wish.break_glass,
+    )
+    if wish.break_glass:
+        text = f"{by} revealed the secret of {key} alone: {wish.reason.strip()}"
+        telling.open_review(by, key, text, f"break-glass {key.pk} {version.pk} {by.pk}")
+    return versions.read_secret(version)
+
+
+def note_wrong_password(by: Member, key: ApiKey) -> None:
+    """Record that a reveal was tried with a wrong password, and refuse it."""
+    text = "The password is not right. Nothing was revealed."
+    raise _denied(member_actor(by), key, "wrong password", text, "wrong_password")
+
+
+def needs_second_person(by: Member, key: ApiKey) -> bool:
+    """Return whether another person must agree: for production, and for somebody else's own key."""
+    if key.member_id == by.pk:
+        return False
+    return key.member_id is not None or approvals.is_needed(Act.REVEAL, key.environment)
+
+
+def _require_second_person(by: Member, key: ApiKey, wish: Wish) -> None:
+    if not needs_second_person(by, key):
+        return
+    assert key.current is not None
+    approvals.require(
+        by,
+        Act.REVEAL,
+        f"Reveal the secret of {key}, version {key.current.number}, to {by}: {wish.reason.strip()}",
+        {"key": key.pk, "version": key.current.pk, "reason": wish.reason.strip()},
+        key=key,
+        reason=wish.reason,
+        always=True,
+    )
+
+
+def _require_reason(actor: Actor, key: ApiKey, wish: Wish) -> None:
+    least = _BREAK_GLASS_LEAST if wish.break_glass else _REASON_LEAST
+    if len(wish.reason.strip()) >= least:
+        return
+    record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="no reason given")
+    more = " Acting alone needs a whole sentence." if wish.break_glass else ""
+    raise BadInput(f"Say in a few words why you need the secret; auditors will read it.{more}")
+
+
+def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
+    """Count the reveal against the person's hour, and tell of a burst once."""
+    if limits.count("reveal", str(by.pk), _HOUR) > settings.REVEALS_PER_HOUR:
+        raise _denied(
+            actor,
+            key,
+            "budget",
+            f"You have revealed {settings.REVEALS_PER_HOUR} secrets within an hour, which is the "
+            "limit. Nothing was revealed. Rotate instead, or wait.",
+            "reveal_budget",
+        )
+    if limits.count("reveal burst", str(by.pk), _BURST_WINDOW) == _BURST:
+        text = f"{by} revealed {_BURST} secrets within ten minutes."
+        telling.open_review(by, None, text, f"burst of reveals {by.pk}")
+
+
+def _denied(actor: Actor, key: ApiKey, why: str, text: str, code: str = "denied") -> Denied:
+    record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason=why)
+    return Denied(text, code=code)

@@ -1,0 +1,73 @@
+"""Requests for a second person: what exactly is asked, by whom, and the two buttons."""
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault import approvals
+from keyvault.approval_models import Act
+from keyvault.errors import BadInput
+from keyvault.models import Approval, ApprovalRule, Member
+from keyvault.permissions import Verb, may
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove
+
+
+@require_GET
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show what waits for a second person, what was settled, and which acts need one."""
+    rows, after = newest_first(
+        approvals.visible_approvals(me(request)), number(request.GET.get("after"))
+    )
+    allowed = may(me(request), Verb.MANAGE) or may(me(request), Verb.READ_AUDIT)
+    facts = {
+        "rows": [_row(me(request), one) for one in rows],
+        "next": next_link(request, after),
+        "rules": ApprovalRule.objects.select_related("environment") if allowed else [],
+        "section": "approvals",
+    }
+    return render(request, "keyvault/approvals.html", facts)
+
+
+@require_POST
+@page
+def decide(request: HttpRequest, approval_id: int) -> HttpResponse:
+    """Agree or refuse, after proving again who one is."""
+    approval = approvals.get_approval(me(request), approval_id)
+    said = request.POST.get("granted")
+    if said not in ("yes", "no"):
+        raise BadInput("Agree or refuse. Nothing was changed.")
+    prove(request)
+    approvals.decide(me(request), approval, granted=said == "yes")
+    word = f"{approval.asked_by} may do it now, once." if said == "yes" else "Refused."
+    messages.success(request, word)
+    return redirect("approvals")
+
+
+def _row(member: Member, approval: Approval) -> dict[str, Any]:
+    now = timezone.now()
+    mine, usable = approval.asked_by_id == member.pk, approval.expires_at > now
+    ready = mine and approval.granted and approval.used_at is None and usable
+    reveal = approval.act == Act.REVEAL and ready
+    return {
+        "it": approval,
+        "state": _state(approval, usable),
+        "can": approval.granted is None and usable and approvals.may_decide(member, approval),
+        "ready": ready,
+        "reason": json.loads(approval.parameters)["reason"] if reveal else "",
+    }
+
+
+def _state(approval: Approval, usable: bool) -> tuple[str, str]:
+    if approval.used_at:
+        return "done", "Done"
+    if approval.granted is False:
+        return "refused", "Refused"
+    if not usable:
+        return "cancelled", "Ran out"
+    return ("ok", "Agreed") if approval.granted else ("person", "Waits")
