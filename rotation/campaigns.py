@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
-from keyvault.audit.log import member_actor, record, system_actor
+from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.models import ApiKey, KeyVersion, Member, VersionState
@@ -64,6 +64,13 @@ def start(by: Member, title: str, reason: Reason, keys: QuerySet[ApiKey]) -> Cam
     """Begin a campaign over all these keys; raises Denied, or BadInput when there is none."""
     if not may(by, Verb.MANAGE):
         raise Denied("Only an owner of the installation may start a campaign.")
+    return begin(member_actor(by), by, title, reason, keys)
+
+
+def begin(
+    actor: Actor, by: Member | None, title: str, reason: Reason, keys: QuerySet[ApiKey]
+) -> Campaign:
+    """Begin a campaign for a caller that has asked whether it may; raises BadInput as `start` does."""
     if reason not in REASONS:
         raise BadInput(f"Choose one of the reasons {', '.join(REASONS)}.")
     if not title.strip():
@@ -77,7 +84,7 @@ def start(by: Member, title: str, reason: Reason, keys: QuerySet[ApiKey]) -> Cam
             CampaignItem(campaign=campaign, key_id=key, exposed_id=current)
             for key, current in found
         )
-        record(Action.CAMPAIGN_STARTED, member_actor(by), campaign, reason=reason, keys=len(found))
+        record(Action.CAMPAIGN_STARTED, actor, campaign, reason=reason, keys=len(found))
     return campaign
 
 

@@ -7,7 +7,16 @@ from celery import current_task, shared_task
 from django.utils import timezone
 
 from keyvault.audit.context import acting
-from rotation import campaigns, crosschecking, outbox, policies, reconciling, sweeping, workflow
+from rotation import (
+    campaigns,
+    crosschecking,
+    offboarding,
+    outbox,
+    policies,
+    reconciling,
+    sweeping,
+    workflow,
+)
 from rotation.models import Heartbeat
 
 
@@ -16,6 +25,7 @@ def tick() -> None:
     """Start what is due, and nudge every rotation and delivery that can move."""
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
     with acting(uuid.uuid4().hex, "worker"):
+        offboarding.finish_leavers()
         campaigns.work()
         policies.start_due()
     for rotation_id in workflow.take_due():

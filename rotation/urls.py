@@ -10,6 +10,7 @@ from rotation.views import (
     key,
     key_acts,
     keys,
+    people,
     rotations,
     tasks,
 )
@@ -52,5 +53,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
         applications.renew_token,
         name="consumer-renew",
     ),
+    path("people/", people.listing, name="people"),
+    path("people/<int:member_id>/", people.show, name="person"),
+    path("people/<int:member_id>/roles", people.give, name="person-give"),
+    path("people/<int:member_id>/roles/take", people.take, name="person-take"),
+    path("people/<int:member_id>/sessions", people.end_sessions, name="person-sessions"),
+    path("people/<int:member_id>/invite", people.invite_again, name="person-invite"),
+    path("people/<int:member_id>/leave", people.off_board, name="person-leave"),
     path("accounts/", accounts.listing, name="accounts"),
 ]

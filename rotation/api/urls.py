@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from rotation.api import acknowledge, campaigns, freezes, key_actions, rotations, set_up, tasks
+from rotation.api import (
+    acknowledge,
+    campaigns,
+    freezes,
+    key_actions,
+    people,
+    rotations,
+    set_up,
+    tasks,
+)
 
 urlpatterns = [
     path("keys/<int:key_id>/acknowledge", acknowledge.acknowledge),
@@ -23,6 +32,7 @@ urlpatterns = [
     path("tasks/", tasks.TaskList.as_view()),
     path("tasks/<int:task_id>/", tasks.TaskDetail.as_view()),
     path("tasks/<int:task_id>/complete", tasks.TaskComplete.as_view()),
+    path("members/<int:member_id>/offboard", people.MemberOffboard.as_view()),
     path("accounts/", set_up.AccountList.as_view()),
     path("consumers/", set_up.ConsumerList.as_view()),
     path("consumers/<int:consumer_id>/", set_up.ConsumerDetail.as_view()),

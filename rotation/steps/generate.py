@@ -87,6 +87,8 @@ def _take_standby(claim: Claim) -> Outcome | None:
     """
     rotation = claim.rotation
     standbys = KeyVersion.objects.filter(key=rotation.key, state=VersionState.STANDBY)
+    # Whoever left still knows the one that they brought in.
+    standbys = standbys.exclude(added_by__left_at__isnull=False)
     for version in standbys.order_by("number"):
         before = version.check_answer
         verdict = check_secret(rotation.key.account, versions.read_secret(version))

@@ -1,0 +1,224 @@
+"""People: who may do what, and what must happen when one of them leaves."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from keyvault import grants, people, sessions
+from keyvault.errors import BadInput, Denied, KeyServiceError
+from keyvault.inventory import visible_environments
+from keyvault.models import Application, Environment, Group, Member, Role
+from keyvault.permissions import Verb, grants_with, may, visible_applications
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
+from rotation import offboarding
+
+
+class InviteForm(forms.Form):
+    """Whom to invite."""
+
+    email = forms.CharField(max_length=254, label="E-mail")
+    name = forms.CharField(max_length=100, required=False)
+
+
+class RoleForm(forms.Form):
+    """Which role, over what, until when."""
+
+    role = forms.ChoiceField(choices=Role.choices)
+    application = forms.ModelChoiceField(
+        Application.objects.none(), required=False, empty_label="All applications"
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(), required=False, empty_label="All environments"
+    )
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Until",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+
+    def __init__(self, by: Member, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, rows in (
+            ("application", visible_applications(by)),
+            ("environment", visible_environments(by)),
+        ):
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelChoiceField)
+            field.queryset = rows
+
+
+class LeaveForm(forms.Form):
+    """Who takes over, how long tokens go on, and the name as a confirmation."""
+
+    heir = forms.ModelChoiceField(Member.objects.none(), label="Who gets their keys")
+    token_hours = forms.TypedChoiceField(
+        coerce=int,
+        choices=[(0, "end at once"), (24, "end in 24 hours"), (72, "end in three days")],
+        label="Service tokens they made",
+    )
+    email = forms.CharField(max_length=254, label="Their e-mail address, to confirm")
+
+    def __init__(self, member: Member, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        field = self.fields["heir"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = Member.objects.filter(is_active=True).exclude(pk=member.pk)
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """List people; a POST invites one and shows the link this once."""
+    _require_any_owner(me(request))
+    form = InviteForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        prove(request)
+        said = form.cleaned_data
+        try:
+            member, link = people.invite(me(request), said["email"], name=said["name"])
+        except KeyServiceError as error:
+            return _list(request, form, error.message, error.status)
+        return _show_link(request, member, link.reveal())
+    return _list(request, form, status=400 if form.is_bound else 200)
+
+
+@require_GET
+@page
+def show(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Show roles, sessions, and what the person could reach since each key's last rotation."""
+    return _person(request, _member(request, member_id))
+
+
+@require_POST
+@page
+def give(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Give the person a role."""
+    member = _member(request, member_id)
+    form = RoleForm(me(request), request.POST)
+    if not form.is_valid():
+        return _person(request, member, status=400, role_form=form)
+    prove(request)
+    said = form.cleaned_data
+    try:
+        grants.give(me(request), member, Role(said.pop("role")), **said)
+    except KeyServiceError as error:
+        return _person(request, member, error.message, error.status, role_form=form)
+    return redirect("person", member.pk)
+
+
+@require_POST
+@page
+def take(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Take a role back."""
+    member = _member(request, member_id)
+    grant = grants.get_grant(me(request), number(request.POST.get("grant")) or 0)
+    prove(request)
+    grants.take(me(request), grant)
+    messages.success(request, f"{member} is not {grant} any more.")
+    return redirect("person", member.pk)
+
+
+@require_POST
+@page
+def end_sessions(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Sign the person out everywhere."""
+    member = _member(request, member_id)
+    ended = people.end_sessions(me(request), member)
+    messages.success(request, f"{ended} sessions ended.")
+    return redirect("person", member.pk)
+
+
+@require_POST
+@page
+def invite_again(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Set back how the person signs in, and show the new link this once."""
+    member = _member(request, member_id)
+    prove(request)
+    return _show_link(request, member, people.invite_again(me(request), member).reveal())
+
+
+@require_POST
+@page
+def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Take everything back, once the address was typed."""
+    member = _member(request, member_id)
+    form = LeaveForm(member, request.POST, prefix="leave")
+    if not form.is_valid():
+        return _person(request, member, status=400, leave_form=form)
+    said = form.cleaned_data
+    prove(request)
+    try:
+        if said["email"].strip().lower() != member.email.lower():
+            raise BadInput("That is not their address. Nothing was changed.")
+        done = offboarding.off_board(
+            me(request), member, heir=said["heir"], token_hours=said["token_hours"]
+        )
+    except KeyServiceError as error:
+        return _person(request, member, error.message, error.status, leave_form=form)
+    messages.success(request, f"{member} is out; {len(done.plan.exposures)} keys are rotated.")
+    return redirect("person", member.pk)
+
+
+def _member(request: HttpRequest, member_id: int) -> Member:
+    _require_any_owner(me(request))
+    return people.get_member(me(request), member_id)
+
+
+def _require_any_owner(by: Member) -> None:
+    if not (grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT)):
+        raise Denied("Only owners and auditors may look at people.")
+
+
+def _show_link(request: HttpRequest, member: Member, link: str) -> HttpResponse:
+    facts = {"member": member, "link": link, "section": "people"}
+    return unstored(render(request, "rotation/invited.html", facts))
+
+
+def _list(
+    request: HttpRequest, form: InviteForm, problem: str = "", status: int = 200
+) -> HttpResponse:
+    rows, after = newest_first(
+        people.visible_members(me(request)).prefetch_related("teams", "grants__application"),
+        number(request.GET.get("after")),
+    )
+    facts = {
+        "rows": rows,
+        "next": next_link(request, after),
+        "form": form,
+        "problem": problem,
+        "can": may(me(request), Verb.MANAGE),
+        "groups": Group.objects.prefetch_related("members"),
+        "section": "people",
+    }
+    return render(request, "rotation/people.html", facts, status=status)
+
+
+def _person(
+    request: HttpRequest,
+    member: Member,
+    problem: str = "",
+    status: int = 200,
+    **changed: forms.Form,
+) -> HttpResponse:
+    by = me(request)
+    known = grants.visible_grants(by).filter(member=member)
+    whole = may(by, Verb.MANAGE)
+    facts: dict[str, Any] = {
+        "member": member,
+        "grants": known.select_related("application", "environment"),
+        "groups": people.groups_of(member),
+        "sessions": sessions.live(member)[:20],
+        "plan": offboarding.plan(by, member) if whole and not member.left_at else None,
+        "can": whole and by.pk != member.pk and member.is_active,
+        "can_give": by.pk != member.pk and member.is_active,
+        "problem": problem,
+        "role_form": RoleForm(by),
+        "leave_form": LeaveForm(member, prefix="leave", initial={"heir": by.pk}),
+        "section": "people",
+        **changed,
+    }
+    return render(request, "rotation/person.html", facts, status=status)
