@@ -211,7 +211,7 @@ def _person(
         "member": member,
         "grants": known.select_related("application", "environment"),
         "groups": people.groups_of(member),
-        "sessions": sessions.live(member)[:20],
+        "sessions": sessions.live(member)[:20] if whole else [],
         "plan": offboarding.plan(by, member) if whole and not member.left_at else None,
         "can": whole and by.pk != member.pk and member.is_active,
         "can_give": by.pk != member.pk and member.is_active,
