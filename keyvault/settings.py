@@ -231,6 +231,7 @@ CACHES = {
     }
 }
 ACCOUNT_ADAPTER = "keyvault.signing_in.AccountAdapter"
+ACCOUNT_FORMS = {"login": "keyvault.signing_in.SignInForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

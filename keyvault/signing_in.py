@@ -9,6 +9,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.authentication import get_authentication_records
+from allauth.account.forms import LoginForm
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
@@ -126,6 +127,15 @@ class OtherAccountAdapter(DefaultSocialAccountAdapter):
         session = super().get_requests_session()
         session.trust_env = False
         return session
+
+
+class SignInForm(LoginForm):
+    """Address and password."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["login"].label = "E-mail"
+        self.fields["login"].widget.attrs["autocomplete"] = "username"
 
 
 class CodeForm(AuthenticateForm):

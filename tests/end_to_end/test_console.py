@@ -262,6 +262,14 @@ def every_page(people, vendor, place, manual):
         f"/applications/{place.application.pk}/",
         "/accounts/",
         "/audit/",
+        "/account/",
+        "/account/2fa/",
+        "/account/2fa/webauthn/add/",
+        "/account/2fa/totp/activate/",
+        "/account/password/",
+        "/people/",
+        f"/people/{people.developer.pk}/",
+        "/approvals/",
         "/no-such-page",
     ]
 
@@ -270,7 +278,9 @@ def test_every_page_is_accessible_narrow_and_light(desk, vendor, place, people, 
     """Axe finds nothing in either theme; 375 px need no sideways scroll; 100 KB are enough."""
     desk.enter(people.owner)
     page, wrong = desk.page, []
-    wrong += faults(page, desk.go, ["/sign-in", *every_page(people, vendor, place, manual)])
+    wrong += faults(
+        page, desk.go, ["/sign-in", "/join", *every_page(people, vendor, place, manual)]
+    )
     assert wrong == [], "\n".join(wrong)
 
 
