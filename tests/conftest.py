@@ -84,21 +84,39 @@ def _truncated() -> bool:
     return True
 
 
+# Emptying only what is not empty takes a tenth of the time of truncating all: foreign keys are
+# checked at the commit, when everything is gone. The audit log lets nobody delete, so it is truncated.
+_EMPTY = """
+DO $$
+DECLARE one record; filled boolean;
+BEGIN
+    FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN
+        ('django_migrations', 'django_content_type', 'auth_permission', 'audit_chainhead',
+         'audit_partition')
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', one.tablename) INTO filled;
+        CONTINUE WHEN NOT filled;
+        IF one.tablename LIKE 'audit%' THEN
+            EXECUTE format('TRUNCATE %I RESTART IDENTITY', one.tablename);
+        ELSE
+            EXECUTE format('DELETE FROM %I', one.tablename);
+        END IF;
+    END LOOP;
+    PERFORM setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false)
+        FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL
+        AND sequencename NOT IN ('django_migrations_id_seq', 'django_content_type_id_seq',
+            'auth_permission_id_seq', 'audit_partition_id_seq');
+    DELETE FROM audit_chainhead;
+    INSERT INTO audit_chainhead (id, seq, hash) VALUES (1, 0, decode(repeat('00', 32), 'hex'));
+END $$
+"""
+
+
 def _truncate() -> None:
     """Empty every table but Django's own fixed ones, and set the audit chain back to its start."""
     with connections["owner"].cursor() as cursor:
-        cursor.execute(
-            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname ="
-            " 'public' AND tablename NOT IN ('django_migrations', 'django_content_type',"
-            " 'auth_permission', 'audit_chainhead', 'audit_partition')"
-        )
-        tables = cursor.fetchone()[0]
         cursor.execute("SET LOCAL lock_timeout = '5s'")
-        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
-        cursor.execute(
-            "DELETE FROM audit_chainhead; INSERT INTO audit_chainhead (id, seq, hash)"
-            " VALUES (1, 0, decode(repeat('00', 32), 'hex'))"
-        )
+        cursor.execute(_EMPTY)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,7 +38,7 @@ TOKEN_ROUTES = re.compile(
     r"/api/v1/keys/1/(secret|acknowledge)|/api/v1/applications/1/env.*/secrets"
 )
 PEOPLE = ("/api/v1/members/1/", "/people/1/")
-STATE = {Grant, Member, ServiceToken}
+STATE: tuple[Any, ...] = (Grant, Member, ServiceToken)
 
 
 def routes(patterns: list[Any], prefix: str = "/") -> Iterator[str]:

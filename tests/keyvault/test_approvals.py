@@ -1,6 +1,7 @@
 """Second persons: what is agreed to is what is done, once, by who asked, and by nobody alone."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,10 @@ from keyvault.approval_models import Act
 from keyvault.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
-from keyvault.models import Approval, Member, Role
+from keyvault.models import Approval, Member, Role, ServiceToken
 from rotation import accounts, consumers, workflow
 from rotation.human_tasks import close_review, visible_tasks
-from rotation.models import HumanTask, Rotation
+from rotation.models import HumanTask, Reason, Rotation
 from tests import leakscan
 from tests.api_client import Api, sign_in
 from tests.factories import PASSWORD, grant, make_key, make_member, secret_of, show
@@ -161,22 +162,23 @@ def test_each_act_under_a_rule_asks_before_anything_is_done(
     key = make_key(vendor, place, people.owner)
     here = (place.application, place.environment)
     owner = people.owner
-    for act in set(Act) - {Act.RULE, Act.REVEAL}:
-        approvals.add_rule(owner, act)
+    for one in set(Act) - {Act.RULE, Act.REVEAL}:
+        approvals.add_rule(owner, one)
     client = sign_in(Client(), owner)
-    for act in (
+    acts: list[Callable[[], Any]] = [
         lambda: workflow.start(owner, key),
         lambda: tokens.issue(owner, "app", *here),
         lambda: consumers.add_consumer(owner, "web", *here, webhook_url="https://x.example/"),
         lambda: accounts.add_account(
             owner, name="N", provider="influtics", base_url="https://x.example"
         ),
-    ):
+    ]
+    for act in acts:
         agree(second, asked(act), granted=False)
     assert client.post("/audit/export", {"format": "csv"}).status_code == 409
     assert not Rotation.objects.exists()
-    assert not key.application.tokens.exists()
-    rotation, new = workflow.start(owner, key, "leak")
+    assert not ServiceToken.objects.exists()
+    rotation, new = workflow.start(owner, key, Reason.LEAK)
     assert new, "a leak waits for nobody"
     asked(lambda: workflow.waive(owner, rotation, "I know that it is unused"))
     assert Rotation.objects.get().waived_at is None

@@ -13,7 +13,7 @@ from keyvault.models import ApiKey, Grant, Group, Invitation, Member, MemberSess
 from keyvault.tokens import TokenRefused
 from rotation import offboarding, pasting_keys, workflow
 from rotation.campaign_models import Campaign
-from rotation.models import HumanTask, Rotation
+from rotation.models import HumanTask, Reason, Rotation
 from tests import leakscan
 from tests.api_client import Api, sign_in
 from tests.commands import call
@@ -62,7 +62,7 @@ def test_what_was_rotated_since_is_exposed_no_more(
 ) -> None:
     key = make_key(vendor, place, people.owner, name="seen")
     show(leaver, key)
-    rotation, _ = workflow.start(people.owner, key, "leak")
+    rotation, _ = workflow.start(people.owner, key, Reason.LEAK)
     drive(rotation)
     assert Rotation.objects.get().step == "done"
     assert exposed(leaver) == {}
@@ -141,7 +141,7 @@ def test_a_standby_that_the_leaver_brought_in_is_never_used(
     pasting_keys.add_standby(leaver, key, made["key"])
     offboarding.off_board(people.owner, leaver, heir=people.owner)
     assert "brought in this standby" in HumanTask.objects.get(kind="finding").text
-    rotation, _ = workflow.start(people.owner, key, "leak")
+    rotation, _ = workflow.start(people.owner, key, Reason.LEAK)
     drive(rotation)
     assert secret_of(ApiKey.objects.get(pk=key.pk).current) != made["key"]
 
