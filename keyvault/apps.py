@@ -9,10 +9,12 @@ class KeyVaultConfig(AppConfig):
     name = "keyvault"
 
     def ready(self) -> None:
-        """Register the system checks; start the error tracker where one is set."""
+        """Register the system checks; listen to changes of factors; start the error tracker."""
         from django.conf import settings
 
-        from keyvault import checks  # noqa: F401
+        from keyvault import checks, factor_log  # noqa: F401
+
+        factor_log.listen()
 
         if settings.SENTRY_DSN:
             from keyvault import sentry

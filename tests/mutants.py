@@ -11,6 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants_access import ACCESS
+
 ROOT = Path(__file__).resolve().parent.parent
 _SKIP = shutil.ignore_patterns(".git", ".run", ".venv", "*_cache", "__pycache__", ".hypothesis")
 
@@ -415,6 +417,7 @@ MUTANTS = (
         "        pass\n    for",
         "tests/keyvault/test_client_address.py -k direct_caller",
     ),
+    *(Mutant(*one) for one in ACCESS),
 )
 
 

@@ -179,3 +179,19 @@ def test_fetching_again_moves_no_first_moment(key: Any, token: str) -> None:
         fetch(token, key.pk)
     assert Fetch.objects.values().get() == before
     assert fetching.etag(key.current) == f'"{key.current.pk}"'
+
+
+def test_a_flood_of_refused_tokens_leaves_few_rows(people: Any, settings: Any) -> None:
+    """Each row takes the chain's lock: from one source the first twenty are told, then counted."""
+    from keyvault import fetching
+    from keyvault.audit.context import acting
+    from keyvault.tokens import TokenRefused
+
+    for source in ("10.0.0.1", "10.0.0.2"):
+        with acting("r", source):
+            for _ in range(50):
+                with pytest.raises(TokenRefused):
+                    fetching.authenticate("kvt_nonsense")
+    rows = AuditEvent.objects.filter(action="token.refused")
+    assert rows.count() == 40
+    assert sum("only counted" in row.payload for row in rows) == 2

@@ -270,6 +270,7 @@ def test_recovery_codes_open_once_each(people: Any) -> None:
     page = client.get("/account/2fa/recovery-codes/", follow=True).content.decode()
     codes = re.findall(r"\b\d{8}\b|\b[0-9a-f-]{8,12}\b(?=\n|<)", page)
     assert codes, page
+    assert rows("member.factor_changed") == 2, "the app, and the codes that come with it"
     with connection.cursor() as cursor:
         cursor.execute("SELECT data::text FROM mfa_authenticator")
         assert all(codes[0] not in text for (text,) in cursor.fetchall())

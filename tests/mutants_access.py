@@ -1,0 +1,88 @@
+"""Guards of who may do what: each as name, file, old, new and tests; mutants.py runs them."""
+
+ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
+    (
+        "second person is another",
+        "keyvault/approvals.py",
+        "    if approval.asked_by_id == by.pk:\n        return False\n",
+        "",
+        "tests/keyvault/test_approvals.py -k own_request",
+    ),
+    (
+        "agreement to exactly this",
+        "keyvault/approvals.py",
+        "        digest=digest,\n        granted=True,",
+        "        granted=True,",
+        "tests/keyvault/test_approvals.py -k changed_after",
+    ),
+    (
+        "agreement used once",
+        "keyvault/approvals.py",
+        "        granted=True,\n        used_at__isnull=True,",
+        "        granted=True,",
+        "tests/keyvault/test_approvals.py -k shown_once",
+    ),
+    (
+        "proof before a reveal",
+        "keyvault/revealing.py",
+        "    if not wish.proved:",
+        "    if False:",
+        "tests/keyvault/test_approvals.py -k stale_proof",
+    ),
+    (
+        "budget of reveals",
+        "keyvault/revealing.py",
+        "> settings.REVEALS_PER_HOUR",
+        "> 10**9",
+        "tests/keyvault/test_approvals.py -k budget",
+    ),
+    (
+        "lock of an account",
+        "keyvault/signing_in.py",
+        "    if by_account <= TRIES_PER_ACCOUNT and by_source <= TRIES_PER_SOURCE:",
+        "    if by_source <= TRIES_PER_SOURCE:",
+        "tests/keyvault/test_signing_in.py -k ten_wrong",
+    ),
+    (
+        "idle session",
+        "keyvault/middleware.py",
+        "            if sessions.is_over(request):",
+        "            if False:",
+        "tests/keyvault/test_signing_in.py -k idle",
+    ),
+    (
+        "session by its digest",
+        "keyvault/sessions.py",
+        "    return hashlib.sha256(session_key.encode()).hexdigest()[:40]",
+        "    return session_key",
+        "tests/keyvault/test_signing_in.py -k digest",
+    ),
+    (
+        "last owner",
+        "keyvault/grants.py",
+        '            raise Conflict("This role was taken back already.")\n        require_an_owner()',
+        '            raise Conflict("This role was taken back already.")',
+        "tests/keyvault/test_grants.py -k last_owner",
+    ),
+    (
+        "own roles",
+        "keyvault/grants.py",
+        "    _require_owner_of(by, grant)\n    _refuse_own(by, holder)\n    try:",
+        "    _require_owner_of(by, grant)\n    try:",
+        "tests/keyvault/test_grants.py -k raises_themselves",
+    ),
+    (
+        "standby of a leaver",
+        "rotation/steps/generate.py",
+        "    standbys = standbys.exclude(added_by__left_at__isnull=False)\n",
+        "",
+        "tests/rotation/test_offboarding.py -k standby",
+    ),
+    (
+        "leavers by other doors",
+        "rotation/tasks.py",
+        "        offboarding.finish_leavers()\n",
+        "",
+        "tests/rotation/test_offboarding.py -k another_door",
+    ),
+)
