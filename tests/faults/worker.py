@@ -88,6 +88,10 @@ def _become_worker(stack, rotation_id, crash_at, before, stop):
         settings.VAULT_ROLE_ID = stack.openbao.credentials("worker")[0]
         os.environ["VAULT_SECRET_ID_FILE"] = str(stack.openbao.secret_id_file("worker"))
         secret_store.forget_login()
+        # A browser that was started meanwhile gives the fork another set of connections than the
+        # parent closed: maybe to a server that has been restarted since.
+        for connection in connections.all():
+            connection.close()
         os.set_blocking(stop, False)
         if before:
             before()

@@ -18,7 +18,7 @@ class Command(DoorCommand):
         parser.add_argument("--yes", action="store_true", help="Do it; without, only show it.")
         parser.add_argument("--heir", metavar="EMAIL", help="Who gets their keys (else --by).")
         parser.add_argument(
-            "--token-hours",
+            "--grace-hours",
             type=int,
             default=0,
             metavar="N",
@@ -34,7 +34,7 @@ class Command(DoorCommand):
             self.say(options, _facts(plan), _text(plan) + "\nNothing was changed. Add --yes.")
             return
         heir: Member = find_member(options["heir"]) if options["heir"] else by
-        done = offboarding.off_board(by, member, heir=heir, token_hours=options["token_hours"])
+        done = offboarding.off_board(by, member, heir=heir, token_hours=options["grace_hours"])
         told = {**_facts(done.plan), "campaign": done.campaign.pk if done.campaign else None}
         self.say(options, told, f"{_text(done.plan)}\n{_outcome(done)}")
 
