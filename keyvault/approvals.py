@@ -7,6 +7,8 @@ parameters, so that what was read is what is done.
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -25,9 +27,39 @@ from keyvault.redaction import one_line
 
 # A request waits for a day, and what was agreed to must be done within an hour.
 ASKED_FOR, GOOD_FOR = timedelta(hours=24), timedelta(hours=1)
-_REASON_LEAST = 5
 # What one must be able to do oneself to agree that another does it to this key.
 _VERBS = {Act.REVEAL: Verb.REVEAL, Act.ROTATION: Verb.ROTATE, Act.WAIVER: Verb.WAIVE}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An act as its asker wants it done: what people read, and the parameters that it is held to."""
+
+    act: Act
+    what: str
+    parameters: dict[str, Any]
+    key: ApiKey | None = None
+    environment: Environment | None = None
+    reason: str = ""
+    always: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Return whether a second person must agree to it."""
+        return self.always or is_needed(
+            self.act, self.key.environment if self.key else self.environment
+        )
+
+    @property
+    def text(self) -> str:
+        """Return the one text that stands for the act with its parameters."""
+        whole = {"act": str(self.act), **self.parameters}
+        return json.dumps(whole, sort_keys=True, separators=(",", ":"), default=str)
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of that text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 class NeedsApproval(KeyServiceError):
@@ -35,40 +67,35 @@ class NeedsApproval(KeyServiceError):
 
     code, status = "approval_needed", 409
 
-    def __init__(self, approval: Approval) -> None:
+    def __init__(self, waiting: Sequence[Approval]) -> None:
+        numbers = [one.pk for one in waiting]
+        named = " and ".join(map(str, numbers))
         super().__init__(
-            f"This needs a second person. It was asked for and is request {approval.pk}: once "
+            f"This needs a second person. It was asked for and is request {named}: once "
             "somebody else has agreed, do the same again. Nothing was done yet.",
-            details={"approval": approval.pk, "expires_at": approval.expires_at.isoformat()},
+            details={
+                "approvals": numbers,
+                "expires_at": min(one.expires_at for one in waiting).isoformat(),
+            },
         )
 
 
-def require(
-    by: Member,
-    act: Act,
-    what: str,
-    parameters: dict[str, Any],
-    *,
-    key: ApiKey | None = None,
-    environment: Environment | None = None,
-    reason: str = "",
-    always: bool = False,
-) -> None:
-    """Return when nobody must be asked, or when another person agreed to exactly this; uses it up.
+def require(by: Member, *acts: Asked) -> None:
+    """Return when nobody must be asked, or when others agreed to exactly these; uses that up.
 
-    Raises NeedsApproval after asking. Must not run inside a transaction, which might take back the
-    request; `always` asks whatever the rules say.
+    All of what one deed needs is given here at once, so that no agreement is used up while another
+    is still missing. Raises NeedsApproval after asking. Must not run inside a transaction, which
+    might take the request back.
     """
-    place = key.environment if key else environment
-    if not (always or is_needed(act, place)):
+    needed = [one for one in acts if one.is_needed]
+    if not needed:
         return
     if connection.in_atomic_block:
         raise RuntimeError("approvals.require must not be called inside a transaction")
-    text = canonical(act, parameters)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    if _use_up(by, digest):
+    missing = [one for one in needed if not _agreed(by, one).exists()]
+    if not missing and _use_up(by, needed):
         return
-    raise NeedsApproval(_ask(by, act, what, text, digest, key, reason))
+    raise NeedsApproval([_ask(by, one) for one in missing or needed])
 
 
 def is_needed(act: Act, environment: Environment | None) -> bool:
@@ -82,52 +109,53 @@ def is_needed(act: Act, environment: Environment | None) -> bool:
     return ApprovalRule.objects.filter(places, act=act).exists()
 
 
-def canonical(act: str, parameters: dict[str, Any]) -> str:
-    """Return the one text that stands for an act with its parameters."""
-    whole = {"act": str(act), **parameters}
-    return json.dumps(whole, sort_keys=True, separators=(",", ":"), default=str)
-
-
-def _use_up(by: Member, digest: str) -> bool:
-    agreed = Approval.objects.filter(
+def _agreed(by: Member, asked: Asked) -> models.QuerySet[Approval]:
+    return Approval.objects.filter(
         asked_by=by,
-        digest=digest,
+        digest=asked.digest,
         granted=True,
         used_at__isnull=True,
         expires_at__gt=timezone.now(),
     )
+
+
+def _use_up(by: Member, needed: Sequence[Asked]) -> bool:
+    """Use the agreements up, all or none; False when somebody was quicker."""
     with transaction.atomic():
-        chosen = agreed.select_for_update(skip_locked=True).first()
-        if chosen is None:
+        chosen = [_agreed(by, one).select_for_update(skip_locked=True).first() for one in needed]
+        found = [one for one in chosen if one is not None]
+        if len(found) < len(needed):
             return False
-        Approval.objects.filter(pk=chosen.pk).update(used_at=timezone.now())
-        record(Action.APPROVAL_USED, member_actor(by), chosen, by=str(chosen.decided_by))
+        for one in found:
+            Approval.objects.filter(pk=one.pk).update(used_at=timezone.now())
+            record(Action.APPROVAL_USED, member_actor(by), one, by=str(one.decided_by))
     return True
 
 
-def _ask(
-    by: Member, act: Act, what: str, text: str, digest: str, key: ApiKey | None, reason: str
-) -> Approval:
+def _ask(by: Member, asked: Asked) -> Approval:
     """Open a request, or return the one that is open; one that ran out makes room."""
     now = timezone.now()
-    mine = Approval.objects.filter(asked_by=by, digest=digest, granted=None, used_at=None)
+    mine = Approval.objects.filter(asked_by=by, digest=asked.digest, granted=None, used_at=None)
     mine.filter(expires_at__lte=now).update(granted=False)
     try:
         with transaction.atomic():
-            asked = Approval.objects.create(
-                act=act,
-                what=one_line(what, 500),
-                parameters=text,
-                digest=digest,
-                key=key,
+            opened = Approval.objects.create(
+                act=asked.act,
+                what=one_line(asked.what, 500),
+                parameters=asked.text,
+                digest=asked.digest,
+                key=asked.key,
                 asked_by=by,
-                reason=one_line(reason, 500),
+                reason=one_line(asked.reason, 500),
                 expires_at=now + ASKED_FOR,
             )
-            record(Action.APPROVAL_ASKED, member_actor(by), asked, reason=reason)
+            record(Action.APPROVAL_ASKED, member_actor(by), opened, reason=asked.reason)
     except IntegrityError:
-        return mine.get()
-    return asked
+        open_now = mine.first()
+        if open_now is None:
+            raise Conflict("Your request was settled at this moment. Do the same again.") from None
+        return open_now
+    return opened
 
 
 def decide(by: Member, approval: Approval, *, granted: bool) -> None:
@@ -194,7 +222,7 @@ def remove_rule(by: Member, rule: ApprovalRule) -> None:
     _require_owner(by)
     alone = not owners().exclude(pk=by.pk).exists()
     if not alone:
-        require(by, Act.RULE, f"Remove the rule {rule}", {"rule": rule.pk}, always=True)
+        require(by, Asked(Act.RULE, f"Remove the rule {rule}", {"rule": rule.pk}, always=True))
     with transaction.atomic():
         record(Action.APPROVAL_RULE_CHANGED, member_actor(by), rule, added=False, alone=alone)
         rule.delete()

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from keyvault import approvals, limits, telling, versions
 from keyvault.approval_models import Act
+from keyvault.approvals import Asked
 from keyvault.audit.log import Actor, member_actor, record_now
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied
@@ -83,15 +84,11 @@ def _require_second_person(by: Member, key: ApiKey, wish: Wish) -> None:
     if not needs_second_person(by, key):
         return
     assert key.current is not None
-    approvals.require(
-        by,
-        Act.REVEAL,
-        f"Reveal the secret of {key}, version {key.current.number}, to {by}: {wish.reason.strip()}",
-        {"key": key.pk, "version": key.current.pk, "reason": wish.reason.strip()},
-        key=key,
-        reason=wish.reason,
-        always=True,
-    )
+    number, reason = key.current.number, wish.reason.strip()
+    what = f"Reveal the secret of {key}, version {number}, to {by}: {reason}"
+    parameters = {"key": key.pk, "version": key.current.pk, "reason": reason}
+    asked = Asked(Act.REVEAL, what, parameters, key=key, reason=reason, always=True)
+    approvals.require(by, asked)
 
 
 def _require_reason(actor: Actor, key: ApiKey, wish: Wish) -> None:

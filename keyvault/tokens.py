@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from keyvault import approvals
 from keyvault.approval_models import Act
+from keyvault.approvals import Asked
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
@@ -71,10 +72,32 @@ def issue(
         raise NotFound("There is no such application.")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
         raise Denied("Only an owner of this application and environment may create tokens.")
-    wish = {"name": name, "application": application.pk, "environment": environment.pk}
-    what = f"Create the service token “{one_line(name, 100)}” for {application} in {environment}"
-    approvals.require(by, Act.TOKEN, what, wish, environment=environment)
+    approvals.require(by, asked_for(name, application, environment, expires_at, networks))
     return make(by, name, application, environment, expires_at, networks)
+
+
+def asked_for(
+    name: str,
+    application: Application,
+    environment: Environment,
+    expires_at: datetime | None,
+    networks: Sequence[str] = (),
+) -> Asked:
+    """Return what a second person reads, where one must agree to a new token, and all it is held to."""
+    until = f"until {expires_at:%Y-%m-%d %H:%M %Z}" if expires_at else "without an end"
+    where = f"from {', '.join(networks)}" if networks else "from anywhere"
+    what = (
+        f"Create the service token “{one_line(name, 100)}” for {application} in {environment}, "
+        f"{until}, {where}"
+    )
+    parameters = {
+        "name": name,
+        "application": application.pk,
+        "environment": environment.pk,
+        "expires_at": expires_at,
+        "networks": list(networks),
+    }
+    return Asked(Act.TOKEN, what, parameters, environment=environment)
 
 
 def make(
@@ -126,8 +149,9 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
         raise NotFound("There is no such token.")
     if not 0 <= overlap_seconds <= _LONGEST_OVERLAP:
         raise BadInput(f"Let old and new overlap for 0 to {_LONGEST_OVERLAP} seconds (30 days).")
-    what, wish = f"Renew the service token {token}", {"token": token.pk, "overlap": overlap_seconds}
-    approvals.require(by, Act.TOKEN, what, wish, environment=token.environment)
+    what = f"Renew the service token {token}; the old text works on for {overlap_seconds} seconds"
+    parameters = {"token": token.pk, "overlap": overlap_seconds}
+    approvals.require(by, Asked(Act.TOKEN, what, parameters, environment=token.environment))
     text, now = _new_text(token.public_id), timezone.now()
     with transaction.atomic():
         changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(

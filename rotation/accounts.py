@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 
 from keyvault import approvals, pasting, secret_store
 from keyvault.approval_models import Act
+from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied
@@ -38,9 +39,14 @@ def add_account(
         raise BadInput(f"“{provider}” is not a known vendor.")
     for url in filter(None, (base_url, dashboard_url)):
         _require_safe_url(url)
-    wish = {"name": name.strip(), "provider": provider, "base": base_url, "page": dashboard_url}
+    parameters = {
+        "name": name.strip(),
+        "provider": provider,
+        "base": base_url,
+        "page": dashboard_url,
+    }
     what = f"Send keys of the account “{name.strip()}” ({provider}) to {base_url}"
-    approvals.require(by, Act.VENDOR, what, wish)
+    approvals.require(by, Asked(Act.VENDOR, what, parameters))
     account = Account(
         name=name.strip(), provider=provider, base_url=base_url, dashboard_url=dashboard_url
     )

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from keyvault import approvals, fetching, secret_store, tokens, versions
 from keyvault.approval_models import Act
+from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record, record_now, token_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
@@ -62,7 +63,7 @@ def add_consumer(
         require_safe_url(webhook_url)
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
         raise Denied("Only an owner of this application and environment may add consumers.")
-    _require_second_person(by, name, application, environment, webhook_url)
+    approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
     with transaction.atomic():
         token, text = tokens.make(by, name, application, environment, expires_at)
@@ -78,17 +79,21 @@ def add_consumer(
     return NewConsumer(consumer, text, webhook_secret)
 
 
-def _require_second_person(
-    by: Member, name: str, application: Application, environment: Environment, webhook_url: str
-) -> None:
-    where = f"{application} in {environment}"
-    wish = {"name": name, "application": application.pk, "environment": environment.pk}
-    what = f"Create a service token for the consumer “{one_line(name, 100)}” of {where}"
-    approvals.require(by, Act.TOKEN, what, wish, environment=environment)
+def _asked_for(
+    name: str,
+    application: Application,
+    environment: Environment,
+    webhook_url: str,
+    expires_at: datetime | None,
+) -> list[Asked]:
+    """Return what second persons may have to agree to: its token, and where its webhook leads."""
+    asked = [tokens.asked_for(name, application, environment, expires_at)]
     if webhook_url:
+        where = f"{application} in {environment}"
         what = f"Tell “{one_line(name, 100)}” of {where} by a webhook to {webhook_url}"
-        wish = {**wish, "webhook": webhook_url}
-        approvals.require(by, Act.WEBHOOK, what, wish, environment=environment)
+        parameters = {"name": name, "application": application.pk, "webhook": webhook_url}
+        asked.append(Asked(Act.WEBHOOK, what, parameters, environment=environment))
+    return asked
 
 
 def remove_consumer(by: Member, consumer: Consumer) -> None:

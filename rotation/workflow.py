@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from keyvault import approvals
 from keyvault.approval_models import Act
+from keyvault.approvals import Asked
 from keyvault.audit.log import AuditUnavailable, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
@@ -60,12 +61,12 @@ def start(
     """
     if not may(by, Verb.ROTATE, key):
         raise Denied("Your role does not let you rotate this key.")
-    if accept_outage:
-        _require_outage(by, key, accept_outage)
+    asked = [_outage(by, key, accept_outage)] if accept_outage else []
     if reason != Reason.LEAK:
         # A leak waits for nobody.
-        wish = {"key": key.pk, "reason": reason, "overlap": overlap_seconds}
-        approvals.require(by, Act.ROTATION, f"Rotate {key}, as “{reason.label}”", wish, key=key)
+        parameters = {"key": key.pk, "reason": reason, "overlap": overlap_seconds}
+        asked.append(Asked(Act.ROTATION, f"Rotate {key}, as “{reason.label}”", parameters, key=key))
+    approvals.require(by, *asked)
     try:
         with transaction.atomic():
             rotation = create(key, reason, by, overlap_seconds=overlap_seconds)
@@ -78,8 +79,8 @@ def start(
     return rotation, True
 
 
-def _require_outage(by: Member, key: ApiKey, reason: str) -> None:
-    """Refuse an agreement that would come to nothing, before anything was started."""
+def _outage(by: Member, key: ApiKey, reason: str) -> Asked:
+    """Refuse an agreement that would come to nothing, and return what it asks of a second person."""
     if not provider_of(key.account).replaces_in_place:
         raise BadInput(
             "This vendor lets old and new key overlap: there is no outage to accept. Nothing was "
@@ -90,8 +91,8 @@ def _require_outage(by: Member, key: ApiKey, reason: str) -> None:
         raise Denied("Your role does not let you accept an outage of this key's applications.")
     _require_reason(reason)
     what = f"Accept that applications of {key} are refused for a while: {reason.strip()}"
-    wish = {"key": key.pk, "waiver": reason.strip()}
-    approvals.require(by, Act.WAIVER, what, wish, key=key, reason=reason)
+    parameters = {"key": key.pk, "waiver": reason.strip()}
+    return Asked(Act.WAIVER, what, parameters, key=key, reason=reason)
 
 
 def create(
@@ -229,8 +230,8 @@ def waive(by: Member, rotation: Rotation, reason: str) -> None:
     _require(by, Verb.WAIVE, rotation)
     _require_reason(reason)
     what = f"End the old key of {rotation.key} without proof: {reason.strip()}"
-    wish = {"rotation": rotation.pk, "waiver": reason.strip()}
-    approvals.require(by, Act.WAIVER, what, wish, key=rotation.key, reason=reason)
+    parameters = {"rotation": rotation.pk, "waiver": reason.strip()}
+    approvals.require(by, Asked(Act.WAIVER, what, parameters, key=rotation.key, reason=reason))
     _note_waiver(by, rotation, reason)
 
 

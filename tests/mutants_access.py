@@ -11,7 +11,7 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "agreement to exactly this",
         "keyvault/approvals.py",
-        "        digest=digest,\n        granted=True,",
+        "        digest=asked.digest,\n        granted=True,",
         "        granted=True,",
         "tests/keyvault/test_approvals.py -k changed_after",
     ),
@@ -84,5 +84,19 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
         "        offboarding.finish_leavers()\n",
         "",
         "tests/rotation/test_offboarding.py -k another_door",
+    ),
+    (
+        "token held to its networks",
+        "keyvault/tokens.py",
+        '        "networks": list(networks),\n',
+        "",
+        "tests/keyvault/test_approvals.py -k held_to_its_end",
+    ),
+    (
+        "no agreement used before all are there",
+        "keyvault/approvals.py",
+        "    if not missing and _use_up(by, needed):",
+        "    if _use_up(by, [one for one in needed if one not in missing]) and not missing:",
+        "tests/keyvault/test_approvals.py -k two_agreements",
     ),
 )

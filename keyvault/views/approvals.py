@@ -66,8 +66,8 @@ def _row(member: Member, approval: Approval) -> dict[str, Any]:
 def _state(approval: Approval, usable: bool) -> tuple[str, str]:
     if approval.used_at:
         return "done", "Done"
-    if approval.granted is False:
+    if approval.granted is False and approval.decided_by_id:
         return "refused", "Refused"
-    if not usable:
+    if approval.granted is False or not usable:
         return "cancelled", "Ran out"
     return ("ok", "Agreed") if approval.granted else ("person", "Waits")

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from keyvault import approvals
 from keyvault.approval_models import Act
+from keyvault.approvals import Asked
 from keyvault.audit.export import csv_lines, json_lines
 from keyvault.audit.log import member_actor, record_now
 from keyvault.audit.models import Action, AuditEvent, ChainHead
@@ -95,8 +96,10 @@ def export(request: HttpRequest) -> HttpResponse:
     if not allowed:
         record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), outcome="denied", asked=asked)
         raise Denied("Only owners and auditors may export the audit log.")
-    wish = {"format": form, "first": first, "last": last}
-    approvals.require(me(request), Act.EXPORT, f"Export the audit log as {asked}", wish)
+    parameters = {"format": form, "first": first, "last": last}
+    approvals.require(
+        me(request), Asked(Act.EXPORT, f"Export the audit log as {asked}", parameters)
+    )
     record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), asked=asked)
     kind, lines = _FORMATS[form]
     after = BEGINNING if first is None else first - 1

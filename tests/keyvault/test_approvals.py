@@ -36,7 +36,7 @@ def secret_key(vendor: Any, place: Any, people: Any) -> Any:
 
 
 def agree(by: Member, error: NeedsApproval, *, granted: bool = True) -> Approval:
-    approval = Approval.objects.get(pk=error.details["approval"])
+    approval = Approval.objects.get(pk=error.details["approvals"][0])
     approvals.decide(by, approval, granted=granted)
     return approval
 
@@ -72,7 +72,7 @@ def test_nobody_agrees_to_their_own_request_by_any_way(
     assert Api(people.owner).post(path, {"granted": True}).status == 403
     with pytest.raises(IntegrityError), transaction.atomic():
         Approval.objects.update(decided_by=people.owner, granted=True)
-    assert error.details["approval"] == approval.pk
+    assert error.details["approvals"][0] == approval.pk
     assert approvals.may_decide(second, approval)
 
 
@@ -99,7 +99,7 @@ def test_an_agreement_ends_and_a_request_too(people: Any, second: Member, secret
         with pytest.raises(Conflict):
             agree(second, error)
         again = asked(lambda: show(people.owner, secret_key))
-        assert again.details["approval"] != error.details["approval"]
+        assert again.details["approvals"] != error.details["approvals"]
 
 
 def test_a_refused_request_opens_nothing(people: Any, second: Member, secret_key: Any) -> None:
@@ -152,8 +152,8 @@ def test_a_role_lost_since_counts_for_asker_and_approver(
 def test_who_may_not_know_of_it_finds_no_request(people: Any, secret_key: Any) -> None:
     error = asked(lambda: show(people.owner, secret_key))
     with pytest.raises(NotFound):
-        approvals.get_approval(people.outsider, error.details["approval"])
-    assert Api(people.outsider).get(f"approvals/{error.details['approval']}/").status == 404
+        approvals.get_approval(people.outsider, error.details["approvals"][0])
+    assert Api(people.outsider).get(f"approvals/{error.details['approvals'][0]}/").status == 404
 
 
 def test_each_act_under_a_rule_asks_before_anything_is_done(
@@ -191,6 +191,39 @@ def test_an_agreed_act_goes_through_once(place: Any, people: Any, second: Member
     token, _ = issue()
     assert token.pk
     assert tokens.issue(people.owner, "b", place.application, place.production)
+
+
+def test_an_act_that_needs_two_agreements_uses_neither_before_both_are_there(
+    place: Any, people: Any, second: Member
+) -> None:
+    """A consumer with a webhook needs one for its token and one for the address."""
+    for one in (Act.TOKEN, Act.WEBHOOK):
+        approvals.add_rule(people.owner, one)
+
+    def add() -> Any:
+        where = (place.application, place.environment)
+        return consumers.add_consumer(people.owner, "web", *where, webhook_url="https://x.example/")
+
+    token, webhook = asked(add).details["approvals"]
+    approvals.decide(second, Approval.objects.get(pk=token), granted=True)
+    assert asked(add).details["approvals"] == [webhook]
+    approvals.decide(second, Approval.objects.get(pk=webhook), granted=True)
+    assert add().consumer.webhook_url == "https://x.example/"
+    assert not Approval.objects.filter(used_at=None).exists()
+
+
+def test_a_token_is_held_to_its_end_and_its_networks(
+    place: Any, people: Any, second: Member
+) -> None:
+    """Agreed to for one network and a day, and then asked for from anywhere and for good."""
+    approvals.add_rule(people.owner, Act.TOKEN)
+    where = (place.application, place.environment)
+    ends = datetime.now(UTC) + timedelta(days=1)
+    narrow = lambda: tokens.issue(people.owner, "a", *where, ends, ["10.0.0.0/8"])  # noqa: E731
+    agree(second, asked(narrow))
+    asked(lambda: tokens.issue(people.owner, "a", *where))
+    asked(lambda: tokens.issue(people.owner, "a", *where, ends, ["0.0.0.0/0"]))
+    assert narrow()[0].networks == ["10.0.0.0/8"]
 
 
 def test_a_rule_is_taken_back_by_two(people: Any, second: Member) -> None:
