@@ -31,6 +31,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("account/sso/error/", social.login_error, name="socialaccount_login_error"),
     path("account/sso/closed/", social.signup, name="socialaccount_signup"),
-    path("account/<slug:provider_id>/login/", openid.login, name="openid_connect_login"),
-    path("account/<slug:provider_id>/callback/", openid.callback, name="openid_connect_callback"),
+    path(
+        "account/<slug:provider_id>/login/",
+        sign_in.asks_provider(openid.login),
+        name="openid_connect_login",
+    ),
+    path(
+        "account/<slug:provider_id>/callback/",
+        sign_in.asks_provider(openid.callback),
+        name="openid_connect_callback",
+    ),
 ]

@@ -22,7 +22,7 @@ from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
 from keyvault.grants import owners
 from keyvault.models import ApiKey, Approval, ApprovalRule, Environment, Member
-from keyvault.permissions import Verb, may, visible_keys
+from keyvault.permissions import Verb, may, require_owner, visible_keys
 from keyvault.redaction import one_line
 
 # A request waits for a day, and what was agreed to must be done within an hour.
@@ -113,6 +113,7 @@ def _agreed(by: Member, asked: Asked) -> models.QuerySet[Approval]:
     return Approval.objects.filter(
         asked_by=by,
         digest=asked.digest,
+        decided_by__is_active=True,
         granted=True,
         used_at__isnull=True,
         expires_at__gt=timezone.now(),
@@ -205,7 +206,7 @@ def get_approval(by: Member, approval_id: int) -> Approval:
 
 def add_rule(by: Member, act: Act, environment: Environment | None = None) -> ApprovalRule:
     """Put an act under a second pair of eyes; raises Denied, BadInput, Conflict when it is so already."""
-    _require_owner(by)
+    require_owner(by, "say what needs a second person")
     if act not in Act.values or act == Act.RULE:
         raise BadInput("There is no such act to ask a second person for.")
     try:
@@ -219,7 +220,7 @@ def add_rule(by: Member, act: Act, environment: Environment | None = None) -> Ap
 
 def remove_rule(by: Member, rule: ApprovalRule) -> None:
     """Take a rule back, which itself needs a second owner, where there is one."""
-    _require_owner(by)
+    require_owner(by, "say what needs a second person")
     alone = not owners().exclude(pk=by.pk).exists()
     if not alone:
         require(by, Asked(Act.RULE, f"Remove the rule {rule}", {"rule": rule.pk}, always=True))
@@ -234,8 +235,3 @@ def get_rule(by: Member, rule_id: int) -> ApprovalRule:
     if found is None or not (may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT)):
         raise NotFound("There is no such rule, or it is not yours to see.")
     return found
-
-
-def _require_owner(by: Member) -> None:
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may say what needs a second person.")

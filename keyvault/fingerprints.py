@@ -21,6 +21,11 @@ def fingerprint_of_bytes(text: bytes) -> str:
     return hmac.digest(settings.FINGERPRINT_KEY.encode(), text, hashlib.sha256).hex()
 
 
+def peppered(text: str) -> str:
+    """Return the keyed digest, in hex, under which a token, a code or what was typed is kept."""
+    return hmac.digest(settings.TOKEN_PEPPER.encode(), text.encode(), hashlib.sha256).hex()
+
+
 def tail(secret: Secret) -> str:
     """Return the last four characters of secrets of 20 or more, else an empty string."""
     return secret.reveal()[-_TAIL:] if len(secret) >= _SHORTEST_WITH_TAIL else ""

@@ -5,7 +5,6 @@ Nobody changes what they themselves may do, and the installation never loses its
 
 from datetime import datetime
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -14,7 +13,8 @@ from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
 from keyvault.models import Application, Environment, Grant, Group, Member, Role
-from keyvault.permissions import Verb, grants_with, manages, may
+from keyvault.names import require_clean
+from keyvault.permissions import Verb, grants_with, manages, may, require_owner
 
 Holder = Member | Group
 
@@ -63,10 +63,11 @@ def take(by: Member, grant: Grant) -> None:
     _require_owner_of(by, grant)
     _refuse_own(by, holder)
     with transaction.atomic():
-        _lock_owners()
+        lock_owners()
         if not Grant.objects.filter(pk=grant.pk).delete()[0]:
             raise Conflict("This role was taken back already.")
-        require_an_owner()
+        if _owns_everything(grant):
+            require_an_owner()
         record(Action.GRANT_CHANGED, member_actor(by), holder, added=False, grant=str(grant))
 
 
@@ -96,31 +97,36 @@ def get_grant(by: Member, grant_id: int) -> Grant:
 
 def add_group(by: Member, name: str) -> Group:
     """Record a group; raises Denied, BadInput for an odd name, Conflict for a used one."""
-    _require_owner(by, "add groups")
+    require_owner(by, "add groups")
     group = Group(name=name.strip())
+    require_clean(group)
     try:
-        group.clean_fields()
         with transaction.atomic():
             group.save()
             record(Action.GROUP_CHANGED, member_actor(by), group, added=True)
-    except ValidationError as error:
-        raise BadInput(f"Check the name: {' '.join(error.messages)} Nothing was stored.") from None
     except IntegrityError:
         raise Conflict(f"There is a group “{name}” already. Nothing was stored.") from None
     return group
 
 
+def visible_groups(by: Member) -> models.QuerySet[Group]:
+    """Return the groups: all for who may manage or audit them, none for the rest."""
+    if may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT):
+        return Group.objects.all()
+    return Group.objects.none()
+
+
 def get_group(by: Member, group_id: int) -> Group:
     """Return a group, for who may manage or audit them; NotFound alike for the rest."""
-    found = Group.objects.filter(pk=group_id).first()
-    if found is None or not (may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT)):
+    found = visible_groups(by).filter(pk=group_id).first()
+    if found is None:
         raise NotFound("There is no such group, or it is not yours to see.")
     return found
 
 
 def join_group(by: Member, group: Group, member: Member) -> None:
     """Put a member into a group: its roles are theirs with the next request."""
-    _require_owner(by, "change groups")
+    require_owner(by, "change groups")
     _refuse_own(by, member)
     if not member.is_active:
         raise Conflict(f"{member} is not active any more. Nothing was changed.")
@@ -133,10 +139,10 @@ def join_group(by: Member, group: Group, member: Member) -> None:
 
 def leave_group(by: Member, group: Group, member: Member) -> None:
     """Take a member out of a group; Conflict when that would leave no owner."""
-    _require_owner(by, "change groups")
+    require_owner(by, "change groups")
     _refuse_own(by, member)
     with transaction.atomic():
-        _lock_owners()
+        lock_owners()
         if not group.members.filter(pk=member.pk).exists():
             raise Conflict(f"{member} is not in this group.")
         group.members.remove(member)
@@ -146,11 +152,11 @@ def leave_group(by: Member, group: Group, member: Member) -> None:
 
 def drop_group(by: Member, group: Group) -> None:
     """Remove a group with its roles; Conflict when that would leave no owner."""
-    _require_owner(by, "remove groups")
+    require_owner(by, "remove groups")
     if group.members.filter(pk=by.pk).exists():
         raise Denied("You are in this group: let another owner remove it. Nothing was changed.")
     with transaction.atomic():
-        _lock_owners()
+        lock_owners()
         record(Action.GROUP_CHANGED, member_actor(by), group, added=False)
         group.delete()
         require_an_owner()
@@ -177,9 +183,14 @@ def require_an_owner() -> None:
         )
 
 
-def _lock_owners() -> None:
-    """Two owners who take each other's role at once must not both succeed."""
+def lock_owners() -> None:
+    """Two owners who take each other's role at once must not both succeed: one waits here."""
     list(Grant.objects.select_for_update().filter(role=Role.OWNER).order_by("pk").values("pk"))
+
+
+def _owns_everything(grant: Grant) -> bool:
+    everything = grant.application_id is None and grant.environment_id is None
+    return everything and grant.role == Role.OWNER
 
 
 def _attach(grant: Grant, holder: Holder) -> None:
@@ -208,8 +219,3 @@ def _refuse_own(by: Member, holder: Holder) -> None:
     own = holder == by or (isinstance(holder, Group) and holder.members.filter(pk=by.pk).exists())
     if own:
         raise Denied("Nobody changes what they themselves may do. Ask another owner.")
-
-
-def _require_owner(by: Member, what: str) -> None:
-    if not may(by, Verb.MANAGE):
-        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")

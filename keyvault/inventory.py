@@ -3,19 +3,19 @@
 Only an owner of the whole installation adds any of them. Names are unique regardless of case.
 """
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
-from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.errors import Conflict, NotFound
 from keyvault.models import Account, Application, Environment, Member
-from keyvault.permissions import ALLOWED, Verb, live_grants, may
+from keyvault.names import require_clean
+from keyvault.permissions import ALLOWED, Verb, live_grants, may, require_owner
 
 
 def add_application(by: Member, name: str, *, team: str = "", contact: str = "") -> Application:
     """Record a program that uses keys; raises Denied, BadInput, or Conflict on a used name."""
-    _require_owner(by, "add applications")
+    require_owner(by, "add applications")
     application = Application(name=name.strip(), team=team.strip(), contact=contact.strip())
     _save(application, Action.APPLICATION_CREATED, member_actor(by), f"an application “{name}”")
     return application
@@ -25,7 +25,7 @@ def add_environment(
     by: Member, name: str, *, is_production: bool = False, position: int = 0
 ) -> Environment:
     """Record an environment; `position` orders the lists. Raises Denied, BadInput, Conflict."""
-    _require_owner(by, "add environments")
+    require_owner(by, "add environments")
     environment = Environment(name=name.strip(), is_production=is_production, position=position)
     _save(environment, Action.ENVIRONMENT_CREATED, member_actor(by), f"an environment “{name}”")
     return environment
@@ -87,22 +87,9 @@ def within_reach(by: Member) -> models.Q:
     return reach
 
 
-def _require_owner(by: Member, what: str) -> None:
-    if not may(by, Verb.MANAGE):
-        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
-
-
 def _save(thing: Application | Environment, action: Action, actor: Actor, what: str) -> None:
     """Insert a checked row and its audit row together."""
-    try:
-        thing.clean_fields()
-    except ValidationError as error:
-        fields = sorted(getattr(error, "error_dict", {"name": None}))
-        raise BadInput(
-            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
-            code="bad_field",
-            details={"fields": fields},
-        ) from None
+    require_clean(thing)
     try:
         with transaction.atomic():
             thing.save(force_insert=True)

@@ -7,7 +7,6 @@ nothing below them. State changes of versions stand in versions.py.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -27,7 +26,8 @@ from keyvault.models import (
     Member,
     VersionState,
 )
-from keyvault.permissions import Verb, may
+from keyvault.names import require_clean
+from keyvault.permissions import Verb, hold, may
 from keyvault.secret_text import Secret
 
 
@@ -92,6 +92,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     versions.put_secret(draft, pasted.secret, key)
     try:
         with transaction.atomic():
+            hold(by)
             key.save()
             draft.key = key
             versions.save_first(draft)
@@ -119,6 +120,7 @@ def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added
     versions.put_secret(draft, pasted.secret, key)
     try:
         with transaction.atomic():
+            hold(by)
             versions.save_next(draft)
             record(Action.VERSION_ADDED, member_actor(by), draft, state=state, source="pasted")
     except IntegrityError:
@@ -234,15 +236,7 @@ def _new_key(by: Member, new: NewKey) -> ApiKey:
 
 
 def _refuse_used_name(key: ApiKey) -> None:
-    try:
-        key.clean_fields(exclude=["current"])
-    except ValidationError as error:
-        fields = sorted(error.message_dict)
-        raise BadInput(
-            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
-            code="bad_field",
-            details={"fields": fields},
-        ) from None
+    require_clean(key, exclude=["current"])
     taken = ApiKey.objects.filter(
         account=key.account, environment=key.environment, name__iexact=key.name
     ).exclude(pk=key.pk)

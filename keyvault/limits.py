@@ -1,18 +1,17 @@
 """Count tries in Postgres, in one statement each: fifty at once cannot slip through together.
 
-Windows are fixed: the first try opens one, and it is over so many seconds later.
+Windows are fixed: the first try opens one, and it is over so many seconds later. Who
+tries is kept as a keyed digest: what was typed may be a password in the wrong field.
 """
 
-import hashlib
-import hmac
 import ipaddress
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
+from keyvault.fingerprints import peppered
 from keyvault.people_models import Tally
 
 _COUNT = """
@@ -30,18 +29,18 @@ def count(what: str, who: str, seconds: int) -> int:
     now = timezone.now()
     over = now - timedelta(seconds=seconds)
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, {"what": what, "who": _name(who), "now": now, "over": over})
+        cursor.execute(_COUNT, {"what": what, "who": peppered(who), "now": now, "over": over})
         return int(cursor.fetchone()[0])
 
 
 def give_back(what: str, who: str) -> None:
     """Take one counted try back: it turned out to be good."""
-    Tally.objects.filter(what=what, who=_name(who), count__gt=0).update(count=F("count") - 1)
+    Tally.objects.filter(what=what, who=peppered(who), count__gt=0).update(count=F("count") - 1)
 
 
 def clear(what: str, who: str) -> None:
     """Forget the tries of this one."""
-    Tally.objects.filter(what=what, who=_name(who)).delete()
+    Tally.objects.filter(what=what, who=peppered(who)).delete()
 
 
 def network_of(source: str) -> str:
@@ -58,8 +57,3 @@ def network_of(source: str) -> str:
 def sweep() -> None:
     """Remove windows that are long over."""
     Tally.objects.filter(began_at__lt=timezone.now() - timedelta(days=2)).delete()
-
-
-def _name(who: str) -> str:
-    """A keyed digest: what was typed may be a password in the wrong field."""
-    return hmac.new(settings.TOKEN_PEPPER.encode(), who.encode(), hashlib.sha256).hexdigest()

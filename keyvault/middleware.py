@@ -50,7 +50,11 @@ class SessionRulesMiddleware:
                 return _factor_due(request)
             else:
                 sessions.touch(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        if request.path.startswith("/account/"):
+            # Seeds and recovery codes are shown there.
+            response["Cache-Control"] = "no-store, private"
+        return response
 
 
 def _factor_due(request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,7 @@
 """Who there is, which keys exist, and which secret versions each key has had. No secret is in here."""
 
 import uuid
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -8,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 
 from keyvault.approval_models import Approval, ApprovalRule
+from keyvault.disclosure_models import Reveal, TokenText
 from keyvault.names import name_field, plain_name
 from keyvault.people_models import Group, Invitation, MemberSession, Tally
 
@@ -26,9 +28,11 @@ __all__ = [
     "KeyVersion",
     "Member",
     "MemberSession",
+    "Reveal",
     "Role",
     "ServiceToken",
     "Tally",
+    "TokenText",
     "VersionState",
     "name_field",
     "plain_name",
@@ -39,12 +43,19 @@ class Member(AbstractUser):
     """A person who signs in with an e-mail address."""
 
     username = models.CharField(max_length=254, unique=True, validators=[plain_name])
+    # Always in small letters: the sign-in looks it up so.
     email = models.EmailField(unique=True)
+    first_name = name_field(150, blank=True, default="")
     # When everything this person could reach was taken back; None for who is here.
     left_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("email"), name="member_email_any_case")]
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save with the address in small letters, however it was typed."""
+        self.email, self.username = self.email.lower(), self.username.lower()
+        super().save(*args, **options)
 
     def __str__(self) -> str:
         return self.get_full_name() or self.email

@@ -1,9 +1,13 @@
 """What a name may be, wherever one is stored."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+
+from keyvault.errors import BadInput
 
 # Names end up in logs, mails and exports: no control or invisible formatting characters.
 plain_name = RegexValidator(
@@ -11,6 +15,19 @@ plain_name = RegexValidator(
     "Use visible characters only: this contains a control or invisible character.",
     code="odd_character",
 )
+
+
+def require_clean(row: models.Model, *, exclude: Sequence[str] = ()) -> None:
+    """Check the fields of a row that is to be saved; raises BadInput that names each bad one."""
+    try:
+        row.clean_fields(exclude=exclude)
+    except ValidationError as error:
+        fields = sorted(getattr(error, "error_dict", {"name": None}))
+        raise BadInput(
+            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
+            code="bad_field",
+            details={"fields": fields},
+        ) from None
 
 
 def name_field(length: int = 100, **options: Any) -> "models.CharField[str, str]":

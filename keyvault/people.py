@@ -4,8 +4,6 @@ A link carries a code that works once and for a week; only a keyed digest of it 
 after the `#` of the address, so that neither servers nor logs on the way see it.
 """
 
-import hashlib
-import hmac
 import secrets
 from datetime import timedelta
 
@@ -21,9 +19,10 @@ from keyvault.audit.context import current
 from keyvault.audit.log import member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.fingerprints import peppered
 from keyvault.models import Group, Invitation, Member
-from keyvault.names import plain_name
-from keyvault.permissions import Verb, grants_with, may
+from keyvault.names import require_clean
+from keyvault.permissions import Verb, grants_with, may, require_owner
 from keyvault.secret_text import Secret
 from keyvault.tokens import anonymous_actor
 
@@ -37,11 +36,11 @@ def invite(by: Member, email: str, *, name: str = "") -> tuple[Member, Secret]:
     They have no role until somebody gives them one. Raises Denied, BadInput for an unusable address
     or name, Conflict for a known address.
     """
-    _require_owner(by, "invite people")
+    require_owner(by, "invite people")
     address = email.strip()
     member = Member(username=address.lower(), email=address, first_name=name.strip())
     member.set_unusable_password()
-    _check_fields(member)
+    require_clean(member)
     try:
         with transaction.atomic():
             member.save(force_insert=True)
@@ -60,13 +59,13 @@ def invite_again(by: Member, member: Member) -> Secret:
     Their sessions end, their password and second factors are removed: whoever has the link starts
     afresh, and it is on record who made it.
     """
-    _require_owner(by, "set back how people sign in")
+    require_owner(by, "set back how people sign in")
     if by.pk == member.pk:
         raise Denied("Nobody sets back their own sign-in. Ask another owner.")
     if not member.is_active:
         raise Conflict(f"{member} is not active any more. Nothing was changed.")
-    sessions.end(member_actor(by), member)
     with transaction.atomic():
+        sessions.end(member_actor(by), member)
         member.set_unusable_password()
         member.save(update_fields=["password"])
         removed, _ = Authenticator.objects.filter(user=member).delete()
@@ -88,7 +87,7 @@ def join(code: str, password: str, *, name: str = "") -> Member:
     member = invitation.member
     if name.strip():
         member.first_name = name.strip()
-    _check_fields(member)
+    require_clean(member)
     try:
         validate_password(password, member)
     except ValidationError as error:
@@ -122,7 +121,7 @@ def get_member(by: Member, member_id: int) -> Member:
 def end_sessions(by: Member, member: Member) -> int:
     """End all sessions of a person; returns how many. Raises Denied."""
     if by.pk != member.pk:
-        _require_owner(by, "end somebody's sessions")
+        require_owner(by, "end somebody's sessions")
     return sessions.end(member_actor(by), member)
 
 
@@ -136,7 +135,7 @@ def _new_link(by: Member, member: Member) -> Secret:
     now = timezone.now()
     Invitation.objects.filter(member=member, used_at=None).update(used_at=now)
     Invitation.objects.create(
-        member=member, digest=_digest(code), invited_by=by, expires_at=now + LIVES
+        member=member, digest=peppered(code), invited_by=by, expires_at=now + LIVES
     )
     record(Action.MEMBER_INVITED, member_actor(by), member)
     return Secret(f"{settings.BASE_URL}/join#{code}")
@@ -145,7 +144,7 @@ def _new_link(by: Member, member: Member) -> Secret:
 def _open_invitation(code: str) -> Invitation:
     found = (
         Invitation.objects.select_related("member")
-        .filter(digest=_digest(code.strip()), used_at=None, expires_at__gt=timezone.now())
+        .filter(digest=peppered(code.strip()), used_at=None, expires_at__gt=timezone.now())
         .filter(member__is_active=True)
         .first()
     )
@@ -160,25 +159,3 @@ def _no_such_link() -> Denied:
         "This link is not valid any more: it works once, and for a week. Ask for another one.",
         code="link_refused",
     )
-
-
-def _digest(code: str) -> str:
-    return hmac.new(settings.TOKEN_PEPPER.encode(), code.encode(), hashlib.sha256).hexdigest()
-
-
-def _check_fields(member: Member) -> None:
-    try:
-        member.clean_fields()
-        plain_name(member.first_name)
-    except ValidationError as error:
-        fields = sorted(getattr(error, "error_dict", {"name": None}))
-        raise BadInput(
-            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
-            code="bad_field",
-            details={"fields": fields},
-        ) from None
-
-
-def _require_owner(by: Member, what: str) -> None:
-    if not may(by, Verb.MANAGE):
-        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")

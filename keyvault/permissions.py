@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Exists, Q
 from django.utils import timezone
 
+from keyvault.errors import Denied
 from keyvault.models import (
     Account,
     ApiKey,
@@ -54,6 +55,22 @@ def may(member: Member, verb: Verb, thing: Thing = None) -> bool:
             # An owner only, and never alone: revealing.py asks a second person.
             return _granted(member, Verb.MANAGE, thing)
     return _granted(member, verb, thing)
+
+
+def require_owner(member: Member, what: str) -> None:
+    """Raise Denied, saying what (such as "add groups"), unless the member owns the installation."""
+    if not may(member, Verb.MANAGE):
+        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
+
+
+def hold(member: Member) -> None:
+    """Keep an active member active until the caller's transaction ends; Denied for one who left.
+
+    Whoever off-boards them waits, and then finds what this transaction wrote.
+    """
+    here = Member.objects.select_for_update(no_key=True).filter(pk=member.pk, is_active=True)
+    if not here.exists():
+        raise Denied("You are not a member any more. Nothing was changed.")
 
 
 def _granted(member: Member, verb: Verb, thing: Thing) -> bool:

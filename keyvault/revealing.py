@@ -6,15 +6,18 @@ Break-glass is for when nobody else can be reached: alone and at once, with ever
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
 
 from keyvault import approvals, limits, telling, versions
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import Actor, member_actor, record_now
 from keyvault.audit.models import Action
+from keyvault.disclosure_models import Reveal
 from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.models import ApiKey, Member
-from keyvault.permissions import Verb, may
+from keyvault.models import ApiKey, KeyVersion, Member
+from keyvault.permissions import Verb, hold, may
 from keyvault.secret_text import Secret
 
 _REASON_LEAST, _BREAK_GLASS_LEAST = 5, 20
@@ -53,6 +56,7 @@ def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
     if not wish.break_glass:
         _require_second_person(by, key, wish)
     _spend(by, actor, key)
+    _note(by, version)
     record_now(
         Action.SECRET_REVEALED,
         actor,
@@ -65,6 +69,19 @@ def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
         text = f"{by} revealed the secret of {key} alone: {wish.reason.strip()}"
         telling.open_review(by, key, text, f"break-glass {key.pk} {version.pk} {by.pk}")
     return versions.read_secret(version)
+
+
+def _note(by: Member, version: KeyVersion) -> None:
+    """Write down who knows this secret, before they do: whoever off-boards them must find it."""
+    now = timezone.now()
+    with transaction.atomic():
+        hold(by)
+        Reveal.objects.update_or_create(
+            member=by,
+            version=version,
+            defaults={"last_at": now},
+            create_defaults={"first_at": now, "last_at": now},
+        )
 
 
 def note_wrong_password(by: Member, key: ApiKey) -> None:

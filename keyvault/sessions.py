@@ -11,12 +11,13 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from keyvault.audit.context import current
-from keyvault.audit.log import Actor, record_now
+from keyvault.audit.log import Actor, record
 from keyvault.audit.models import Action
 from keyvault.models import Member
 from keyvault.people_models import MemberSession
@@ -125,9 +126,10 @@ def live(member: Member) -> QuerySet[MemberSession]:
 def end(actor: Actor, member: Member, *, only: str = "", but: str = "") -> int:
     """End the sessions of a person: all, the one stored as `only`, or all `but` one; returns how many."""
     chosen = Q(pk=only) if only else ~Q(pk=but)
-    ended, _ = MemberSession.objects.filter(chosen, member=member).delete()
-    if ended:
-        record_now(Action.SESSION_ENDED, actor, member, sessions=ended)
+    with transaction.atomic():
+        ended, _ = MemberSession.objects.filter(chosen, member=member).delete()
+        if ended:
+            record(Action.SESSION_ENDED, actor, member, sessions=ended)
     return ended
 
 

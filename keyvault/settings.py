@@ -228,6 +228,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "keyvault_cache",
+        # Beyond the default of 300 rows, codes that were used would be forgotten and open again.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
 }
 ACCOUNT_ADAPTER = "keyvault.signing_in.AccountAdapter"
@@ -237,6 +239,7 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = False
+# Whatever can undo or uncover much asks for a proof of who one is that is no older, in seconds.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 # Wrong passwords are counted by signing_in.py; these bound the rest.

@@ -17,12 +17,13 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
 from django.contrib.auth import authenticate as check_credentials
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
 from keyvault import limits, sessions
 from keyvault.audit.context import current
-from keyvault.audit.log import Actor, member_actor, record_now
+from keyvault.audit.log import Actor, member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.errors import Denied
 from keyvault.models import Member
@@ -31,8 +32,6 @@ from keyvault.sealing import sealer
 NOBODY = Actor("anonymous", "", "unknown person")
 # Ten wrong passwords for one account, or thirty from one source, close it for a quarter of an hour.
 TRIES_PER_ACCOUNT, TRIES_PER_SOURCE, WINDOW = 10, 30, 900
-# Whatever can undo or uncover much asks for a proof of who one is that is no older than this.
-PROOF_SECONDS = 300
 
 _WRONG = "Address and password do not match a member. Passwords are case-sensitive."
 _LOCKED = "Too many tries. Wait a quarter of an hour, or sign in with a passkey."
@@ -80,9 +79,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def set_password(self, user: Any, password: str) -> None:
         """Change the password; whoever was signed in with the old one is signed out."""
-        super().set_password(user, password)
-        record_now(Action.MEMBER_PASSWORD_CHANGED, member_actor(user), user)
-        sessions.end(member_actor(user), user)
+        with transaction.atomic():
+            super().set_password(user, password)
+            record(Action.MEMBER_PASSWORD_CHANGED, member_actor(user), user)
+            sessions.end(member_actor(user), user)
 
     def add_message(self, request: HttpRequest, level: int, *args: Any, **options: Any) -> None:
         """Say nothing at sign-in and sign-out: the page shows it."""
@@ -180,7 +180,12 @@ def proved_lately(request: HttpRequest) -> bool:
     """Return whether the person proved within the last five minutes who they are."""
     records = get_authentication_records(request, request.user)
     last = max((float(one.get("at", 0)) for one in records), default=0.0)
-    return 0 <= timezone.now().timestamp() - last < PROOF_SECONDS
+    return 0 <= timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+
+
+def can_prove(member: Member) -> bool:
+    """Return whether the member has something to prove with, beside signing in anew elsewhere."""
+    return member.has_usable_password() or Authenticator.objects.filter(user=member).exists()
 
 
 def has_second_factor(request: HttpRequest, member: Member) -> bool:

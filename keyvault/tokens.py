@@ -4,7 +4,6 @@ Form: kvt_<public id>_<secret><checksum>. The checksum lets a mistyped token be 
 database look-up, and lets secret scanners find leaked ones; the public id is what is looked up.
 """
 
-import hashlib
 import hmac
 import ipaddress
 import re
@@ -14,8 +13,6 @@ import zlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -25,9 +22,12 @@ from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
+from keyvault.disclosure_models import TokenText
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
+from keyvault.fingerprints import peppered
 from keyvault.models import Application, Environment, Member, ServiceToken
-from keyvault.permissions import Verb, may
+from keyvault.names import require_clean
+from keyvault.permissions import Verb, hold, may
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
 
@@ -47,11 +47,6 @@ class TokenRefused(KeyServiceError):
 
     def __init__(self) -> None:
         super().__init__("The service token is not valid. Check that it is complete and current.")
-
-
-def digest(token: str) -> str:
-    """Return the keyed digest under which a token is stored."""
-    return hmac.new(settings.TOKEN_PEPPER.encode(), token.encode(), hashlib.sha256).hexdigest()
 
 
 def issue(
@@ -115,7 +110,7 @@ def make(
     text = _new_text(public_id)
     token = ServiceToken(
         public_id=public_id,
-        digest=digest(text),
+        digest=peppered(text),
         name=name.strip(),
         application=application,
         environment=environment,
@@ -123,13 +118,13 @@ def make(
         expires_at=expires_at,
         networks=normal_networks(networks),
     )
+    require_clean(token)
     try:
-        token.clean_fields()
         with transaction.atomic():
+            hold(by)
             token.save()
+            TokenText.objects.create(token=token, member=by, shown_at=timezone.now())
             record(Action.TOKEN_CREATED, member_actor(by), token)
-    except ValidationError as error:
-        raise BadInput(f"The name does not fit: {' '.join(error.messages)}") from None
     except IntegrityError:
         raise Conflict(f"There is already a token named “{name}” there.") from None
     return token, Secret(text)
@@ -154,17 +149,27 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
     approvals.require(by, Asked(Act.TOKEN, what, parameters, environment=token.environment))
     text, now = _new_text(token.public_id), timezone.now()
     with transaction.atomic():
+        hold(by)
         changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(
             former_digest=F("digest"),
             former_until=now + timedelta(seconds=overlap_seconds),
             former_used_at=None,
-            digest=digest(text),
+            digest=peppered(text),
             renewed_at=now,
         )
         if not changed:
             raise Conflict("This token is revoked: it cannot be renewed. Issue another one.")
+        _note_text(by, token, now, now + timedelta(seconds=overlap_seconds))
         record(Action.TOKEN_RENEWED, member_actor(by), token, overlap_seconds=overlap_seconds)
     return Secret(text)
+
+
+def _note_text(by: Member, token: ServiceToken, now: datetime, former_until: datetime) -> None:
+    """Note to whom the new text is shown. Of the older texts, only the last one still opens."""
+    texts = TokenText.objects.filter(token=token)
+    texts.filter(ends_at__gt=now).update(ends_at=now)
+    texts.filter(ends_at=None).update(ends_at=former_until)
+    TokenText.objects.create(token=token, member=by, shown_at=now)
 
 
 def normal_networks(networks: Sequence[str]) -> list[str]:
@@ -211,7 +216,7 @@ def check(text: str, source: str = "") -> ServiceToken:
         .first()
     )
     # The same work whether or not the public id is known.
-    given = digest(text)
+    given = peppered(text)
     good = hmac.compare_digest(given, token.digest if token else "0" * 64)
     former = hmac.compare_digest(given, (token and token.former_digest) or "0" * 64)
     if token is None or token.revoked_at or _expired(token) or not _from_here(token, source):

@@ -43,7 +43,11 @@ class CampaignItem(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.UniqueConstraint(fields=["campaign", "key"], name="campaign_key_once")
+            models.UniqueConstraint(
+                fields=["campaign", "key", "exposed"],
+                nulls_distinct=False,
+                name="campaign_secret_once",
+            )
         ]
 
     def __str__(self) -> str:

@@ -4,22 +4,24 @@ A key counts as done when its exposed secret is proven dead at the vendor, or wh
 accepts it with a reason. "Unused" is none. Rotations start at the pace that the storm caps allow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from keyvault.audit.log import Actor, member_actor, record, system_actor
-from keyvault.audit.models import Action, AuditEvent
+from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.models import ApiKey, KeyVersion, Member, VersionState
-from keyvault.permissions import Verb, may
+from keyvault.models import ApiKey, Application, Member, VersionState
+from keyvault.permissions import Verb, may, require_owner
+from rotation import exposure
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.models import OPEN_STEPS, Reason, Rotation, Step
-from rotation.workflow import create, nudge, open_rotation
+from rotation.workflow import create, nudge
 
 REASONS = (Reason.INCIDENT, Reason.LEAK, Reason.LEAVER)
 _REASON_LEAST = 5
@@ -27,6 +29,8 @@ _REASON_LEAST = 5
 _DEAD = Q(exposed__refused_at__isnull=False, exposed__state=VersionState.DELETED) | Q(
     exposed__refused_at__isnull=False, exposed__state=VersionState.DISCARDED
 )
+# A key, and the secret of it that must go; none where the key has none on record.
+Exposed = tuple[int, int | None]
 SETTLED = _DEAD | Q(accepted_at__isnull=False)
 
 
@@ -47,44 +51,44 @@ def keys_that_match(
     return ApiKey.objects.filter(**{name: at for name, at in wanted.items() if at is not None})
 
 
-def keys_exposed_to(person: Member) -> QuerySet[ApiKey]:
-    """Return the keys whose secret this person revealed, brought in, or owns, by the audit log."""
-    revealed = AuditEvent.objects.filter(
-        action=Action.SECRET_REVEALED,
-        actor_kind="member",
-        actor_id=str(person.pk),
-        outcome="ok",
-        key_id__isnull=False,
-    ).values("key_id")
-    brought = KeyVersion.objects.filter(added_by=person).values("key_id")
-    return ApiKey.objects.filter(Q(pk__in=revealed) | Q(pk__in=brought) | Q(member=person))
+def secrets_of(keys: QuerySet[ApiKey]) -> list[Exposed]:
+    """Return these keys with the secrets that they have now."""
+    return list(keys.values_list("pk", "current_id"))
 
 
-def start(by: Member, title: str, reason: Reason, keys: QuerySet[ApiKey]) -> Campaign:
-    """Begin a campaign over all these keys; raises Denied, or BadInput when there is none."""
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may start a campaign.")
-    return begin(member_actor(by), by, title, reason, keys)
+def exposed_to_person(person: Member) -> list[Exposed]:
+    """Return the secrets that this person knows or could know, and that are still alive."""
+    return [(one.key.pk, one.version.pk) for one in exposure.to_person(person)]
+
+
+def readable_by(application: Application, since: datetime | None = None) -> list[Exposed]:
+    """Return the living secrets that the application's tokens could read at any time since then."""
+    return [(one.key.pk, one.version.pk) for one in exposure.to_application(application, since)]
+
+
+def start(by: Member, title: str, reason: Reason, exposed: Sequence[Exposed]) -> Campaign:
+    """Begin a campaign over all these secrets; raises Denied, or BadInput when there is none."""
+    require_owner(by, "start a campaign")
+    return begin(member_actor(by), by, title, reason, exposed)
 
 
 def begin(
-    actor: Actor, by: Member | None, title: str, reason: Reason, keys: QuerySet[ApiKey]
+    actor: Actor, by: Member | None, title: str, reason: Reason, exposed: Sequence[Exposed]
 ) -> Campaign:
     """Begin a campaign for a caller that has asked whether it may; raises BadInput as `start` does."""
     if reason not in REASONS:
         raise BadInput(f"Choose one of the reasons {', '.join(REASONS)}.")
     if not title.strip():
         raise BadInput("Give the campaign a title: what happened?")
-    found = list(keys.values_list("pk", "current_id"))
-    if not found:
+    if not exposed:
         raise BadInput("No key matches. Nothing was started.")
     with transaction.atomic():
         campaign = Campaign.objects.create(title=title.strip()[:200], reason=reason, started_by=by)
         CampaignItem.objects.bulk_create(
-            CampaignItem(campaign=campaign, key_id=key, exposed_id=current)
-            for key, current in found
+            CampaignItem(campaign=campaign, key_id=key, exposed_id=version)
+            for key, version in exposed
         )
-        record(Action.CAMPAIGN_STARTED, actor, campaign, reason=reason, keys=len(found))
+        record(Action.CAMPAIGN_STARTED, actor, campaign, reason=reason, keys=len(exposed))
     return campaign
 
 
@@ -100,7 +104,10 @@ def work() -> int:
 def _start_some(campaign: Campaign, room: int) -> int:
     if room <= 0:
         return 0
-    left = campaign.items.exclude(SETTLED).filter(rotation=None, exposed__isnull=False)
+    waiting = campaign.items.exclude(SETTLED).filter(rotation=None)
+    _join_running(waiting)
+    # A secret that a rotation is just bringing in is rotated once it is the current one.
+    left = waiting.filter(exposed=F("key__current"))
     busy = _busy_accounts()
     started = 0
     for item in left.select_related("key__account", "exposed").order_by(
@@ -114,6 +121,12 @@ def _start_some(campaign: Campaign, room: int) -> int:
     return started
 
 
+def _join_running(waiting: QuerySet[CampaignItem]) -> None:
+    """Where a rotation is replacing the exposed secret already, that one is the item's."""
+    running = Rotation.objects.filter(step__in=OPEN_STEPS, old_version=OuterRef("exposed"))
+    waiting.filter(Exists(running)).update(rotation=Subquery(running.values("pk")[:1]))
+
+
 def _busy_accounts() -> dict[int, int]:
     open_now = Rotation.objects.filter(step__in=OPEN_STEPS)
     counted = open_now.values("key__account").annotate(open=Count("pk"))
@@ -121,17 +134,19 @@ def _busy_accounts() -> dict[int, int]:
 
 
 def _start_one(campaign: Campaign, item: CampaignItem) -> int:
-    """Start the item's rotation, or join the one that replaces the exposed secret already."""
-    reason = Reason(campaign.reason)
+    """Start the item's rotation; one that somebody else has just opened is joined the next time.
+
+    Whoever started the campaign may have left since: it goes on for the installation then.
+    """
+    reason, asker = Reason(campaign.reason), campaign.started_by
+    if asker and not may(asker, Verb.ROTATE, item.key):
+        asker = None
     try:
         with transaction.atomic():
-            rotation = create(item.key, reason, campaign.started_by)
+            rotation = create(item.key, reason, asker)
             actor = system_actor(f"campaign {campaign.pk}", str(campaign.started_by))
             record(Action.ROTATION_STARTED, actor, rotation, reason=reason)
     except IntegrityError:
-        running = open_rotation(item.key)
-        if running and running.old_version_id == item.exposed_id:
-            CampaignItem.objects.filter(pk=item.pk).update(rotation=running)
         return 0
     CampaignItem.objects.filter(pk=item.pk).update(rotation=rotation)
     nudge(rotation.pk)
@@ -150,8 +165,7 @@ def _close_if_done(campaign: Campaign) -> None:
 
 def accept(by: Member, item: CampaignItem, reason: str) -> None:
     """Take responsibility for leaving this key as it is; Conflict when it is settled already."""
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may accept a key as it is.")
+    require_owner(by, "accept a key as it is")
     if len(reason.strip()) < _REASON_LEAST:
         raise BadInput("Say why this key need not be rotated; it goes on record with your name.")
     with transaction.atomic():

@@ -99,8 +99,9 @@ def close_alert(
 
 def open_review(by: Member, key: ApiKey | None, text: str, about: str) -> None:
     """Have another person look at what `by` did alone; everybody who may see the key is told."""
-    task = open_alert(member_actor(by), HumanTask.Kind.REVIEW, about[:200], text, key=key)
-    HumanTask.objects.filter(pk=task.pk, person=None).update(person=by)
+    with transaction.atomic():
+        task = open_alert(member_actor(by), HumanTask.Kind.REVIEW, about[:200], text, key=key)
+        HumanTask.objects.filter(pk=task.pk, person=None).update(person=by)
 
 
 def close_review(by: Member, task: HumanTask, word: str) -> None:

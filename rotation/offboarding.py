@@ -1,26 +1,23 @@
 """The door for people who leave: what they could reach, and one act that takes it all back.
 
-A key is exposed when its living secret was revealed by the person, brought in by them, is their own,
-or could be fetched with a service token that they were shown. What was rotated since is not.
 However somebody was deactivated, the next tick does the same for them.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
+from keyvault import grants
 from keyvault.audit.log import Actor, member_actor, record, system_actor
-from keyvault.audit.models import Action, AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.grants import owners, require_an_owner
+from keyvault.audit.models import Action
+from keyvault.disclosure_models import TokenText
+from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
 from keyvault.models import (
-    LIVE_STATES,
     ApiKey,
     Grant,
     Group,
@@ -31,20 +28,15 @@ from keyvault.models import (
     ServiceToken,
     VersionState,
 )
-from keyvault.permissions import Verb, live_grants, may
-from rotation import campaigns, human_tasks
+from keyvault.permissions import require_owner
+from rotation import campaigns, exposure, human_tasks
 from rotation.campaign_models import Campaign
-from rotation.models import HumanTask, Reason
+from rotation.exposure import Exposure
+from rotation.models import OPEN_STEPS, HumanTask, Reason, Rotation
+
+log = logging.getLogger(__name__)
 
 _LONGEST_HOURS = 168
-
-
-@dataclass
-class Exposure:
-    """One key whose living secret the person knows or could have known, and how."""
-
-    key: ApiKey
-    how: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,8 +63,7 @@ class Done:
 
 def plan(by: Member, member: Member) -> Plan:
     """Return what off-boarding would do; raises Denied unless `by` owns the installation."""
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may off-board people.")
+    require_owner(by, "off-board people")
     return _plan(member)
 
 
@@ -83,78 +74,107 @@ def off_board(by: Member, member: Member, *, heir: Member, token_hours: int = 0)
     running programs need time for new ones. Raises Denied, BadInput, Conflict when they have left
     already or are the last owner; then nothing is changed.
     """
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may off-board people.")
+    require_owner(by, "off-board people")
     if by.pk == member.pk:
         raise Denied("Nobody off-boards themselves. Ask another owner.")
     if heir.pk == member.pk or not heir.is_active:
         raise BadInput("Whoever takes over their keys must be somebody else who is active.")
     if not 0 <= token_hours <= _LONGEST_HOURS:
         raise BadInput(f"Service tokens may go on for 0 to {_LONGEST_HOURS} hours (a week).")
-    return _carry_out(member_actor(by), by, member, heir, token_hours)
+    with transaction.atomic():
+        # Two owners who off-board each other at once must not both succeed.
+        grants.lock_owners()
+        require_owner(by, "off-board people")
+        done = _carry_out(member_actor(by), by, member, heir, token_hours)
+        grants.require_an_owner()
+        return done
 
 
 def finish_leavers() -> int:
-    """Off-board whoever was deactivated by another door; returns how many there were."""
-    gone = Member.objects.filter(is_active=False, left_at=None)[:10]
-    for member in gone:
+    """Off-board whoever was deactivated by another door; returns how many there were.
+
+    Whether an owner is left was for that door to ask: here the person has gone already. One who
+    cannot be off-boarded now is tried again by the next tick, and stands in nobody's way.
+    """
+    finished = 0
+    for member in Member.objects.filter(is_active=False, left_at=None).order_by("pk")[:10]:
         actor = system_actor(f"{member} was deactivated", str(member))
-        _carry_out(actor, None, member, owners().order_by("pk").first(), 0)
-    return len(gone)
+        try:
+            with transaction.atomic():
+                _carry_out(actor, None, member, grants.owners().order_by("pk").first(), 0)
+            finished += 1
+        except KeyServiceError as error:
+            log.warning("a leaver waits", extra={"member": member.pk, "reason": error.message})
+    return finished
 
 
 def _carry_out(
     actor: Actor, by: Member | None, member: Member, heir: Member | None, token_hours: int
 ) -> Done:
-    """One transaction: whoever crashes in it leaves everything as it was, to be done again."""
+    """In the caller's transaction: whoever crashes in it leaves everything to be done again.
+
+    The person's row is changed first: what they were just doing waits for it, and is refused.
+    """
+    if not Member.objects.filter(pk=member.pk, left_at=None).update(
+        is_active=False, left_at=timezone.now()
+    ):
+        raise Conflict(f"{member} has left already. Nothing was changed.")
     found = _plan(member)
-    with transaction.atomic():
-        now = timezone.now()
-        if not Member.objects.filter(pk=member.pk, left_at=None).update(
-            is_active=False, left_at=now
-        ):
-            raise Conflict(f"{member} has left already. Nothing was changed.")
-        require_an_owner()
-        _close_doors(member, token_hours)
-        if heir is not None:
-            _hand_over(actor, found.owned, heir)
-        _warn_of_standbys(actor, member)
-        keys = ApiKey.objects.filter(pk__in=[one.key.pk for one in found.exposures])
-        campaign = None
-        if found.exposures:
-            campaign = campaigns.begin(actor, by, f"{member} left", Reason.LEAVER, keys)
-        record(
-            Action.MEMBER_OFFBOARDED,
-            actor,
-            member,
-            sessions=found.sessions,
-            tokens=[token.public_id for token in found.tokens],
-            grants=[str(grant) for grant in found.grants],
-            groups=[str(group) for group in found.groups],
-            keys=len(found.exposures),
-            heir=str(heir or ""),
-        )
+    _close_doors(actor, member, found.tokens, token_hours)
+    handed = _hand_over(actor, member, found.owned, heir, by or heir)
+    _warn_of_standbys(actor, member)
+    campaign = None
+    if found.exposures:
+        exposed = [(one.key.pk, one.version.pk) for one in found.exposures]
+        campaign = campaigns.begin(actor, by, f"{member} left", Reason.LEAVER, exposed)
+    record(
+        Action.MEMBER_OFFBOARDED,
+        actor,
+        member,
+        sessions=found.sessions,
+        tokens=[token.public_id for token in found.tokens],
+        grants=[str(grant) for grant in found.grants],
+        groups=[str(group) for group in found.groups],
+        keys=len(found.exposures),
+        rotations_handed_over=handed,
+        heir=str(heir or ""),
+    )
     return Done(found, campaign, heir)
 
 
-def _close_doors(member: Member, token_hours: int) -> None:
+def _close_doors(
+    actor: Actor, member: Member, tokens: list[ServiceToken], token_hours: int
+) -> None:
     now = timezone.now()
     MemberSession.objects.filter(member=member).delete()
     Invitation.objects.filter(member=member, used_at=None).update(used_at=now)
     Grant.objects.filter(member=member).delete()
     Group.members.through.objects.filter(member=member).delete()
-    tokens = _tokens(member)
+    ends = now + timedelta(hours=token_hours)
+    # Of a token that somebody else has renewed, they know the former text alone.
+    former = TokenText.objects.filter(member=member, ends_at__gt=ends)
+    ServiceToken.objects.filter(pk__in=former.values("token"), former_until__gt=ends).update(
+        former_until=ends
+    )
+    former.update(ends_at=ends)
+    known = ServiceToken.objects.filter(pk__in=[token.pk for token in tokens])
     if token_hours:
-        ends = now + timedelta(hours=token_hours)
-        tokens.update(expires_at=Least(Coalesce("expires_at", ends), ends))
+        known.update(expires_at=Least(Coalesce("expires_at", ends), ends))
     else:
-        tokens.update(revoked_at=now)
+        known.update(revoked_at=now)
+    for token in tokens:
+        record(Action.TOKEN_REVOKED, actor, token, ends_at=ends.isoformat(timespec="seconds"))
 
 
-def _hand_over(actor: Actor, owned: list[ApiKey], heir: Member) -> None:
-    for key in owned:
+def _hand_over(
+    actor: Actor, member: Member, owned: list[ApiKey], heir: Member | None, asker: Member | None
+) -> int:
+    """Give the heir their keys, and the asker their open rotations, which would be given up else."""
+    for key in owned if heir else []:
         ApiKey.objects.filter(pk=key.pk).update(member=heir)
         record(Action.KEY_CHANGED, actor, key, new_owner=str(heir))
+    theirs = Rotation.objects.filter(requested_by=member, step__in=OPEN_STEPS)
+    return theirs.update(requested_by=asker)
 
 
 def _warn_of_standbys(actor: Actor, member: Member) -> None:
@@ -174,7 +194,7 @@ def _warn_of_standbys(actor: Actor, member: Member) -> None:
 def _plan(member: Member) -> Plan:
     return Plan(
         member=member,
-        exposures=exposures(member),
+        exposures=exposure.to_person(member),
         owned=list(ApiKey.objects.filter(member=member).select_related("account", "environment")),
         tokens=list(_tokens(member)),
         grants=list(
@@ -186,73 +206,7 @@ def _plan(member: Member) -> Plan:
 
 
 def _tokens(member: Member) -> QuerySet[ServiceToken]:
-    """Return the tokens whose present text the person was shown, made or renewed by them."""
-    shown = AuditEvent.objects.filter(
-        action__in=[Action.TOKEN_CREATED, Action.TOKEN_RENEWED],
-        actor_kind="member",
-        actor_id=str(member.pk),
-        object_kind="servicetoken",
-    ).values_list("object_id", flat=True)
-    theirs = Q(created_by=member) | Q(pk__in=[int(one) for one in shown])
-    return ServiceToken.objects.filter(theirs, revoked_at=None).select_related(
-        "application", "environment"
-    )
-
-
-def exposures(member: Member) -> list[Exposure]:
-    """Return the keys that the person knows or could have known, by name, each with every way."""
-    found: dict[int, Exposure] = {}
-    wanted: dict[int, list[str]] = {}
-    for key_id, how in (*_revealed(member), *_brought(member), *_own(member), *_fetched(member)):
-        ways = wanted.setdefault(key_id, [])
-        if how not in ways:
-            ways.append(how)
-    keys = ApiKey.objects.filter(pk__in=wanted).select_related(
-        "account", "environment", "application", "current"
-    )
-    for key in keys.order_by("name", "pk"):
-        found[key.pk] = Exposure(key, wanted[key.pk])
-    return list(found.values())
-
-
-def _revealed(member: Member) -> Iterator[tuple[int, str]]:
-    rows = AuditEvent.objects.filter(
-        action=Action.SECRET_REVEALED,
-        actor_kind="member",
-        actor_id=str(member.pk),
-        outcome="ok",
-        key_id__isnull=False,
-    ).values_list("key_id", "payload", "at")
-    living = set(
-        KeyVersion.objects.filter(
-            state__in=LIVE_STATES, key_id__in=rows.values("key_id")
-        ).values_list("key_id", "number")
-    )
-    for key_id, payload, at in rows:
-        if key_id and (key_id, json.loads(payload)["detail"].get("version")) in living:
-            yield key_id, f"revealed it on {at:%Y-%m-%d}"
-
-
-def _brought(member: Member) -> Iterator[tuple[int, str]]:
-    brought = KeyVersion.objects.filter(added_by=member, state__in=LIVE_STATES)
-    for key_id, number in brought.values_list("key_id", "number"):
-        yield key_id, f"brought in version {number}"
-
-
-def _own(member: Member) -> Iterator[tuple[int, str]]:
-    for key_id in ApiKey.objects.filter(member=member, current__isnull=False).values_list("pk"):
-        yield key_id[0], "is their own"
-
-
-def _fetched(member: Member) -> Iterator[tuple[int, str]]:
-    for token in _tokens(member):
-        keys = ApiKey.objects.filter(
-            application=token.application_id, environment=token.environment_id
-        )
-        for key_id in keys.filter(current__isnull=False).values_list("pk", flat=True):
-            yield key_id, f"could fetch it by the token “{token.name}”"
-
-
-def groups_and_roles(member: Member) -> QuerySet[Grant]:
-    """Return what the person may do now, own roles and those of groups."""
-    return live_grants(member).select_related("application", "environment", "group")
+    """Return the live tokens whose present text the person was shown."""
+    shown = TokenText.objects.filter(member=member, ends_at=None)
+    live = ServiceToken.objects.filter(pk__in=shown.values("token"), revoked_at=None)
+    return live.order_by(F("name"), "pk").select_related("application", "environment")

@@ -5,7 +5,6 @@ from datetime import date, time
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
@@ -13,6 +12,7 @@ from keyvault.audit.log import member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Denied
 from keyvault.models import ApiKey, Environment, Member
+from keyvault.names import require_clean
 from keyvault.permissions import Verb, may
 from rotation import schedule, windows
 from rotation.models import OPEN_STEPS, Freeze, Reason, RotationPolicy
@@ -123,10 +123,7 @@ def add_freeze(
         raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
     freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
     freeze.environment = environment
-    try:
-        freeze.clean_fields()
-    except ValidationError as error:
-        raise BadInput(f"The name does not fit: {' '.join(error.messages)}") from None
+    require_clean(freeze)
     with transaction.atomic():
         freeze.save()
         replan(environment)

@@ -8,9 +8,9 @@ from django.utils import timezone
 from keyvault import secret_store, versions
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
-from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.errors import BadInput, Conflict, NotFound
 from keyvault.models import ApiKey, KeyVersion, Member, VersionState
-from keyvault.permissions import Verb, may
+from keyvault.permissions import require_owner
 from keyvault.secret_text import Secret
 from rotation import findings, freezing, outbox
 from rotation.checking import check_secret
@@ -27,7 +27,7 @@ def thaw(by: Member, accepted: list[str], reason: str) -> Report:
 
     Raises Denied, BadInput without a reason, Conflict when something is open or was not compared.
     """
-    _require_owner(by)
+    require_owner(by, "settle what a restore left behind")
     if len(reason.strip()) < _REASON_LEAST:
         raise BadInput("Say what was restored and how it was settled; it goes on record.")
     report = reconcile()
@@ -49,7 +49,7 @@ def adopt(by: Member, finding_id: str) -> KeyVersion:
     Only when the vendor accepts it and the key's current secret is refused or gone. Raises Denied,
     NotFound for an unknown finding, Conflict when the key needs no other secret.
     """
-    _require_owner(by)
+    require_owner(by, "settle what a restore left behind")
     path, data = _forgotten(finding_id)
     key = _key_of(data)
     if open_rotation(key):
@@ -70,11 +70,6 @@ def adopt(by: Member, finding_id: str) -> KeyVersion:
             _retire(old, refused)
         record(Action.VERSION_ADOPTED, member_actor(by), draft, finding=finding_id)
     return draft
-
-
-def _require_owner(by: Member) -> None:
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may settle what a restore left behind.")
 
 
 def _forgotten(finding_id: str) -> tuple[str, dict[str, str]]:

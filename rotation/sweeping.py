@@ -4,7 +4,7 @@ import logging
 
 from django.utils import timezone
 
-from keyvault import limits, sessions, versions
+from keyvault import versions
 from keyvault.errors import KeyServiceError
 from keyvault.models import KeyVersion, VersionState
 from rotation import freezing
@@ -18,8 +18,6 @@ _BATCH = 50
 
 def sweep() -> None:
     """Roll the epoch, then do both second looks; what fails is tried again at the next sweep."""
-    sessions.sweep()
-    limits.sweep()
     try:
         freezing.roll()
         frozen = freezing.why()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from celery import current_task, shared_task
 from django.utils import timezone
 
+from keyvault import limits, sessions
 from keyvault.audit.context import acting
 from rotation import (
     campaigns,
@@ -62,9 +63,11 @@ def deliver(delivery_id: int) -> None:
 
 @shared_task(name="rotation.sweep")
 def sweep() -> None:
-    """Look once more for strays of unclear calls, and finish destroying retired secrets."""
+    """Look once more for strays, finish destroying retired secrets, and drop what is long over."""
     with acting(uuid.uuid4().hex, "worker"):
         sweeping.sweep()
+    sessions.sweep()
+    limits.sweep()
 
 
 @shared_task(name="rotation.crosscheck")

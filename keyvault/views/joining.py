@@ -44,7 +44,10 @@ def join(request: HttpRequest) -> HttpResponse:
         member = people.join(said["code"], said["password"], name=said["name"])
     except KeyServiceError as error:
         return _page(request, form, error.status, error.message)
-    get_adapter(request).login(request, member)
+    try:
+        get_adapter(request).login(request, member)
+    except KeyServiceError as error:
+        return _page(request, form, error.status, f"{error.message} Your password is set.")
     return redirect("home")
 
 

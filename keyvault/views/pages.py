@@ -10,9 +10,9 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRedirect
 
-from keyvault.errors import KeyServiceError, NotFound
+from keyvault.errors import Denied, KeyServiceError, NotFound
 from keyvault.models import Member
-from keyvault.signing_in import proved_lately
+from keyvault.signing_in import can_prove, proved_lately
 from keyvault.views.errors import problem
 
 View = Callable[..., HttpResponse]
@@ -56,8 +56,16 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
 
 def prove(request: HttpRequest) -> None:
     """Send the person to prove again who they are, unless they did lately; then this goes on."""
-    if not proved_lately(request):
-        raise ReauthenticationRequired
+    if proved_lately(request):
+        return
+    if not can_prove(me(request)):
+        raise Denied(
+            "This needs a proof of who you are that is younger than five minutes. You have neither "
+            "a password nor a passkey here: sign out, sign in again, and do it then. Nothing was "
+            "changed.",
+            code="proof_required",
+        )
+    raise ReauthenticationRequired
 
 
 def number(text: str | None) -> int | None:

@@ -1,20 +1,29 @@
 """Sign in, by password, passkey or single sign-on, and out again; each try is on record."""
 
+import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from allauth.account.views import LoginView
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.conf import settings
 from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from requests import RequestException
 
 from keyvault.audit.log import member_actor, record_now
 from keyvault.audit.models import Action
-from keyvault.errors import KeyServiceError
+from keyvault.errors import KeyServiceError, Unavailable
 from keyvault.models import Member
 from keyvault.views.errors import problem
+
+log = logging.getLogger(__name__)
+# What reading an answer of another form than expected raises.
+_NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class SignIn(LoginView):
@@ -37,6 +46,27 @@ class SignIn(LoginView):
         """Name single sign-on, where there is one."""
         sso = settings.OIDC_NAME if settings.OIDC_ISSUER else ""
         return {**super().get_context_data(**options), "sso": sso}
+
+
+def asks_provider(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer with words when the provider of single sign-on is away, or says what makes no sense."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, provider_id: str) -> HttpResponse:
+        try:
+            return view(request, provider_id)
+        except KeyServiceError as error:
+            return problem(request, error)
+        except (RequestException, OAuth2Error, *_NONSENSE) as error:
+            log.warning("single sign-on failed", extra={"error": type(error).__name__})
+            away = Unavailable(
+                "Your sign-on provider gave no usable answer. Nobody was signed in. Try again in a "
+                "moment, or sign in with a passkey or a password.",
+                code="sso_unavailable",
+            )
+            return problem(request, away)
+
+    return answer
 
 
 @method_decorator(never_cache, name="dispatch")

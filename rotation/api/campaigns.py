@@ -1,5 +1,6 @@
 """Campaigns: start one over every key that matches, see how each stands, accept or retry one."""
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -7,21 +8,30 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from keyvault import inventory, people
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
-from keyvault.errors import NotFound
+from keyvault.errors import BadInput, NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from rotation import campaigns
 from rotation.campaign_models import Campaign, CampaignItem
+from rotation.campaigns import Exposed
 from rotation.models import Reason
 
 
 class CampaignFields(Fields):
-    """A new campaign: over the keys exposed to a person, or of an account, application, environment."""
+    """A new campaign: over what a person or an application's tokens know, or the keys of some places.
+
+    `person`: whatever they were shown, brought in, own or could fetch. `readable_by`: whatever the
+    tokens of this application could read, `since` then. Else the keys of an account, an
+    application, an environment.
+    """
 
     title = serializers.CharField(max_length=200)
     reason = serializers.ChoiceField([str(one) for one in campaigns.REASONS])
     person = IdField(default=None, allow_null=True)
+    readable_by = IdField(default=None, allow_null=True)
+    since = serializers.DateTimeField(default=None, allow_null=True)
     account = IdField(default=None, allow_null=True)
     application = IdField(default=None, allow_null=True)
     environment = IdField(default=None, allow_null=True)
@@ -78,7 +88,7 @@ class CampaignList(MemberView):
         """Start a campaign over every key that matches, whatever its state."""
         fields = self.body(CampaignFields)
         title, reason = fields.pop("title"), Reason(fields.pop("reason"))
-        campaign = campaigns.start(self.by, title, reason, _keys(**fields))
+        campaign = campaigns.start(self.by, title, reason, _exposed(self.by, **fields))
         return Response(_told(campaign), status=201)
 
 
@@ -113,13 +123,25 @@ class ItemRetry(MemberView):
         return Response(_told(campaign))
 
 
-def _keys(person: int | None, **places: int | None) -> Any:
-    if person is None:
-        return campaigns.keys_that_match(**places)
-    member = Member.objects.filter(pk=person).first()
-    if member is None:
-        raise NotFound("There is no such person.")
-    return campaigns.keys_exposed_to(member)
+def _exposed(
+    by: Member,
+    person: int | None,
+    readable_by: int | None,
+    since: datetime | None,
+    **places: int | None,
+) -> list[Exposed]:
+    ways = [person is not None, readable_by is not None, any(places.values())]
+    if sum(ways) > 1 or (since and readable_by is None):
+        raise BadInput(
+            "Say which keys in one way: `person`, or `readable_by` with or without `since`, or the "
+            "places. Nothing was started."
+        )
+    if person is not None:
+        return campaigns.exposed_to_person(people.get_member(by, person))
+    if readable_by is not None:
+        application = inventory.get_application(by, readable_by)
+        return campaigns.readable_by(application, since)
+    return campaigns.secrets_of(campaigns.keys_that_match(**places))
 
 
 def _seen(by: Member) -> Any:

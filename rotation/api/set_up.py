@@ -45,7 +45,9 @@ class AccountList(AccountListView):
     @extend_schema(request=AccountFields, responses={201: AccountSerializer})
     def post(self, _request: Request) -> Response:
         """Add an account; for owners of the installation."""
-        made = accounts.add_account(self.by, **self.body(AccountFields))
+        fields = self.body(AccountFields)
+        self.prove()
+        made = accounts.add_account(self.by, **fields)
         return Response(AccountSerializer(made).data, status=201)
 
 
@@ -66,6 +68,8 @@ class ConsumerList(MemberView):
         fields = self.body(ConsumerFields)
         fields["application"] = inventory.get_application(self.by, fields["application"])
         fields["environment"] = inventory.get_environment(self.by, fields["environment"])
+        if fields["webhook_url"]:
+            self.prove()
         made = consumers.add_consumer(self.by, **fields)
         told = {
             "consumer": made.consumer,

@@ -10,7 +10,7 @@ from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.forms import ApplicationForm
 from keyvault.models import Application, Member
 from keyvault.permissions import Verb, may, visible_applications, visible_keys
-from keyvault.views.pages import me, newest_first, next_link, number, page, unstored
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
 from rotation import consumers
 from rotation.forms import ConsumerForm
 from rotation.models import Consumer
@@ -67,6 +67,8 @@ def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, application, form, status=400)
     said = form.cleaned_data
+    if said["webhook_url"]:
+        prove(request)
     try:
         new = consumers.add_consumer(
             me(request),

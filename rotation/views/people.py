@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault import grants, people, sessions
-from keyvault.errors import BadInput, Denied, KeyServiceError
+from keyvault.errors import BadInput, Denied, KeyServiceError, NotFound
 from keyvault.inventory import visible_environments
-from keyvault.models import Application, Environment, Group, Member, Role
+from keyvault.models import Application, Environment, Member, Role
 from keyvault.permissions import Verb, grants_with, may, visible_applications
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
 from rotation import offboarding
@@ -116,6 +116,8 @@ def take(request: HttpRequest, member_id: int) -> HttpResponse:
     """Take a role back."""
     member = _member(request, member_id)
     grant = grants.get_grant(me(request), number(request.POST.get("grant")) or 0)
+    if grant.member_id != member.pk:
+        raise NotFound("This person has no such role.")
     prove(request)
     grants.take(me(request), grant)
     messages.success(request, f"{member} is not {grant} any more.")
@@ -191,7 +193,7 @@ def _list(
         "form": form,
         "problem": problem,
         "can": may(me(request), Verb.MANAGE),
-        "groups": Group.objects.prefetch_related("members"),
+        "groups": grants.visible_groups(me(request)).prefetch_related("members"),
         "section": "people",
     }
     return render(request, "rotation/people.html", facts, status=status)

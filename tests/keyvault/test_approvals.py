@@ -89,6 +89,15 @@ def test_what_changed_after_the_agreement_is_not_covered_by_it(
     assert show(people.owner, secret_key, "the agreed reason")
 
 
+def test_the_agreement_of_somebody_who_left_opens_nothing(
+    people: Any, second: Member, secret_key: Any
+) -> None:
+    """AN-8: what a leaver agreed to ends with their membership."""
+    agree(second, asked(lambda: show(people.owner, secret_key)))
+    Member.objects.filter(pk=second.pk).update(is_active=False)
+    asked(lambda: show(people.owner, secret_key))
+
+
 def test_an_agreement_ends_and_a_request_too(people: Any, second: Member, secret_key: Any) -> None:
     start = datetime.now(UTC)
     with time_machine.travel(start, tick=False) as clock:

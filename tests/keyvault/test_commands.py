@@ -116,7 +116,7 @@ def test_the_first_owner_gets_a_password_that_is_printed_once(stack):
     assert ran.json["created"] is True
     password = ran.json["password"]
     assert re.fullmatch("[A-Za-z0-9]{24}", password)
-    member = Member.objects.get(email="First@example.com")
+    member = Member.objects.get(email="first@example.com")
     assert (member.first_name, member.is_staff) == ("Ada", True)
     assert member.check_password(password)
     given = Grant.objects.get(member=member)

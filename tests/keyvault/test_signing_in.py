@@ -3,19 +3,25 @@
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client
 
 from keyvault import sessions
 from keyvault.audit.models import AuditEvent
 from keyvault.models import Member, MemberSession
+from keyvault.people import invite
+from tests.api_client import broken_audit, sign_in
 from tests.factories import PASSWORD
 
 WRONG = "Address and password do not match a member"
@@ -313,9 +319,112 @@ def test_nobody_signs_up(people: Any) -> None:
 
 
 def test_without_the_audit_log_nobody_comes_in(people: Any) -> None:
-    from tests.api_client import broken_audit
-
     client = Client()
     with broken_audit():
         assert enter(client).status_code == 503
     assert client.get("/").status_code == 302
+
+
+def test_an_address_opens_however_its_letters_were_typed(people: Any) -> None:
+    """An owner may write it as on a business card, and the sign-in form lower-cases what it gets."""
+    member, link = invite(people.owner, "New.Person@Example.COM")
+    assert member.email == "new.person@example.com"
+    code = link.reveal().partition("#")[2]
+    assert Client().post("/join", {"code": code, "password": PASSWORD}).status_code == 302
+    for typed in ("New.Person@Example.COM", "new.person@example.com"):
+        client = Client()
+        assert enter(client, typed).status_code == 302
+        assert client.get("/account/").status_code == 200
+
+
+def test_who_joins_while_the_audit_log_is_away_is_told_where_they_stand(people: Any) -> None:
+    _, link = invite(people.owner, "new@example.com")
+    form = {"code": link.reveal().partition("#")[2], "password": PASSWORD}
+    client = Client()
+    with broken_audit():
+        assert client.post("/join", form).status_code == 503
+    assert client.post("/join", form).status_code == 302, "nothing was used up"
+    assert client.get("/account/").status_code == 200
+
+
+def test_a_used_code_is_remembered_among_many_others(people: Any) -> None:
+    """AN-3: the cache drops rows at random when it is full, and must not be full so soon."""
+    start = datetime.now(UTC)
+    with time_machine.travel(start, tick=False) as clock:
+        client = Client()
+        enter(client)
+        prove(client)
+        seed = add_app(client)
+        clock.move_to(start + timedelta(seconds=60))
+        code = code_of(seed, time.time())
+        first, second = Client(), Client()
+        enter(first)
+        enter(second)
+        assert first.post("/account/2fa/authenticate/", {"code": code}).status_code == 302
+        cache.set_many({f"somebody-else-{number}": 1 for number in range(400)})
+        assert second.post("/account/2fa/authenticate/", {"code": code}).status_code == 200
+
+
+def test_pages_with_a_seed_or_codes_are_kept_nowhere(people: Any) -> None:
+    """WE-6."""
+    client = Client()
+    enter(client)
+    prove(client)
+    seed_page = client.get("/account/2fa/totp/activate/")
+    add_app(client)
+    codes = client.get("/account/2fa/recovery-codes/")
+    for page in (seed_page, codes, client.get("/account/")):
+        assert "no-store" in page["Cache-Control"]
+
+
+def test_a_member_with_nothing_to_prove_by_is_told_what_to_do(people: Any) -> None:
+    """Whoever comes by single sign-on alone has neither a password nor a factor here."""
+    client = sign_in(Client(), people.owner, proved=False)
+    people.owner.set_unusable_password()
+    people.owner.save()
+    client.force_login(people.owner)
+    page = client.post("/people/", {"email": "x@example.com"})
+    assert page.status_code == 403
+    assert "sign in again" in page.content.decode()
+
+
+@pytest.mark.parametrize("answer", ["nothing", "<html>", "[]", '{"issuer": "x"}'])
+def test_a_provider_of_single_sign_on_that_is_away_or_odd_is_named(
+    people: Any, settings: Any, answer: str
+) -> None:
+    with provider_that_says(answer) as address:
+        app = {"provider_id": "sso", "name": "SSO", "client_id": "x", "secret": "y"}
+        app["settings"] = {"server_url": address}  # type: ignore[assignment]
+        settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [app]}}
+        page = Client().post("/account/sso/login/")
+    assert page.status_code == 503, page.content.decode()
+    assert "gave no usable answer" in page.content.decode()
+
+
+@contextmanager
+def provider_that_says(text: str) -> Iterator[str]:
+    """Serve one text at every address; for "nothing", let the address refuse connections."""
+
+    class Says(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Says)
+    address = f"http://127.0.0.1:{server.server_port}"
+    if text == "nothing":
+        server.server_close()
+        yield address
+        return
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield address
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -12,7 +12,7 @@ from rotation.models import (
     Step,
     WaitingFor,
 )
-from tests.api_client import Api, acknowledge, counting
+from tests.api_client import Api, acknowledge, counting, sign_in
 from tests.factories import grant, make_key, make_member, secret_of
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started
@@ -380,3 +380,25 @@ def test_a_rotation_is_told_at_the_same_cost_however_long_its_history(people, op
         drive(rotation, lambda r: r.step == Step.VERIFY)
     assert costs[:3] == costs[3:], costs
     assert max(costs) <= 12
+
+
+def test_addresses_that_we_will_call_ask_for_a_proof_of_who_one_is(place, people):
+    """AN-10: a session that was left open can have us send nothing anywhere."""
+    stale = Api()
+    sign_in(stale.client, people.owner, proved=False)
+    consumer = {
+        "name": "cron",
+        "application": place.application.pk,
+        "environment": place.environment.pk,
+        "webhook_url": "https://hooks.example.com/x",
+    }
+    account = {"name": "Other", "provider": "influtics", "base_url": "https://api.example.com"}
+    assert stale.post("consumers/", consumer).code == "proof_required"
+    assert stale.post("accounts/", account).code == "proof_required"
+    form = {
+        "name": "cron",
+        "environment": place.environment.pk,
+        "webhook_url": "https://hooks.example.com/x",
+    }
+    page = stale.client.post(f"/applications/{place.application.pk}/consumers", form)
+    assert "reauthenticate" in page.headers.get("Location", ""), page.content.decode()[:500]
