@@ -25,10 +25,11 @@ def check_production(**_: Any) -> list[CheckMessage]:
     for name in ("INSECURE_HTTP", "ALLOW_LOOPBACK_TARGETS"):
         if getattr(settings, name):
             found.append(Error(f"{name} is for sandboxes on loopback only.", id="keyvault.E002"))
-    if not settings.AUDIT_SIGNING_KEY:
+    if not (settings.AUDIT_SIGNING_KEY or settings.AUDIT_TRANSIT_KEY):
         found.append(
             Warning(
-                "AUDIT_SIGNING_KEY is not set: nothing shows a rewrite of the whole audit log.",
+                "Neither AUDIT_SIGNING_KEY nor AUDIT_TRANSIT_KEY is set: nothing shows a rewrite of "
+                "the whole audit log.",
                 id="keyvault.W002",
             )
         )

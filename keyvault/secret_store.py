@@ -4,6 +4,7 @@ Each secret has a path of its own that is written once (`cas=0`) and never chang
 The login token is passed explicitly, lives per process, and is renewed by logging in again.
 """
 
+import base64
 import contextlib
 import os
 import threading
@@ -180,6 +181,28 @@ def write_mark(mark: str, after: int) -> None:
         )
 
     _call(_MARK, written)
+
+
+def transit_sign(mount: str, name: str, message: bytes) -> str:
+    """Return the signature (base64) of the message by version 1 of a transit key that stays in Vault."""
+
+    def signed(client: hvac.Client) -> str:
+        answer = client.secrets.transit.sign_data(
+            name, base64.b64encode(message).decode(), key_version=1, mount_point=mount
+        )
+        return str(answer["data"]["signature"]).removeprefix("vault:v1:")
+
+    return _call(mount, signed)
+
+
+def transit_public_key(mount: str, name: str) -> str:
+    """Return the public key (base64) of version 1 of a transit key; StoreMissing if there is none."""
+
+    def found(client: hvac.Client) -> str:
+        answer = client.secrets.transit.read_key(name, mount_point=mount)
+        return str(answer["data"]["keys"]["1"]["public_key"])
+
+    return _call(mount, found)
 
 
 def probe() -> None:

@@ -29,6 +29,8 @@ FINGERPRINT_KEY = secret("FINGERPRINT_KEY")
 TOKEN_PEPPER = secret("TOKEN_PEPPER")
 # Signs the audit log's checkpoints: 32 random bytes in base64. Only the worker needs it.
 AUDIT_SIGNING_KEY = secret("AUDIT_SIGNING_KEY", default="")
+# Or a key of Vault's transit engine that signs in its place, as mount/name.
+AUDIT_TRANSIT_KEY = env.str("AUDIT_TRANSIT_KEY", default="").strip("/")
 AUDIT_EXPORT_DIR = env.str("AUDIT_EXPORT_DIR", default="")
 # Other places that each signed checkpoint is sent to: host:port of a syslog server, an https address.
 AUDIT_SYSLOG = env.str("AUDIT_SYSLOG", default="")

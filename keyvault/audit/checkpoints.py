@@ -14,23 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import connections, transaction
 
 from keyvault.audit import witnesses
 from keyvault.audit.export import json_line
 from keyvault.audit.models import ChainHead, Checkpoint
+from keyvault.audit.signing import signed_by, signer
 from keyvault.audit.verify import Anchor, archived_up_to, rows
 
 EXPORT_NAME = "audit-checkpoints.jsonl"
-_SEED_BYTES = 32
-
-
-class NoSigningKey(Exception):
-    """AUDIT_SIGNING_KEY is missing or is not 32 bytes in base64."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +39,9 @@ class Signed:
         return json.dumps({"text": self.text, "signature": self.signature})
 
 
-def signing_key() -> Ed25519PrivateKey:
-    """Return the key that AUDIT_SIGNING_KEY holds; raises NoSigningKey."""
-    try:
-        seed = base64.b64decode(settings.AUDIT_SIGNING_KEY, validate=True)
-    except ValueError:
-        seed = b""
-    if len(seed) != _SEED_BYTES:
-        raise NoSigningKey("AUDIT_SIGNING_KEY must be 32 random bytes in base64.")
-    return Ed25519PrivateKey.from_private_bytes(seed)
-
-
 def public_key() -> str:
     """Return the public key in base64, to be kept where the log is verified."""
-    raw = signing_key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return base64.b64encode(raw).decode()
+    return signer().public_key()
 
 
 def seal() -> Checkpoint | None:
@@ -89,7 +71,7 @@ def _seal() -> Checkpoint | None:
             "previous": _digest(last) if last else "",
         }
     )
-    signature = base64.b64encode(signing_key().sign(text.encode())).decode()
+    signature = signer().sign(text)
     return Checkpoint.objects.using("audit").create(seq=head.seq, text=text, signature=signature)
 
 
@@ -122,16 +104,6 @@ def anchor(public: str, checkpoint_id: int | None = None) -> Anchor:
         raise LookupError(f"The signature of checkpoint {chosen.pk} does not fit.")
     said = json.loads(chosen.text)
     return Anchor(int(said["seq"]), bytes.fromhex(said["hash"]))
-
-
-def signed_by(public: str, text: str, signature: str) -> bool:
-    """Return whether `signature` (base64) over `text` is by the public key `public` (base64)."""
-    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public))
-    try:
-        key.verify(base64.b64decode(signature), text.encode())
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def proof(seq: int) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from celery import shared_task
 from django.db import Error as AnyDatabaseError
 
 from keyvault.audit import archive, checkpoints
+from keyvault.audit.signing import NoSigningKey
+from keyvault.secret_store import StoreDenied, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +17,8 @@ def seal() -> None:
     """Write a signed checkpoint if the log has grown."""
     try:
         checkpoints.seal()
-    except checkpoints.NoSigningKey as error:
+    except (NoSigningKey, StoreDenied, StoreUnavailable) as error:
+        # What is not signed now is covered by the next checkpoint.
         log.error("no audit checkpoint", extra={"reason": str(error)})
 
 

@@ -42,6 +42,15 @@ path "keyvault/metadata/probe/+" {
   capabilities = ["delete"]
 }
 
+# Signs the audit log's head, where AUDIT_TRANSIT_KEY says so; the key itself never leaves Vault.
+path "transit/sign/keyvault-audit" {
+  capabilities = ["update"]
+}
+
+path "transit/keys/keyvault-audit" {
+  capabilities = ["read"]
+}
+
 # Every process may ask about its own token, renew it and give it back.
 path "auth/token/lookup-self" {
   capabilities = ["read"]

@@ -9,10 +9,14 @@ import pytest
 from django.db import ProgrammingError, connections
 from django.test import override_settings
 
+from keyvault import secret_store
 from keyvault.audit import checkpoints, export
 from keyvault.audit.log import record_now, system_actor
 from keyvault.audit.models import Action, AuditEvent, Checkpoint
+from keyvault.audit.signing import NoSigningKey, signed_by, signer
+from keyvault.audit.tasks import seal
 from keyvault.audit.verify import row_hash, verify
+from tests.keyvault.vault import acting_as, inspector, vault_at
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +101,50 @@ def test_the_app_can_neither_change_nor_remove_a_checkpoint():
 
 
 def test_without_a_key_nothing_is_signed():
-    with override_settings(AUDIT_SIGNING_KEY="short"), pytest.raises(checkpoints.NoSigningKey):
-        checkpoints.signing_key()
+    with override_settings(AUDIT_SIGNING_KEY="short"), pytest.raises(NoSigningKey):
+        signer()
+    assert seal() is None, "the task says so and goes on"
+
+
+@pytest.fixture
+def transit(stack, monkeypatch):
+    """Let a key of OpenBao sign, and be a worker with a worker's policy."""
+    client = inspector(stack.openbao)
+    if "transit/" not in client.sys.list_mounted_secrets_engines()["data"]:
+        client.sys.enable_secrets_engine("transit", "transit")
+        client.secrets.transit.create_key("keyvault-audit", key_type="ed25519")
+    with (
+        override_settings(AUDIT_TRANSIT_KEY="transit/keyvault-audit", AUDIT_SIGNING_KEY=""),
+        acting_as(stack.openbao, "worker", monkeypatch),
+    ):
+        yield client
+
+
+def test_a_key_that_stays_in_vault_signs_in_place_of_the_file(transit, stack, monkeypatch):
+    """TM-5: whoever takes over a worker takes no signing key away."""
+    write()
+    sealed = checkpoints.seal()
+    public = checkpoints.public_key()
+    assert signed_by(public, sealed.text, sealed.signature)
+    assert checkpoints.problem(public) == ""
+    transit.secrets.transit.rotate_key("keyvault-audit")
+    write(1)
+    checkpoints.seal()
+    assert checkpoints.public_key() == public, "rotating it there makes no checkpoint unverifiable"
+    assert checkpoints.problem(public) == ""
+    with pytest.raises(secret_store.StoreDenied):
+        secret_store.transit_sign("transit", "another", b"x")
+    with acting_as(stack.openbao, "web", monkeypatch), pytest.raises(secret_store.StoreDenied):
+        signer().sign("x")
+
+
+def test_while_vault_is_away_nothing_is_signed_and_the_next_checkpoint_covers_it(transit):
+    write()
+    with vault_at("http://127.0.0.1:9"):
+        seal()
+    assert not Checkpoint.objects.exists()
+    seal()
+    assert Checkpoint.objects.get().seq == 3
 
 
 def test_an_export_verifies_without_the_database():

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.core.management.base import CommandParser
 
-from keyvault.audit import checkpoints
+from keyvault.audit import checkpoints, signing
 from keyvault.audit.verify import Anchor, Report, verify
 from keyvault.cli import DoorCommand, Error, wrong_usage
 
@@ -81,8 +80,8 @@ def _found(look: Callable[..., T], *what: Any) -> T:
 def _public_key(options: dict[str, Any]) -> str:
     public = options["public_key"] or ""
     try:
-        public = public or (checkpoints.public_key() if settings.AUDIT_SIGNING_KEY else "")
-    except checkpoints.NoSigningKey as error:
+        public = public or (checkpoints.public_key() if signing.is_set() else "")
+    except signing.NoSigningKey as error:
         raise wrong_usage(str(error)) from None
     if options["exported"] and not public:
         raise wrong_usage("--exported needs --public-key: signatures are checked against it.")
