@@ -270,6 +270,8 @@ OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
 OIDC_NAME = env.str("OIDC_NAME", default="Single sign-on")
 OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
 OIDC_CLIENT_SECRET = secret("OIDC_CLIENT_SECRET", default="")
+# By this token the company's directory tells who came and who left (SCIM 2.0); empty is off.
+SCIM_TOKEN = secret("SCIM_TOKEN", default="")
 SOCIALACCOUNT_ADAPTER = "keyvault.signing_in.OtherAccountAdapter"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True

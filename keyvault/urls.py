@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path
 
-from keyvault.views import approvals, audit, register
+from keyvault.views import approvals, audit, register, scim
 
 handler400 = "keyvault.views.errors.bad_request"
 handler403 = "keyvault.views.errors.denied"
@@ -27,6 +27,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("approvals/<int:approval_id>/decide", approvals.decide, name="approval-decide"),
     path("audit/", audit.listing, name="audit"),
     path("audit/export", audit.export, name="audit-export"),
+    path("scim/v2/Users", scim.users),
+    path("scim/v2/Users/<int:member_id>", scim.user),
+    path("scim/v2/ServiceProviderConfig", scim.service),
     path("", include("rotation.urls")),
     path("api/", include("keyvault.api.urls")),
     path("admin/login/", _one_sign_in),

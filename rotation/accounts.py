@@ -1,9 +1,7 @@
 """The door to vendor accounts: record one, and put its management credential into Vault."""
 
 import uuid
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from keyvault import approvals, pasting, secret_store
@@ -11,13 +9,12 @@ from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
-from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.errors import BadInput, Conflict
 from keyvault.models import Account, Member
-from keyvault.permissions import Verb, may
+from keyvault.permissions import require_owner
+from rotation import addresses
 from rotation.checking import ACCOUNTS
 from rotation.providers import PROVIDERS
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def add_account(
@@ -33,12 +30,11 @@ def add_account(
 
     Raises Denied, BadInput, Conflict on a used name, or an error of the secret store.
     """
-    if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may add accounts.")
+    require_owner(by, "add accounts")
     if provider not in PROVIDERS:
         raise BadInput(f"“{provider}” is not a known vendor.")
     for url in filter(None, (base_url, dashboard_url)):
-        _require_safe_url(url)
+        addresses.require_safe(url, "A vendor's", path_only=True)
     parameters = {
         "name": name.strip(),
         "provider": provider,
@@ -68,12 +64,3 @@ def _store_credential(text: str) -> uuid.UUID:
     path = uuid.uuid4()
     secret_store.write_once(ACCOUNTS, path, {"credential": pasted.secret.reveal()})
     return path
-
-
-def _require_safe_url(url: str) -> None:
-    parts = urlsplit(url)
-    local = settings.ALLOW_LOOPBACK_TARGETS and parts.hostname in _LOOPBACK
-    if parts.scheme != "https" and not local:
-        raise BadInput("A vendor's address must begin with https://.", code="insecure_address")
-    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
-        raise BadInput("A vendor's address is scheme, host and path only.", code="bad_address")

@@ -11,9 +11,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.core import signing
 from django.db import transaction
 from django.utils import timezone
@@ -28,13 +26,13 @@ from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member
 from keyvault.permissions import Verb, may
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
+from rotation import addresses
 from rotation.models import Acknowledgement, Consumer
 from rotation.outbox import WEBHOOKS
 from rotation.workflow import look_now, open_rotation
 
 NONCE_SECONDS = 300
 _SALT = "keyvault.acknowledge"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass
@@ -60,7 +58,7 @@ def add_consumer(
     Raises NotFound, Denied, Conflict on a used name, BadInput on an unusable webhook address.
     """
     if webhook_url:
-        require_safe_url(webhook_url)
+        addresses.require_safe(webhook_url, "A webhook's")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
         raise Denied("Only an owner of this application and environment may add consumers.")
     approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
@@ -106,20 +104,6 @@ def remove_consumer(by: Member, consumer: Consumer) -> None:
         if consumer.token.revoked_at is None:
             tokens.revoke(by, consumer.token)
         record(Action.CONSUMER_CHANGED, member_actor(by), consumer, removed=True)
-
-
-def require_safe_url(url: str) -> None:
-    """Raise BadInput unless webhooks may be sent there: https, and loopback only in a sandbox.
-
-    Private addresses are refused when sending, after the name is resolved.
-    """
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise BadInput("A webhook address must not contain a user name or password.")
-    if settings.ALLOW_LOOPBACK_TARGETS and parts.hostname in _LOOPBACK:
-        return
-    if parts.scheme != "https" or not parts.hostname:
-        raise BadInput("A webhook address must begin with https://.", code="insecure_address")
 
 
 def _webhook_secret() -> tuple[uuid.UUID, Secret]:

@@ -143,3 +143,94 @@ def test_cookies_are_for_this_host_alone_in_production(settings: Any) -> None:
     assert told.stdout.split() == [
         "__Host-session", "__Host-csrf", "True", "True", "True", "Lax", "True", "True",
     ], told.stderr  # fmt: skip
+
+
+def test_no_route_takes_a_body_beyond_its_size(client: Client) -> None:
+    """AC-10, TM-11: refused with words, wherever it is sent; nothing is done and nothing breaks."""
+    token = client.cookies["keyvault_csrf"].value if "keyvault_csrf" in client.cookies else ""
+    before, walked = state(), 0
+    json_body = b'{"name": "' + b"a" * 300_000 + b'"}'
+    form_body = b"name=" + b"a" * 300_000
+    for path in ROUTES:
+        api = path.startswith(("/api/", "/scim/"))
+        for method in ("POST", "PATCH", "PUT", "DELETE"):
+            answer = client.generic(
+                method,
+                path,
+                json_body if api else form_body,
+                content_type="application/json" if api else "application/x-www-form-urlencoded",
+                headers={"X-CSRFToken": token},
+            )
+            walked += 1
+            assert answer.status_code in (302, 400, 401, 403, 404, 405, 413, 415), (
+                method,
+                path,
+                answer,
+            )
+    assert state() == before
+    assert walked > 350
+
+
+CELLS = [
+    *(f"{sign}cmd|' /C calc'!A0" for sign in "=+-@"),
+    *(f"{space}=1+1" for space in "\t\r\n \u00a0\u3000"),
+    "\x00=1",
+    "＝1+1",
+    "＋1",
+    "－1",
+    "＠x",
+    '=HYPERLINK("https://evil.example","x")',
+    '"=1+1',
+    "'=1+1",
+    ";=1+1",
+    ",=1+1",
+    "|calc",
+    "%0A=1",
+    "-2+3+cmd|' /C calc'!A0",
+    "=IMPORTXML(CONCAT(1),2)",
+]
+
+
+@pytest.mark.parametrize("text", CELLS)
+def test_no_cell_of_an_export_is_run_by_a_spreadsheet(text: str) -> None:
+    """WE-6, B70: T:csv_injection_corpus; what a reader strips in front is looked behind."""
+    import csv
+    import io
+
+    from keyvault.audit.export import safe_cell
+
+    out = io.StringIO()
+    csv.writer(out).writerow([safe_cell(text), "next"])
+    (row,) = csv.reader(io.StringIO(out.getvalue()))
+    assert row[1] == "next"
+    seen = row[0].lstrip(" \u00a0\u3000\ufeff")
+    assert not seen or seen[0] not in "=+-@\t\r\n\x00＝＋－＠|"
+
+
+LINES = [
+    "a\nb",
+    "a\r\nb",
+    "a\u2028b",
+    "a\x85b",
+    "a\x1b[2Jb",
+    "a\x00b",
+    "a\u202eb",
+    '{"level": "x"}',
+    "a\tb",
+]
+
+
+@pytest.mark.parametrize("text", LINES)
+def test_no_text_begins_a_second_line_in_the_log(text: str) -> None:
+    """LO-3, TM-30: a name with a line end, an escape or a turned direction stays inside its field."""
+    import json
+    import logging
+
+    from keyvault.logs import json_formatter
+
+    line = json_formatter().format(
+        logging.makeLogRecord({"msg": "seen %s", "args": (text,), "name": "x", "who": text})
+    )
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["who"] == text

@@ -23,7 +23,9 @@ _FIELDS = (
     "request_id",
     "source",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+# Also in the wide form that some spreadsheets take for the same, and after a space that they drop.
+_FORMULA = ("=", "+", "-", "@", "|", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\uff5c", "\0")
+_SPACES = ("\t", "\r", "\n")
 
 
 def json_line(row: dict[str, Any]) -> str:
@@ -79,4 +81,5 @@ def _cells(said: dict[str, Any]) -> Iterator[Any]:
 
 def safe_cell(text: str) -> str:
     """Return `text` with an apostrophe in front if a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    bare = text.lstrip(" \u00a0\u2007\u202f\u3000\ufeff\u200b")
+    return f"'{text}" if bare.startswith((*_FORMULA, *_SPACES)) else text

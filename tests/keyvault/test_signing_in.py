@@ -22,7 +22,8 @@ from keyvault.audit.models import AuditEvent
 from keyvault.models import Member, MemberSession
 from keyvault.people import invite
 from tests.api_client import broken_audit, sign_in
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, make_member
+from tests.hashers import CountingHasher
 
 WRONG = "Address and password do not match a member"
 
@@ -428,3 +429,22 @@ def provider_that_says(text: str) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_unknown_and_known_addresses_cost_the_same_work(people: Any, settings: Any) -> None:
+    """AN-2: what takes the time is counted, not timed: one password is hashed for each, whatever it is."""
+    settings.PASSWORD_HASHERS = ["tests.hashers.CountingHasher"]
+    people.owner.set_password(PASSWORD)
+    people.owner.save()
+    people.viewer.set_password(PASSWORD)
+    people.viewer.is_active = False
+    people.viewer.save()
+    without = make_member("without@example.com")
+    without.set_unusable_password()
+    without.save()
+    work = []
+    for typed in ("owner@", "viewer@", "nobody@", "without@"):
+        CountingHasher.rounds = 0
+        assert enter(Client(), f"{typed}example.com", "wrong").status_code == 400
+        work.append(CountingHasher.rounds)
+    assert set(work) == {CountingHasher.iterations}, work
