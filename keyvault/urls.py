@@ -25,6 +25,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/new/", register.new, name="key-new"),
     path("approvals/", approvals.listing, name="approvals"),
     path("approvals/<int:approval_id>/decide", approvals.decide, name="approval-decide"),
+    path("approvals/rules", approvals.add_rule, name="approval-rule-add"),
+    path(
+        "approvals/rules/<int:rule_id>/remove", approvals.remove_rule, name="approval-rule-remove"
+    ),
     path("audit/", audit.listing, name="audit"),
     path("audit/export", audit.export, name="audit-export"),
     path("scim/v2/Users", scim.users),

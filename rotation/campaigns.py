@@ -10,17 +10,19 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.models import ApiKey, Application, Member, VersionState
+from keyvault.models import Account, ApiKey, Application, Environment, Member, VersionState
 from keyvault.permissions import Verb, may, require_owner
 from rotation import exposure
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.models import OPEN_STEPS, Reason, Rotation, Step
+from rotation.providers import PROVIDERS
 from rotation.workflow import create, nudge
 
 REASONS = (Reason.INCIDENT, Reason.LEAK, Reason.LEAVER)
@@ -29,6 +31,7 @@ _REASON_LEAST = 5
 _DEAD = Q(exposed__refused_at__isnull=False, exposed__state=VersionState.DELETED) | Q(
     exposed__refused_at__isnull=False, exposed__state=VersionState.DISCARDED
 )
+SETTLED_STATES = ("rotated", "dead", "accepted")
 # A key, and the secret of it that must go; none where the key has none on record.
 Exposed = tuple[int, int | None]
 SETTLED = _DEAD | Q(accepted_at__isnull=False)
@@ -51,19 +54,68 @@ def keys_that_match(
     return ApiKey.objects.filter(**{name: at for name, at in wanted.items() if at is not None})
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which keys a campaign is about: those of places, what a person knows, or what tokens read."""
+
+    account: Account | None = None
+    application: Application | None = None
+    environment: Environment | None = None
+    person: Member | None = None
+    readable_by: Application | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a campaign would reach, before it is started."""
+
+    total: int
+    by_person: int
+    without: int
+    names: list[str]
+    more: int
+
+
+def exposed_by(choice: Choice) -> list[Exposed]:
+    """Return the secrets that were chosen; raises BadInput unless it was said in one way."""
+    places = (choice.account, choice.application, choice.environment)
+    ways = [choice.person is not None, choice.readable_by is not None, any(places)]
+    if sum(ways) > 1 or (choice.since and choice.readable_by is None):
+        raise BadInput(
+            "Say which keys in one way: what a person knows, or what an application's tokens could "
+            "read (`readable_by`) with or without `since`, or the places. Nothing was started."
+        )
+    if choice.person is not None:
+        return [(one.key.pk, one.version.pk) for one in exposure.to_person(choice.person)]
+    if choice.readable_by is not None:
+        found = exposure.to_application(choice.readable_by, choice.since)
+        return [(one.key.pk, one.version.pk) for one in found]
+    account, application, environment = (place.pk if place else None for place in places)
+    return secrets_of(
+        keys_that_match(account=account, application=application, environment=environment)
+    )
+
+
+def preview(exposed: Sequence[Exposed]) -> Preview:
+    """Say how many secrets these are, and how many of them need a person."""
+    keys = ApiKey.objects.filter(pk__in=[key for key, _ in exposed])
+    by_hand = [
+        code for code, one in PROVIDERS.items() if not (one.can_create or one.replaces_in_place)
+    ]
+    names = [str(key) for key in keys.select_related("account", "environment").order_by("pk")[:10]]
+    return Preview(
+        total=len(exposed),
+        by_person=keys.filter(account__provider__in=by_hand).count(),
+        without=sum(version is None for _, version in exposed),
+        names=names,
+        more=max(0, len(exposed) - len(names)),
+    )
+
+
 def secrets_of(keys: QuerySet[ApiKey]) -> list[Exposed]:
     """Return these keys with the secrets that they have now."""
     return list(keys.values_list("pk", "current_id"))
-
-
-def exposed_to_person(person: Member) -> list[Exposed]:
-    """Return the secrets that this person knows or could know, and that are still alive."""
-    return [(one.key.pk, one.version.pk) for one in exposure.to_person(person)]
-
-
-def readable_by(application: Application, since: datetime | None = None) -> list[Exposed]:
-    """Return the living secrets that the application's tokens could read at any time since then."""
-    return [(one.key.pk, one.version.pk) for one in exposure.to_application(application, since)]
 
 
 def start(by: Member, title: str, reason: Reason, exposed: Sequence[Exposed]) -> Campaign:
@@ -189,14 +241,50 @@ def retry(by: Member, item: CampaignItem) -> None:
 
 def report(campaign: Campaign) -> list[Standing]:
     """Say how each key stands; every key of the campaign is in it, the open ones first."""
-    items = campaign.items.select_related(
+    standings = [standing(item) for item in _with_facts(campaign.items.all())]
+    return sorted(standings, key=lambda one: one.state in SETTLED_STATES)
+
+
+def items_of(campaign: Campaign, *, settled: bool) -> QuerySet[CampaignItem]:
+    """Return the keys that are settled, or those that are not, with what `standing` reads."""
+    items = campaign.items.filter(SETTLED) if settled else campaign.items.exclude(SETTLED)
+    return _with_facts(items)
+
+
+def _with_facts(items: QuerySet[CampaignItem]) -> QuerySet[CampaignItem]:
+    return items.select_related(
         "key__account", "key__environment", "exposed", "rotation", "accepted_by"
     )
-    standings = [_standing(item) for item in items]
-    return sorted(standings, key=lambda one: one.state in ("rotated", "dead", "accepted"))
 
 
-def _standing(item: CampaignItem) -> Standing:
+def with_counts(found: QuerySet[Campaign]) -> QuerySet[Campaign]:
+    """Return the campaigns with how many keys they have (`total`) and are `settled`."""
+    items = CampaignItem.objects.filter(campaign=OuterRef("pk")).order_by().values("campaign")
+    total, settled = (
+        Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0)
+        for rows in (items, items.filter(SETTLED))
+    )
+    return found.annotate(total=total, settled=settled)
+
+
+def counts(campaign: Campaign) -> dict[str, int]:
+    """Return how many keys stand how, by the words of `standing`, in one statement."""
+    ended = Q(rotation__step__in=[Step.FAILED, Step.CANCELLED])
+    stands = Case(
+        When(accepted_at__isnull=False, then=Value("accepted")),
+        When(exposed=None, then=Value("open")),
+        When(_DEAD & Q(rotation__step=Step.DONE), then=Value("rotated")),
+        When(_DEAD, then=Value("dead")),
+        When(rotation=None, then=Value("waiting")),
+        When(ended, then=Value("failed")),
+        default=Value("under way"),
+    )
+    found = campaign.items.order_by().annotate(stands=stands).values_list("stands")
+    return dict(found.annotate(n=Count("pk")))
+
+
+def standing(item: CampaignItem) -> Standing:
+    """Say how one key stands."""
     if item.accepted_at:
         return Standing(item, "accepted", f"{item.accepted_by}: {item.accepted_reason}")
     exposed, rotation = item.exposed, item.rotation
@@ -211,7 +299,9 @@ def _standing(item: CampaignItem) -> Standing:
         return Standing(item, "waiting", "Its turn has not come yet.")
     if rotation.step in (Step.FAILED, Step.CANCELLED):
         return Standing(item, "failed", rotation.outcome or rotation.last_error or "Cancelled.")
-    return Standing(item, "under way", rotation.waiting_text or rotation.get_step_display())
+    return Standing(
+        item, "under way", rotation.waiting_text or f"At the step {rotation.get_step_display()}."
+    )
 
 
 def progress(standings: Iterable[Standing]) -> dict[str, int]:

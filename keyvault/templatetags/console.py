@@ -61,6 +61,7 @@ STATES = {
     "ok": ("good", "ok", "Ok"),
     "away": ("bad", "bad", "Away"),
     "late": ("warn", "wait", "Late"),
+    "schedule": ("calm", "wait", "Waits its turn"),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,9 +13,20 @@ from django.views.decorators.http import require_GET, require_POST
 from keyvault import approvals
 from keyvault.approval_models import Act
 from keyvault.errors import BadInput
-from keyvault.models import Approval, ApprovalRule, Member
+from keyvault.models import Approval, ApprovalRule, Environment, Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove
+
+
+class RuleForm(forms.Form):
+    """For which act, and where, a second person is asked."""
+
+    act = forms.ChoiceField(
+        choices=[(one.value, one.label) for one in Act if one not in (Act.RULE, Act.REVEAL)]
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(), required=False, empty_label="All environments"
+    )
 
 
 @require_GET
@@ -29,6 +41,9 @@ def listing(request: HttpRequest) -> HttpResponse:
         "rows": [_row(me(request), one) for one in rows],
         "next": next_link(request, after),
         "rules": ApprovalRule.objects.select_related("environment") if allowed else [],
+        "may_look": allowed,
+        "can_rule": may(me(request), Verb.MANAGE),
+        "rule_form": RuleForm(),
         "section": "approvals",
     }
     return render(request, "keyvault/approvals.html", facts)
@@ -46,6 +61,31 @@ def decide(request: HttpRequest, approval_id: int) -> HttpResponse:
     approvals.decide(me(request), approval, granted=said == "yes")
     word = f"{approval.asked_by} may do it now, once." if said == "yes" else "Refused."
     messages.success(request, word)
+    return redirect("approvals")
+
+
+@require_POST
+@page
+def add_rule(request: HttpRequest) -> HttpResponse:
+    """Put an act under a second pair of eyes."""
+    form = RuleForm(request.POST)
+    if not form.is_valid():
+        raise BadInput("Choose an act, and an environment or all. Nothing was changed.")
+    prove(request)
+    act, environment = Act(form.cleaned_data["act"]), form.cleaned_data["environment"]
+    rule = approvals.add_rule(me(request), act, environment)
+    messages.success(request, f"From now on a second person is asked: {rule}.")
+    return redirect("approvals")
+
+
+@require_POST
+@page
+def remove_rule(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Take a rule back, once another owner has agreed."""
+    rule = approvals.get_rule(me(request), rule_id)
+    prove(request)
+    approvals.remove_rule(me(request), rule)
+    messages.success(request, "Nobody is asked for that any more.")
     return redirect("approvals")
 
 

@@ -10,12 +10,12 @@ from rest_framework.response import Response
 
 from keyvault import inventory, people
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
-from keyvault.errors import BadInput, NotFound
+from keyvault.errors import NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from rotation import campaigns
 from rotation.campaign_models import Campaign, CampaignItem
-from rotation.campaigns import Exposed
+from rotation.campaigns import Choice
 from rotation.models import Reason
 
 
@@ -88,7 +88,8 @@ class CampaignList(MemberView):
         """Start a campaign over every key that matches, whatever its state."""
         fields = self.body(CampaignFields)
         title, reason = fields.pop("title"), Reason(fields.pop("reason"))
-        campaign = campaigns.start(self.by, title, reason, _exposed(self.by, **fields))
+        choice = _choice(self.by, **fields)
+        campaign = campaigns.start(self.by, title, reason, campaigns.exposed_by(choice))
         return Response(_told(campaign), status=201)
 
 
@@ -123,25 +124,23 @@ class ItemRetry(MemberView):
         return Response(_told(campaign))
 
 
-def _exposed(
+def _choice(
     by: Member,
     person: int | None,
     readable_by: int | None,
     since: datetime | None,
-    **places: int | None,
-) -> list[Exposed]:
-    ways = [person is not None, readable_by is not None, any(places.values())]
-    if sum(ways) > 1 or (since and readable_by is None):
-        raise BadInput(
-            "Say which keys in one way: `person`, or `readable_by` with or without `since`, or the "
-            "places. Nothing was started."
-        )
-    if person is not None:
-        return campaigns.exposed_to_person(people.get_member(by, person))
-    if readable_by is not None:
-        application = inventory.get_application(by, readable_by)
-        return campaigns.readable_by(application, since)
-    return campaigns.secrets_of(campaigns.keys_that_match(**places))
+    account: int | None,
+    application: int | None,
+    environment: int | None,
+) -> Choice:
+    return Choice(
+        account=inventory.get_account(by, account) if account else None,
+        application=inventory.get_application(by, application) if application else None,
+        environment=inventory.get_environment(by, environment) if environment else None,
+        person=people.get_member(by, person) if person else None,
+        readable_by=inventory.get_application(by, readable_by) if readable_by else None,
+        since=since,
+    )
 
 
 def _seen(by: Member) -> Any:

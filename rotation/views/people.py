@@ -162,7 +162,9 @@ def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
     except KeyServiceError as error:
         return _person(request, member, error.message, error.status, leave_form=form)
     messages.success(request, f"{member} is out; {len(done.plan.exposures)} keys are rotated.")
-    return redirect("person", member.pk)
+    return (
+        redirect("campaign", done.campaign.pk) if done.campaign else redirect("person", member.pk)
+    )
 
 
 def _member(request: HttpRequest, member_id: int) -> Member:
@@ -193,6 +195,7 @@ def _list(
         "form": form,
         "problem": problem,
         "can": may(me(request), Verb.MANAGE),
+        "sees_groups": may(me(request), Verb.MANAGE) or may(me(request), Verb.READ_AUDIT),
         "groups": grants.visible_groups(me(request)).prefetch_related("members"),
         "section": "people",
     }

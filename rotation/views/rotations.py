@@ -44,6 +44,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "rows": [{"it": one, "state": state_of(one), "track": track(one)} for one in rows],
         "next": next_link(request, after),
         "show": words(request, "show"),
+        "campaigns": may(me(request), Verb.MANAGE),
         "section": "rotations",
     }
     return render(request, "rotation/rotations.html", facts)

@@ -1,5 +1,6 @@
 """The console in Chromium, with a real worker and the sandbox vendor's own dashboard."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -7,10 +8,14 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
+from playwright.sync_api import Error as BrowserError
 
+from keyvault import approvals, grants
+from keyvault.approval_models import Act
 from keyvault.models import ApiKey, KeyVersion
-from rotation import consumers
-from rotation.models import Heartbeat, HumanTask, Rotation, Step, WaitingFor
+from rotation import campaigns, consumers
+from rotation.campaigns import Choice
+from rotation.models import Heartbeat, HumanTask, Reason, Rotation, Step, WaitingFor
 from tests.api_client import sign_in
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
@@ -148,6 +153,39 @@ def delete(page, key_id):
     page.locator("#notice").wait_for()
 
 
+def shown(page):
+    """Return the page's source; nothing while the browser is on its way to another."""
+    with suppress(BrowserError):
+        return page.content()
+    return ""
+
+
+def test_after_signing_out_no_step_back_shows_a_secret(desk, vendor, place, people):
+    """B89: not in the history, not in the browser's stores, not filled in by it."""
+    key = make_key(vendor, place, people.owner, name="secret-page")
+    secret = secret_of(key.current)
+    desk.enter(people.developer)
+    page = desk.page
+    desk.go(f"/keys/{key.pk}/")
+    assert secret not in page.content(), "not in the page before it is asked for"
+    page.get_by_text("Reveal the secret").click()
+    page.get_by_label("Why do you need it?").fill("The deployment is done by hand.")
+    page.get_by_role("button", name="Reveal").click()
+    page.locator("#secret").wait_for()
+    assert secret in page.content()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in*")
+    for _ in range(3):
+        # The answer to a POST that no cache keeps cannot be shown again: the browser says so.
+        with suppress(BrowserError):
+            page.go_back()
+        assert secret not in until(lambda: shown(page), what="the page to stand still")
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert secret not in kept
+    page.goto(f"{desk.url}/keys/{key.pk}/")
+    assert "/sign-in" in page.url
+
+
 def test_a_revealed_secret_is_hidden_after_half_a_minute(desk, vendor, place, people):
     key = make_key(vendor, place, people.owner)
     desk.enter(people.owner)
@@ -248,6 +286,11 @@ def every_page(people, vendor, place, manual):
     KeyVersion.objects.filter(key=manual).update(expires_at=timezone.now())
     Heartbeat.objects.create(name="tick", at=timezone.now())
     task = HumanTask.objects.get(rotation=pasting, closed_at=None)
+    group = grants.add_group(people.owner, "Night shift")
+    grants.join_group(people.owner, group, people.viewer)
+    approvals.add_rule(people.owner, Act.EXPORT)
+    exposed = campaigns.exposed_by(Choice(application=place.application))
+    campaign = campaigns.start(people.owner, "A break-in", Reason.INCIDENT, exposed)
     return [
         "/",
         "/keys/",
@@ -268,6 +311,9 @@ def every_page(people, vendor, place, manual):
         "/account/password/",
         "/people/",
         f"/people/{people.developer.pk}/",
+        f"/people/groups/{group.pk}/",
+        "/campaigns/",
+        f"/campaigns/{campaign.pk}/",
         "/approvals/",
         "/no-such-page",
     ]

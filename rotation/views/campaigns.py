@@ -1,0 +1,172 @@
+"""Campaigns: which keys must be dealt with after an incident, how far it is, and what is left."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from keyvault.errors import BadInput, KeyServiceError, NotFound
+from keyvault.models import Account, Application, Environment, Member
+from keyvault.permissions import require_owner
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove
+from rotation import campaigns
+from rotation.campaign_models import Campaign
+from rotation.campaigns import Choice
+from rotation.models import Reason
+
+_WORDS = [
+    ("waiting", "waits", "schedule"),
+    ("under way", "under way", "moving"),
+    ("failed", "failed", "failed"),
+    ("open", "need a word", "person"),
+    ("rotated", "rotated", "done"),
+    ("dead", "dead at the vendor", "done"),
+    ("accepted", "accepted", "ok"),
+]
+
+
+class StartForm(forms.Form):
+    """What happened, and which keys it is about, in one of three ways."""
+
+    title = forms.CharField(max_length=200, label="What happened")
+    reason = forms.ChoiceField(
+        choices=[(one.value, one.label) for one in campaigns.REASONS if one != Reason.LEAVER]
+    )
+    account = forms.ModelChoiceField(
+        Account.objects.all(), required=False, empty_label="All", label="Keys of the account"
+    )
+    application = forms.ModelChoiceField(
+        Application.objects.all(), required=False, empty_label="All", label="of the application"
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(), required=False, empty_label="All", label="in the environment"
+    )
+    person = forms.ModelChoiceField(
+        Member.objects.order_by("email"), required=False, label="Or all that this person knows"
+    )
+    readable_by = forms.ModelChoiceField(
+        Application.objects.all(),
+        required=False,
+        label="Or all that this application's tokens read",
+    )
+    since = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="At any time since then (UTC).",
+    )
+
+    def choice(self) -> Choice:
+        """Return which keys were asked for."""
+        said = dict(self.cleaned_data)
+        return Choice(**{name: said[name] for name in Choice.__dataclass_fields__})
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """List campaigns; a POST shows which keys match, or starts one over them."""
+    require_owner(me(request), "look at campaigns")
+    if request.method == "GET":
+        return _list(request, StartForm())
+    form = StartForm(request.POST)
+    if not form.is_valid():
+        return _list(request, form, status=400)
+    try:
+        exposed = campaigns.exposed_by(form.choice())
+        if "start" not in request.POST:
+            return _list(request, form, preview=campaigns.preview(exposed))
+        prove(request)
+        reason = Reason(form.cleaned_data["reason"])
+        made = campaigns.start(me(request), form.cleaned_data["title"], reason, exposed)
+    except KeyServiceError as error:
+        return _list(request, form, problem=error.message, status=error.status)
+    return redirect("campaign", made.pk)
+
+
+@require_GET
+@page
+def show(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show how far it is, and its keys: the open ones, or those that are settled."""
+    campaign = _campaign(request, campaign_id)
+    settled = request.GET.get("show") == "settled"
+    rows, after = newest_first(
+        campaigns.items_of(campaign, settled=settled), number(request.GET.get("after"))
+    )
+    facts = {
+        "campaign": campaign,
+        "rows": [campaigns.standing(one) for one in rows],
+        "settled": settled,
+        "next": next_link(request, after),
+        "section": "rotations",
+        **_progress(campaign),
+    }
+    return render(request, "rotation/campaign.html", facts)
+
+
+@require_GET
+@page
+def live(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Answer with the part that moves by itself."""
+    campaign = _campaign(request, campaign_id)
+    facts = {"campaign": campaign, **_progress(campaign)}
+    return render(request, "rotation/_campaign_live.html", facts)
+
+
+@require_POST
+@page
+def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> HttpResponse:
+    """Accept one key as it is, with a reason, or have a failed rotation started anew."""
+    campaign = _campaign(request, campaign_id)
+    item = campaign.items.select_related("key").filter(pk=item_id).first()
+    if item is None:
+        raise NotFound("This campaign has no such key.")
+    if deed == "accept":
+        campaigns.accept(me(request), item, request.POST.get("reason", "")[:500])
+        messages.success(request, f"{item.key.name} is accepted as it is.")
+    elif deed == "retry":
+        campaigns.retry(me(request), item)
+        messages.success(request, f"{item.key.name} is tried again within a minute.")
+    else:
+        raise BadInput("Accept or retry. Nothing was changed.")
+    return redirect("campaign", campaign.pk)
+
+
+def _campaign(request: HttpRequest, campaign_id: int) -> Campaign:
+    require_owner(me(request), "look at campaigns")
+    found = Campaign.objects.select_related("started_by").filter(pk=campaign_id).first()
+    if found is None:
+        raise NotFound("There is no such campaign.")
+    return found
+
+
+def _progress(campaign: Campaign) -> dict[str, Any]:
+    counts = campaigns.counts(campaign)
+    total = sum(counts.values())
+    settled = sum(counts.get(name, 0) for name in campaigns.SETTLED_STATES)
+    parts = [(text, look, counts[name]) for name, text, look in _WORDS if counts.get(name)]
+    return {"total": total, "done": settled, "parts": parts}
+
+
+def _list(
+    request: HttpRequest,
+    form: StartForm,
+    *,
+    status: int = 200,
+    problem: str = "",
+    preview: Any = None,
+) -> HttpResponse:
+    found: QuerySet[Campaign] = campaigns.with_counts(Campaign.objects.select_related("started_by"))
+    rows, after = newest_first(found, number(request.GET.get("after")))
+    facts = {
+        "rows": rows,
+        "next": next_link(request, after),
+        "form": form,
+        "problem": problem,
+        "preview": preview,
+        "section": "rotations",
+    }
+    return render(request, "rotation/campaigns.html", facts, status=status)

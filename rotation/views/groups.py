@@ -1,0 +1,134 @@
+"""Groups: people who have roles together."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault import grants, people
+from keyvault.errors import KeyServiceError, NotFound
+from keyvault.models import Group, Member, Role
+from keyvault.permissions import Verb, may
+from keyvault.views.pages import me, number, page, prove
+from rotation.views.people import RoleForm
+
+
+class JoinForm(forms.Form):
+    """Who joins."""
+
+    member = forms.ModelChoiceField(Member.objects.none(), label="Who joins")
+
+    def __init__(self, group: Group, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        field = self.fields["member"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = (
+            Member.objects.filter(is_active=True).exclude(teams=group).order_by("email")
+        )
+
+
+@require_POST
+@page
+def add(request: HttpRequest) -> HttpResponse:
+    """Add a group."""
+    prove(request)
+    made = grants.add_group(me(request), request.POST.get("name", ""))
+    return redirect("group", made.pk)
+
+
+@require_GET
+@page
+def show(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Show who is in it and which roles that gives."""
+    return _page(request, grants.get_group(me(request), group_id))
+
+
+@require_POST
+@page
+def join(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Put somebody in."""
+    group = grants.get_group(me(request), group_id)
+    form = JoinForm(group, request.POST)
+    if not form.is_valid():
+        return _page(request, group, status=400, join_form=form)
+    prove(request)
+    member = form.cleaned_data["member"]
+    grants.join_group(me(request), group, member)
+    messages.success(request, f"{member} is in {group} now.")
+    return redirect("group", group.pk)
+
+
+@require_POST
+@page
+def leave(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Take somebody out."""
+    group = grants.get_group(me(request), group_id)
+    member = people.get_member(me(request), number(request.POST.get("member")) or 0)
+    prove(request)
+    grants.leave_group(me(request), group, member)
+    messages.success(request, f"{member} is not in {group} any more.")
+    return redirect("group", group.pk)
+
+
+@require_POST
+@page
+def give(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Give the group a role."""
+    group = grants.get_group(me(request), group_id)
+    form = RoleForm(me(request), request.POST)
+    if not form.is_valid():
+        return _page(request, group, status=400, role_form=form)
+    prove(request)
+    said = form.cleaned_data
+    try:
+        grants.give(me(request), group, Role(said.pop("role")), **said)
+    except KeyServiceError as error:
+        return _page(request, group, error.message, error.status, role_form=form)
+    return redirect("group", group.pk)
+
+
+@require_POST
+@page
+def take(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Take a role back from the group."""
+    group = grants.get_group(me(request), group_id)
+    grant = grants.get_grant(me(request), number(request.POST.get("grant")) or 0)
+    if grant.group_id != group.pk:
+        raise NotFound("This group has no such role.")
+    prove(request)
+    grants.take(me(request), grant)
+    messages.success(request, f"{group} is not {grant} any more.")
+    return redirect("group", group.pk)
+
+
+@require_POST
+@page
+def drop(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Remove the group with its roles."""
+    group = grants.get_group(me(request), group_id)
+    prove(request)
+    name = str(group)
+    grants.drop_group(me(request), group)
+    messages.success(request, f"The group {name} is gone, and the roles that it gave.")
+    return redirect("people")
+
+
+def _page(
+    request: HttpRequest, group: Group, problem: str = "", status: int = 200, **changed: forms.Form
+) -> HttpResponse:
+    can = may(me(request), Verb.MANAGE) and not group.members.filter(pk=me(request).pk).exists()
+    facts: dict[str, Any] = {
+        "group": group,
+        "members": group.members.order_by("email"),
+        "grants": group.grants.select_related("application", "environment"),
+        "can": can,
+        "problem": problem,
+        "role_form": RoleForm(me(request)),
+        "join_form": JoinForm(group),
+        "section": "people",
+        **changed,
+    }
+    return render(request, "rotation/group.html", facts, status=status)
