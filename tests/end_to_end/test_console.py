@@ -180,10 +180,10 @@ def test_after_signing_out_no_step_back_shows_a_secret(desk, vendor, place, peop
         with suppress(BrowserError):
             page.go_back()
         assert secret not in until(lambda: shown(page), what="the page to stand still")
-    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
-    assert secret not in kept
     page.goto(f"{desk.url}/keys/{key.pk}/")
     assert "/sign-in" in page.url
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert secret not in kept
 
 
 def test_a_revealed_secret_is_hidden_after_half_a_minute(desk, vendor, place, people):
