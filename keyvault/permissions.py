@@ -79,6 +79,16 @@ def _granted(member: Member, verb: Verb, thing: Thing) -> bool:
     return grants.filter(_covers(verb, thing)).exists()
 
 
+def holders(verb: Verb, thing: Thing) -> models.QuerySet[Member]:
+    """Return the active members who may do this to this thing by a role; the reverse of `may`."""
+    roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
+    found = Grant.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), role__in=roles
+    ).filter(_covers(verb, thing))
+    have = Q(pk__in=found.values("member")) | Q(teams__in=found.values("group"))
+    return Member.objects.filter(have, is_active=True).distinct()
+
+
 def live_grants(member: Member) -> models.QuerySet[Grant]:
     """Return the grants of an active member, own and of groups, that have not expired."""
     groups = Group.members.through.objects.filter(member=member).values("group_id")

@@ -170,36 +170,34 @@ CELERY_TASK_ROUTES = {"rotation.pulse": {"queue": "pulse"}}
 CELERY_DB_REUSE_MAX = 1000
 TICK_SECONDS = env.float("TICK_SECONDS", default=5.0)
 PULSE_SECONDS = min(20.0, 4 * TICK_SECONDS)
+
+
+def _every(task: str, seconds: float, expires: float | None = None) -> dict[str, Any]:
+    """Run a task so often; a worker that was away finds one message, not a thousand."""
+    return {"task": task, "schedule": seconds, "options": {"expires": expires or seconds}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    # `expires`: a worker that was away finds one tick, not a thousand.
-    "tick": {
-        "task": "rotation.tick",
-        "schedule": TICK_SECONDS,
-        "options": {"expires": TICK_SECONDS},
-    },
+    "tick": _every("rotation.tick", TICK_SECONDS),
     "pulse": {
         "task": "rotation.pulse",
         "schedule": PULSE_SECONDS,
         # Beat consumes nothing, so it must be told that this one goes to everybody.
         "options": {"declare": [_EVERY_WORKER.exchange]},
     },
-    "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 60}},
-    "roll": {"task": "audit.roll", "schedule": 3600.0, "options": {"expires": 3600}},
-    "crosscheck": {
-        "task": "rotation.crosscheck",
-        "schedule": 86400.0,
-        "options": {"expires": 3600},
-    },
-    "reconcile": {
-        "task": "rotation.reconcile",
-        "schedule": 86400.0,
-        "options": {"expires": 3600},
-    },
-    "sweep": {"task": "rotation.sweep", "schedule": 60.0, "options": {"expires": 60}},
+    "seal": _every("audit.seal", 60.0),
+    "roll": _every("audit.roll", 3600.0),
+    "crosscheck": _every("rotation.crosscheck", 86400.0, 3600),
+    "reconcile": _every("rotation.reconcile", 86400.0, 3600),
+    "sweep": _every("rotation.sweep", 60.0),
+    "tell": _every("rotation.tell", 30.0),
+    "watch": _every("rotation.watch", 60.0),
 }
-# Storm caps: how many scheduled rotations may begin in one tick, and be open for one account.
-MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)
+MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)  # storm caps
 MAX_OPEN_PER_ACCOUNT = env.int("MAX_OPEN_PER_ACCOUNT", default=10)
+# How often each current key is checked, and at most how many such calls an account gets a month.
+WATCH_HOURS = env.float("WATCH_HOURS", default=24.0)
+WATCH_CALLS_PER_MONTH = env.int("WATCH_CALLS_PER_MONTH", default=2000)
 # How many secrets one person may reveal within an hour.
 REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 # How many keys may be made at one vendor account within 24 hours.
@@ -209,16 +207,28 @@ MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)
 KEY_CHECKER = "rotation.checking.check_secret"
 REVIEW_OPENER = "rotation.human_tasks.open_review"
 
+# --- Telling people ---
+
+# Such as smtp+tls://name:password@mail.example.com:587; without it nobody is told by mail.
+EMAIL_HOST, EMAIL_PORT = "", 25
+if _MAIL := secret("EMAIL_URL", default=""):
+    vars().update(env.email_url_config(_MAIL))
+MAIL_FROM = env.str("MAIL_FROM", default="keyvault@localhost")
+# Days before a key's end at which it is told: to its owner, then its team, then all owners; and
+# after how many hours an open task is told again.
+EXPIRY_LADDER = env.list("EXPIRY_LADDER", cast=int, default=[30, 14, 7, 3, 1, 0])
+LADDER_TEAM_DAYS = env.int("LADDER_TEAM_DAYS", default=7)
+LADDER_OWNER_DAYS = env.int("LADDER_OWNER_DAYS", default=1)
+REMIND_HOURS = env.float("REMIND_HOURS", default=24.0)
+
 # --- People and pages ---
 
 AUTH_USER_MODEL = "keyvault.Member"
+_RULES = "django.contrib.auth.password_validation"
 AUTH_PASSWORD_VALIDATORS = [
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 15},
-    },
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_RULES}.MinimumLengthValidator", "OPTIONS": {"min_length": 15}},
+    {"NAME": f"{_RULES}.CommonPasswordValidator"},
+    {"NAME": f"{_RULES}.UserAttributeSimilarityValidator"},
     {"NAME": "keyvault.passwords.GuessValidator"},
 ]
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -230,8 +240,9 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "keyvault_cache",
-        # Beyond the default of 300 rows, codes that were used would be forgotten and open again.
-        "OPTIONS": {"MAX_ENTRIES": 100_000},
+        "OPTIONS": {
+            "MAX_ENTRIES": 100_000
+        },  # beyond 300, used codes would be forgotten and open again
     }
 }
 ACCOUNT_ADAPTER = "keyvault.signing_in.AccountAdapter"
@@ -319,16 +330,9 @@ TRUSTED_PROXIES = proxies(env.list("TRUSTED_PROXIES", default=[]))
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
-        "default-src": [NONE],
-        "script-src": [SELF],
-        "style-src": [SELF],
-        "img-src": [SELF],
-        "font-src": [SELF],
-        "connect-src": [SELF],
+        **{f"{kind}-src": [SELF] for kind in ("script", "style", "img", "font", "connect")},
+        **{kind: [NONE] for kind in ("default-src", "object-src", "base-uri", "frame-ancestors")},
         "form-action": [SELF],
-        "base-uri": [NONE],
-        "frame-ancestors": [NONE],
-        "object-src": [NONE],
     }
 }
 
@@ -354,11 +358,12 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "keyvault.api.errors.handle",
 }
+_HOOK_KIND = "rotation.models.Hook.Kind"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Key management and rotation",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "ENUM_NAME_OVERRIDES": {"RotationReason": "rotation.models.Reason"},
+    "ENUM_NAME_OVERRIDES": {"RotationReason": "rotation.models.Reason", "HookKind": _HOOK_KIND},
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 
@@ -384,8 +389,7 @@ LOGGING: dict[str, Any] = {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        # These print URLs and headers at DEBUG; no setting may lower them.
+    "loggers": {  # the first print URLs and headers at DEBUG; no setting may lower them
         **{name: {"level": "WARNING"} for name in ("requests", "hvac", "kombu", "amqp")},
         # At WARNING it prints an answer's headers as they came, and a vendor may echo anything.
         "urllib3": {"level": "ERROR"},

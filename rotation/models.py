@@ -17,8 +17,24 @@ from keyvault.models import (
 from rotation import clock
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
+from rotation.notice_models import Hook, Message, Notice, Preference
+from rotation.watch_models import Pause, Usage, Watch
 
-__all__ = ["Acknowledgement", "Campaign", "CampaignItem", "Consumer", "Delivery", "Freeze"]
+__all__ = [
+    "Acknowledgement",
+    "Campaign",
+    "CampaignItem",
+    "Consumer",
+    "Delivery",
+    "Freeze",
+    "Hook",
+    "Message",
+    "Notice",
+    "Pause",
+    "Preference",
+    "Usage",
+    "Watch",
+]
 
 
 class Step(models.TextChoices):
@@ -281,6 +297,7 @@ class HumanTask(models.Model):
         CONFIRM = "confirm", "Confirm that consumers moved"
         LOOK = "look", "Look into a problem"
         OUTAGE = "outage", "A vendor or the secret store is away"
+        INCIDENT = "incident", "A key stopped working"
         FINDING = "finding", "Something does not add up"
         REVIEW = "review", "Look at what one person did alone"
 

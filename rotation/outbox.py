@@ -5,15 +5,10 @@ so a receiver can tell a repeat. Postgres remembers, a lost nudge costs seconds.
 """
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import requests
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-from requests_hardened import Config, Manager
-from requests_hardened.ip_filter import InvalidIPAddress
 from standardwebhooks.webhooks import Webhook
 
 from keyvault import secret_store
@@ -25,12 +20,11 @@ from keyvault.secret_text import Secret
 from rotation.adoption import consumers_of
 from rotation.crashpoints import reached
 from rotation.models import Delivery
-from rotation.providers import deadline
+from rotation.posting import Posted, post
 
 WEBHOOKS = "webhooks"
 LEASE_SECONDS = 60
 MOST_ATTEMPTS = 8
-_TIMEOUT = (5.0, 10.0)
 # In all: a receiver that drips its answer must not hold a worker until the task is cut off.
 TOTAL_SECONDS = 20.0
 
@@ -41,13 +35,6 @@ WHERE id = %s AND state = 'waiting' AND due_at <= now()
     AND (claimed_until IS NULL OR claimed_until < now())
 RETURNING attempt
 """
-
-
-@dataclass(frozen=True)
-class _Result:
-    sent: bool
-    text: str
-    final: bool = False
 
 
 def enqueue(key: ApiKey, version: KeyVersion, event: str = "key.updated") -> list[int]:
@@ -89,14 +76,14 @@ def deliver(delivery_id: int, seconds: float = TOTAL_SECONDS) -> None:
     _settle(delivery, row[0], result)
 
 
-def _send(delivery: Delivery, seconds: float) -> _Result:
+def _send(delivery: Delivery, seconds: float) -> Posted:
     path = delivery.consumer.webhook_path
     if not delivery.consumer.active or path is None:
-        return _Result(False, "The consumer has no webhook any more.", final=True)
+        return Posted(False, "The consumer has no webhook any more.", final=True)
     try:
         signer = Webhook(Secret(secret_store.read(WEBHOOKS, path)["secret"]).reveal())
     except KeyServiceError as error:
-        return _Result(False, error.message)
+        return Posted(False, error.message)
     body = json.dumps(payload(delivery), separators=(",", ":"))
     now = datetime.now(UTC)
     headers = {
@@ -105,7 +92,7 @@ def _send(delivery: Delivery, seconds: float) -> _Result:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": signer.sign(str(delivery.message_id), now, body),
     }
-    return _post(delivery.consumer.webhook_url, body, headers, seconds)
+    return post(delivery.consumer.webhook_url, body, headers, seconds)
 
 
 def payload(delivery: Delivery) -> dict[str, object]:
@@ -118,36 +105,7 @@ def payload(delivery: Delivery) -> dict[str, object]:
     }
 
 
-def _post(url: str, body: str, headers: dict[str, str], seconds: float) -> _Result:
-    sender = Manager(
-        Config(
-            ip_filter_enable=True,
-            ip_filter_allow_loopback_ips=settings.ALLOW_LOOPBACK_TARGETS,
-            never_redirect=True,
-            default_timeout=_TIMEOUT,
-            user_agent_override="keyvault",
-        )
-    )
-    try:
-        with sender.get_session() as session, deadline.within(seconds) as limit:
-            session.trust_env = False
-            deadline.install(session)
-            with session.post(
-                url, data=body.encode(), headers=headers, stream=True, allow_redirects=False
-            ) as response:
-                status = response.status_code
-    except InvalidIPAddress:
-        return _Result(False, "The address is private or local, which is not allowed.", final=True)
-    except (requests.RequestException, ValueError) as error:
-        return _Result(False, f"No answer ({type(error).__name__}).")
-    if limit.passed:  # headers that are cut off look complete
-        return _Result(False, "The receiver answered too slowly.")
-    if 200 <= status < 300:
-        return _Result(True, f"Answered {status}.")
-    return _Result(False, f"Answered {status}.", final=status == 410)
-
-
-def _settle(delivery: Delivery, attempt: int, result: _Result) -> None:
+def _settle(delivery: Delivery, attempt: int, result: Posted) -> None:
     actor = system_actor(f"delivery {delivery.pk}")
     last = result.final or attempt >= MOST_ATTEMPTS
     changes: dict[str, object] = {"claimed_until": None, "last_error": result.text[:300]}
@@ -165,7 +123,7 @@ def _settle(delivery: Delivery, attempt: int, result: _Result) -> None:
             _record(actor, delivery, result)
 
 
-def _record(actor: Actor, delivery: Delivery, result: _Result) -> None:
+def _record(actor: Actor, delivery: Delivery, result: Posted) -> None:
     record(
         Action.DELIVERY_SENT if result.sent else Action.DELIVERY_FAILED,
         actor,

@@ -37,6 +37,9 @@ WITH busy AS (
     LEFT JOIN keyvault_keyversion version ON version.id = key.current_id
     LEFT JOIN busy ON busy.account_id = key.account_id
     WHERE policy.enabled AND policy.next_run_at <= %s
+        AND NOT EXISTS (SELECT 1 FROM rotation_pause pause WHERE pause.ends_at > now() AND
+            (pause.key_id = key.id OR pause.account_id = key.account_id
+                OR (pause.key_id IS NULL AND pause.account_id IS NULL)))
         AND key.account_id NOT IN (SELECT account_id FROM away)
 )
 SELECT id FROM waiting WHERE place <= %s

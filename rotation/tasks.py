@@ -11,11 +11,15 @@ from keyvault.audit.context import acting
 from rotation import (
     campaigns,
     crosschecking,
+    digest,
+    messages,
+    notices,
     offboarding,
     outbox,
     policies,
     reconciling,
     sweeping,
+    watching,
     workflow,
 )
 from rotation.models import Heartbeat
@@ -68,6 +72,35 @@ def sweep() -> None:
         sweeping.sweep()
     sessions.sweep()
     limits.sweep()
+
+
+@shared_task(name="rotation.tell")
+def tell() -> None:
+    """Tell people what is new, and send what waits to be sent."""
+    notices.scan()
+    digest.tell_all()
+    for message_id in messages.due():
+        workflow.send("rotation.message", message_id)
+
+
+@shared_task(name="rotation.message")
+def message(message_id: int) -> None:
+    """Send one message."""
+    messages.deliver(message_id)
+
+
+@shared_task(name="rotation.watch")
+def watch() -> None:
+    """Ask vendors about the current keys whose day has come."""
+    for key_id in watching.claim_due():
+        workflow.send("rotation.check", key_id)
+
+
+@shared_task(name="rotation.check")
+def check(key_id: int) -> None:
+    """Ask the vendor about one current key."""
+    with acting(uuid.uuid4().hex, "worker"):
+        watching.check(key_id)
 
 
 @shared_task(name="rotation.crosscheck")

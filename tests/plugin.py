@@ -107,7 +107,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    """Say which third of the fault matrix this run takes."""
+    """Say which sixth of the fault matrix this run takes."""
     taken = (
         "all" if os.environ.get("FAULTS") == "all" else f"FAULTS_SEED={os.environ['FAULTS_SEED']}"
     )

@@ -17,15 +17,16 @@ from keyvault.permissions import ALLOWED, Verb
 from tests.api_client import METHODS, sign_in
 from tests.factories import grant, make_key, make_member
 
+SCIM = "/scim/v2/"
 # What opens without a session, and why.
 OPEN = {
     "/sign-in": "the door itself",
     "/sign-out": "leads to the door",
     "/join": "asks for the code of an invitation",
     "/favicon.ico": "a picture",
-    "/scim/v2/Users": "for the directory; not there without its token in the settings",
-    "/scim/v2/Users/1": "for the directory",
-    "/scim/v2/ServiceProviderConfig": "for the directory",
+    SCIM + "Users": "for the directory; not there without its token in the settings",
+    f"{SCIM}Users/1": "for the directory",
+    SCIM + "ServiceProviderConfig": "for the directory",
     "/health/live": "for load balancers",
     "/health/ready": "for load balancers; its words need the token",
     "/account/2fa/webauthn/login/": "the challenge for a passkey",

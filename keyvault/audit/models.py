@@ -45,6 +45,8 @@ class Action(models.TextChoices):
     DELIVERY_SENT = "delivery.sent"
     DELIVERY_FAILED = "delivery.failed"
     POLICY_CHANGED = "policy.changed"
+    HOOK_CHANGED = "hook.changed"
+    PAUSE_CHANGED = "pause.changed"
     FREEZE_CHANGED = "freeze.changed"
     ROTATION_STARTED = "rotation.started"
     ROTATION_MOVED = "rotation.moved"

@@ -37,6 +37,8 @@ class CheckResult:
     code: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     retry_after: float | None = None
+    # What is used up of the account: {"plan", "used", "total"}, where the vendor says so.
+    usage: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

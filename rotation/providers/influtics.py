@@ -8,6 +8,7 @@ from typing import Any
 
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
+from rotation.providers.allowance import used_of
 from rotation.providers.base import (
     CANNOT_TELL,
     REFUSED,
@@ -69,7 +70,9 @@ def judge(answer: Answer) -> CheckResult:
     body = answer.body if isinstance(answer.body, dict) else {}
     summary = _summary(body)
     if answer.status == 200 and body.get("success") is True and summary is not None:
-        return CheckResult(VALID, "The vendor accepts the key.", facts=_facts(summary))
+        return CheckResult(
+            VALID, "The vendor accepts the key.", facts=_facts(summary), usage=used_of(summary)
+        )
     code, message = error_of(body)
     if (
         code in REFUSING_CODES

@@ -36,7 +36,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 def _list(
     request: HttpRequest, form: AccountForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
-    found = visible_accounts(me(request))
+    found = visible_accounts(me(request)).select_related("usage")
     rows, after = newest_first(found, number(request.GET.get("after")))
     facts = {
         "rows": [{"it": row, "vendor": PROVIDERS.get(row.provider)} for row in rows],

@@ -16,11 +16,13 @@ from keyvault.models import ApiKey, Fetch, Member
 from keyvault.permissions import Verb, may
 from keyvault.revealing import needs_second_person
 from keyvault.views.pages import me, page
+from rotation import pausing
 from rotation.adoption import consumers_of
 from rotation.checking import no_overlap
 from rotation.forms import PasteForm, PolicyForm, RotateForm, policy_values
 from rotation.models import Acknowledgement, Consumer, Rotation, RotationPolicy
 from rotation.views.finding import state_of
+from rotation.views.pauses import KeyPauseForm
 from rotation.views.track import track
 
 _EVENTS, _RUNS, _VERSIONS = 40, 8, 30
@@ -55,6 +57,8 @@ def render_key(
         "standby_form": PasteForm(prefix="standby"),
         "policy_form": PolicyForm(initial=policy_values(policy)),
         "reveal_form": RevealForm(prefix="reveal"),
+        "pauses": pausing.lasting_on_key(key),
+        "pause_form": KeyPauseForm(),
         "second_person": needs_second_person(me(request), key),
         **changed,
     }

@@ -13,12 +13,13 @@ from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
-from rotation import workflow
+from rotation import pausing, workflow
 from rotation.checking import no_overlap
 from rotation.forms import WaiveForm
 from rotation.models import OPEN_STEPS, Rotation, Step, WaitingFor
 from rotation.views.finding import get_rotation, rotations_of, state_of, who_may
 from rotation.views.live import moved, rotation_marks
+from rotation.views.pauses import PauseForm
 from rotation.views.track import track
 
 _SHOW = {"open": list(OPEN_STEPS), "done": [Step.DONE], "failed": [Step.FAILED, Step.CANCELLED]}
@@ -45,6 +46,8 @@ def listing(request: HttpRequest) -> HttpResponse:
         "next": next_link(request, after),
         "show": words(request, "show"),
         "campaigns": may(me(request), Verb.MANAGE),
+        "pauses": pausing.visible_pauses(me(request)).filter(key=None),
+        "pause_form": PauseForm(),
         "section": "rotations",
     }
     return render(request, "rotation/rotations.html", facts)

@@ -1,0 +1,330 @@
+"""The door to what people are told: once for one cause, to those whom it concerns.
+
+`scan` looks at the rows as they are, so that nothing is missed whatever crashed, and nothing that
+happens must remember to tell. Sending is messages.py's part.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
+from django.utils import timezone
+
+from keyvault import grants
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import Verb, holders
+from rotation.models import Hook, HumanTask, Message, Notice, Preference, Rotation, Step
+from rotation.quiet import due_for
+
+_MOST = 200
+_LATELY = timedelta(days=2)
+_OVERDUE_AFTER = timedelta(hours=12)
+_URGENT = (HumanTask.Kind.INCIDENT, HumanTask.Kind.REVIEW, HumanTask.Kind.OUTAGE)
+# What closes by itself when it is over; that it is over is told too.
+_RECOVERS = (HumanTask.Kind.INCIDENT, HumanTask.Kind.OUTAGE, HumanTask.Kind.FINDING)
+
+
+@dataclass(frozen=True)
+class News:
+    """What is to be told, before it is a row."""
+
+    about: str
+    kind: Notice.Kind
+    title: str
+    text: str
+    link: str = ""
+    urgent: bool = False
+    key: ApiKey | None = None
+    task: HumanTask | None = None
+
+
+def scan() -> int:
+    """Tell whatever is new; returns how many notices were made. Safe to run twice at once."""
+    made = sum(_tell_task(task) for task in _new_tasks())
+    made += sum(_remind(task) for task in _waiting_long())
+    made += sum(_tell_over(task) for task in _over())
+    made += sum(_tell_end(key) for key in _ending())
+    made += sum(_tell_failed(rotation) for rotation in _failed())
+    return made + sum(_tell_overdue(key) for key in _overdue())
+
+
+def tell(news: News, people: Iterable[Member], *, address: str = "") -> bool:
+    """Make the notice and its messages in one transaction; False when it was told already."""
+    everybody = {member.pk: member for member in people if member.is_active}
+    try:
+        with transaction.atomic():
+            notice = Notice.objects.create(
+                about=news.about[:200],
+                kind=news.kind,
+                title=news.title[:200],
+                text=news.text[:4000],
+                link=news.link,
+                urgent=news.urgent,
+                key=news.key,
+                task=news.task,
+            )
+            Message.objects.bulk_create(_messages(notice, everybody.values(), address))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _messages(notice: Notice, people: Iterable[Member], address: str) -> list[Message]:
+    now = timezone.now()
+    people = list(people)
+    chosen = {one.member_id: one for one in Preference.objects.filter(member__in=people)}
+    made = [
+        Message(notice=notice, channel="console", member=one, state=Message.State.SENT, sent_at=now)
+        for one in people
+    ]
+    if settings.EMAIL_HOST:
+        for one in people:
+            wish = chosen.get(one.pk) or Preference(member=one)
+            if notice.urgent or (wish.mail and not wish.only_urgent):
+                due = due_for(wish, now, urgent=notice.urgent)
+                made.append(Message(notice=notice, channel="mail", member=one, due_at=due))
+        if address and address.lower() not in {one.email for one in people}:
+            made.append(Message(notice=notice, channel="mail", address=address, due_at=now))
+    made += [
+        Message(notice=notice, channel="hook", hook=hook, due_at=now) for hook in _hooks(notice)
+    ]
+    return made
+
+
+def _hooks(notice: Notice) -> QuerySet[Hook]:
+    """Return the places that are told of this: those of its application, and those of everything."""
+    application = notice.key.application_id if notice.key else None
+    found = Hook.objects.filter(Q(application=None) | Q(application=application))
+    return found if notice.urgent else found.filter(only_urgent=False)
+
+
+# --- Whom it concerns ---
+
+
+def owner_of(key: ApiKey) -> list[Member]:
+    """Return the person a key belongs to, or who recorded it for its application."""
+    owner = key.member or key.created_by
+    return [owner] if owner else []
+
+
+def team_of(key: ApiKey) -> list[Member]:
+    """Return whoever can rotate the key, and its own person."""
+    return [*holders(Verb.ROTATE, key), *owner_of(key)]
+
+
+def _whom(task: HumanTask) -> list[Member]:
+    """Return who can do something about it; acts that one person did alone are told to all of them."""
+    everybody = list(grants.owners())
+    if task.key is None:
+        return everybody
+    if task.kind in _URGENT:
+        return [*team_of(task.key), *holders(Verb.MANAGE, task.key), *everybody]
+    return team_of(task.key)
+
+
+def _contact(key: ApiKey | None) -> str:
+    return key.application.contact if key and key.application else ""
+
+
+# --- Causes ---
+
+
+def _tasks() -> QuerySet[HumanTask]:
+    return HumanTask.objects.select_related(
+        "account",
+        "key__account",
+        "key__environment",
+        "key__application",
+        "key__member",
+        "key__created_by",
+    )
+
+
+def _told(suffix: str = "") -> Exists:
+    """Match the tasks of which this was told already."""
+    kinds = {"": ["task", "incident"], ":reminder": ["reminder"], ":over": ["recovery"]}[suffix]
+    return Exists(Notice.objects.filter(task=OuterRef("pk"), kind__in=kinds))
+
+
+def _new_tasks() -> QuerySet[HumanTask]:
+    return _tasks().filter(~_told(), closed_at=None)[:_MOST]
+
+
+def _tell_task(task: HumanTask) -> bool:
+    urgent = task.kind in _URGENT
+    news = News(
+        about=f"task:{task.pk}",
+        kind=Notice.Kind.INCIDENT if urgent else Notice.Kind.TASK,
+        title=f"{task.get_kind_display()}: {task.key or task.account or 'the installation'}",
+        text=task.text,
+        link=f"/tasks/{task.pk}/",
+        urgent=urgent,
+        key=task.key,
+        task=task,
+    )
+    return tell(news, _whom(task), address=_contact(task.key) if urgent else "")
+
+
+def _waiting_long() -> QuerySet[HumanTask]:
+    before = timezone.now() - timedelta(hours=settings.REMIND_HOURS)
+    return _tasks().filter(_told(), ~_told(":reminder"), closed_at=None, opened_at__lt=before)[
+        :_MOST
+    ]
+
+
+def _remind(task: HumanTask) -> bool:
+    """What nobody did within a day goes to the owners too."""
+    news = News(
+        about=f"task:{task.pk}:reminder",
+        kind=Notice.Kind.REMINDER,
+        title=f"Still open: {task.get_kind_display()} ({task.key or task.account or 'installation'})",
+        text=f"Open since {task.opened_at:%Y-%m-%d %H:%M} UTC. {task.text}",
+        link=f"/tasks/{task.pk}/",
+        key=task.key,
+        task=task,
+    )
+    return tell(news, [*_whom(task), *grants.owners()])
+
+
+def _over() -> QuerySet[HumanTask]:
+    since = timezone.now() - _LATELY
+    return _tasks().filter(_told(), ~_told(":over"), kind__in=_RECOVERS, closed_at__gt=since)[
+        :_MOST
+    ]
+
+
+def _tell_over(task: HumanTask) -> bool:
+    """Tell those who were told that it had begun."""
+    told = Member.objects.filter(messages__notice__task=task).distinct()
+    news = News(
+        about=f"task:{task.pk}:over",
+        kind=Notice.Kind.RECOVERY,
+        title=f"Over: {task.get_kind_display()} ({task.key or task.account or 'the installation'})",
+        text=f"{task.outcome} It had said: {task.text}",
+        link=f"/tasks/{task.pk}/",
+        key=task.key,
+        task=task,
+    )
+    return tell(news, told)
+
+
+def _keys() -> QuerySet[ApiKey]:
+    return ApiKey.objects.select_related(
+        "account", "environment", "application", "member", "created_by", "current", "policy"
+    )
+
+
+def ladder() -> list[int]:
+    """Return the rungs in days, the last one first: 30, 14, 7, 3, 1, 0 unless set otherwise."""
+    return sorted({int(one) for one in settings.EXPIRY_LADDER}, reverse=True)
+
+
+def _ending() -> list[ApiKey]:
+    """Return the keys whose secret ends within the highest rung and whose present rung is not told."""
+    now = timezone.now()
+    first = max(ladder(), default=0)
+    soon = _keys().filter(
+        current__expires_at__lte=now + timedelta(days=first),
+        current__expires_at__gt=now - _LATELY,
+    )
+    wanted = {f"expiry:{key.current_id}:{_rung(key)}": key for key in soon[: _MOST * 50]}
+    known = set(Notice.objects.filter(about__in=wanted).values_list("about", flat=True))
+    return [key for about, key in wanted.items() if about not in known][:_MOST]
+
+
+def _rung(key: ApiKey) -> int:
+    """Return the lowest rung that has been reached: what was missed before is not made up for."""
+    assert key.current is not None
+    assert key.current.expires_at is not None
+    left = key.current.expires_at - timezone.now()
+    return min((days for days in ladder() if left <= timedelta(days=days)), default=0)
+
+
+def _tell_end(key: ApiKey) -> bool:
+    rung = _rung(key)
+    assert key.current is not None
+    ends = key.current.expires_at
+    assert ends is not None
+    over = ends <= timezone.now()
+    when = "has ended" if over else "ends today" if rung == 0 else f"ends within {rung} days"
+    planned = getattr(key, "policy", None)
+    at = planned.next_run_at if planned and planned.enabled else None
+    plan = f"It rotates by itself at {at:%Y-%m-%d %H:%M} UTC." if at else "No rotation is planned."
+    news = News(
+        about=f"expiry:{key.current_id}:{rung}",
+        kind=Notice.Kind.EXPIRY,
+        title=f"{key} {when}",
+        text=f"The secret of {key} ends at {ends:%Y-%m-%d %H:%M} UTC. {plan}",
+        link=f"/keys/{key.pk}/",
+        urgent=rung <= 1,
+        key=key,
+    )
+    people = owner_of(key)
+    if rung <= settings.LADDER_TEAM_DAYS or not people:
+        people += team_of(key)
+    if rung <= settings.LADDER_OWNER_DAYS or not any(one.is_active for one in people):
+        people += grants.owners()
+    contact = _contact(key) if rung <= settings.LADDER_TEAM_DAYS else ""
+    return tell(news, people, address=contact)
+
+
+def _failed() -> QuerySet[Rotation]:
+    told = Exists(Notice.objects.filter(kind="failed", about=_about_failed()))
+    return Rotation.objects.filter(
+        ~told, step=Step.FAILED, finished_at__gt=timezone.now() - _LATELY
+    ).select_related(
+        "key__account",
+        "key__environment",
+        "key__application",
+        "key__member",
+        "key__created_by",
+        "requested_by",
+    )[:_MOST]
+
+
+def _about_failed() -> Concat:
+    return Concat(Value("failed:"), Cast(OuterRef("pk"), CharField()))
+
+
+def _tell_failed(rotation: Rotation) -> bool:
+    key = rotation.key
+    news = News(
+        about=f"failed:{rotation.pk}",
+        kind=Notice.Kind.FAILED,
+        title=f"The rotation of {key} failed",
+        text=f"{rotation.outcome or rotation.last_error} Applications keep the key that they had.",
+        link=f"/rotations/{rotation.pk}/",
+        key=key,
+    )
+    asker = [rotation.requested_by] if rotation.requested_by else []
+    return tell(news, [*team_of(key), *asker])
+
+
+def _overdue() -> list[ApiKey]:
+    late = _keys().filter(
+        policy__enabled=True, policy__next_run_at__lt=timezone.now() - _OVERDUE_AFTER
+    )
+    wanted = {_about_overdue(key): key for key in late.order_by(F("policy__next_run_at"))[:_MOST]}
+    known = set(Notice.objects.filter(about__in=wanted).values_list("about", flat=True))
+    return [key for about, key in wanted.items() if about not in known]
+
+
+def _about_overdue(key: ApiKey) -> str:
+    return f"overdue:{key.pk}:{key.policy.next_run_at:%Y-%m-%dT%H:%M}"
+
+
+def _tell_overdue(key: ApiKey) -> bool:
+    news = News(
+        about=_about_overdue(key),
+        kind=Notice.Kind.OVERDUE,
+        title=f"The rotation of {key} is overdue",
+        text=f"It was due at {key.policy.next_run_at:%Y-%m-%d %H:%M} UTC and has not begun. Look "
+        "whether it is paused, whether its vendor is away, and whether the loop runs.",
+        link=f"/keys/{key.pk}/",
+        key=key,
+    )
+    return tell(news, team_of(key))

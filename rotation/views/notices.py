@@ -1,0 +1,153 @@
+"""What I was told, how I am told, and who else is."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault.errors import KeyServiceError
+from keyvault.models import Application
+from keyvault.permissions import Verb, may
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
+from rotation import channels
+from rotation.models import Hook, Preference
+
+
+class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type when it runs
+    """How I am told."""
+
+    class Meta:
+        model = Preference
+        fields = ["mail", "only_urgent", "weekly", "time_zone", "quiet_from", "quiet_to"]
+        labels = {
+            "mail": "By mail too",
+            "only_urgent": "Only what is urgent by mail",
+            "weekly": "The week, each Monday at 8",
+            "quiet_from": "Quiet from",
+            "quiet_to": "until",
+        }
+        help_texts = {"quiet_to": "Incidents come at any hour."}
+        widgets = {
+            "quiet_from": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+            "quiet_to": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        }
+
+
+class HookForm(forms.Form):
+    """Who else is told."""
+
+    name = forms.CharField(max_length=100, help_text="Such as “#platform” or “pager”.")
+    kind = forms.ChoiceField(choices=Hook.Kind.choices)
+    url = forms.CharField(
+        max_length=500,
+        label="Address",
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
+        help_text="It goes to Vault and is never shown again.",
+    )
+    application = forms.ModelChoiceField(
+        Application.objects.all(), required=False, empty_label="Everything", label="About"
+    )
+    only_urgent = forms.BooleanField(required=False, label="Only what is urgent")
+
+
+@require_GET
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show what I was told; it counts as read then."""
+    answer = _page(request)
+    channels.mark_read(me(request))
+    return answer
+
+
+@require_POST
+@page
+def wish(request: HttpRequest) -> HttpResponse:
+    """Choose how I am told."""
+    form = WishForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=400, wish_form=form)
+    try:
+        channels.set_preference(me(request), **form.cleaned_data)
+    except KeyServiceError as error:
+        return _page(request, error.message, error.status, wish_form=form)
+    messages.success(request, "From now on you are told so.")
+    return redirect("notices")
+
+
+@sensitive_post_parameters()
+@require_POST
+@page
+def add_hook(request: HttpRequest) -> HttpResponse:
+    """Have a chat or a program told too; a program's signing secret is in this answer only."""
+    form = HookForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=400, hook_form=form)
+    prove(request)
+    said = form.cleaned_data
+    try:
+        made = channels.add_hook(
+            me(request),
+            said["name"],
+            Hook.Kind(said["kind"]),
+            said["url"],
+            application=said["application"],
+            only_urgent=said["only_urgent"],
+        )
+    except KeyServiceError as error:
+        return _page(request, error.message, error.status, hook_form=form)
+    if made.secret is None:
+        messages.success(request, f"{made.hook} is told from now on. Send it a test.")
+        return redirect("notices")
+    facts = {"hook": made.hook, "secret": made.secret.reveal(), "section": "notices"}
+    return unstored(render(request, "rotation/hook_added.html", facts))
+
+
+@require_POST
+@page
+def act(request: HttpRequest, hook_id: int, deed: str) -> HttpResponse:
+    """Send a hook a test, or remove it."""
+    hook = channels.get_hook(me(request), hook_id)
+    if deed == "remove":
+        prove(request)
+        channels.remove_hook(me(request), hook)
+        messages.success(request, f"{hook} is told nothing any more.")
+    else:
+        channels.send_test(me(request), hook)
+        messages.success(request, "The test is on its way: see the delivery log in a moment.")
+    return redirect("notices")
+
+
+@require_POST
+@page
+def test_mail(request: HttpRequest) -> HttpResponse:
+    """Send a test to my own address."""
+    channels.send_test(me(request))
+    messages.success(request, f"A test is on its way to {me(request).email}.")
+    return redirect("notices")
+
+
+def _page(
+    request: HttpRequest, problem: str = "", status: int = 200, **changed: forms.BaseForm
+) -> HttpResponse:
+    by = me(request)
+    owns = may(by, Verb.MANAGE)
+    rows, after = newest_first(channels.inbox(by), number(request.GET.get("after")))
+    facts: dict[str, Any] = {
+        "rows": rows,
+        "next": next_link(request, after),
+        "mail": bool(settings.EMAIL_HOST),
+        "owns": owns,
+        "hooks": channels.visible_hooks(by) if owns else [],
+        "log": channels.log(by)[:20] if owns else [],
+        "wish_form": WishForm(instance=channels.preference_of(by)),
+        "hook_form": HookForm() if owns else None,
+        "problem": problem,
+        "section": "notices",
+        **changed,
+    }
+    return render(request, "rotation/notices.html", facts, status=status)

@@ -1,0 +1,68 @@
+"""What is asked of vendors between rotations: does each key still work, and how much is left."""
+
+from django.db import models
+
+from keyvault.models import Account, ApiKey
+
+
+class Watch(models.Model):
+    """When a key's current secret is asked about next, and what was said several times in a row."""
+
+    key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, related_name="watch")
+    next_check_at = models.DateTimeField()
+    refusals = models.PositiveSmallIntegerField(default=0)
+    unclear = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["next_check_at"], name="watch_due")]
+
+    def __str__(self) -> str:
+        return f"watch of {self.key}"
+
+
+class Usage(models.Model):
+    """What the vendor last said of an account's plan and of the credits that are used."""
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="usage")
+    plan = models.CharField(max_length=60, blank=True, default="")
+    used = models.BigIntegerField(null=True)
+    total = models.BigIntegerField(null=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"usage of {self.account}"
+
+    @property
+    def percent(self) -> int | None:
+        """Return how much is used up, in percent; None where there is no limit."""
+        if not self.total or self.used is None:
+            return None
+        return round(100 * self.used / self.total)
+
+
+class Pause(models.Model):
+    """No rotation starts by itself for a key, an account, or anything, until it ends or is ended."""
+
+    key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="pauses")
+    account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="pauses")
+    reason = models.CharField(max_length=300)
+    ends_at = models.DateTimeField()
+    paused_by = models.ForeignKey(
+        "keyvault.Member", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    paused_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "account"], nulls_distinct=False, name="pause_once"
+            ),
+            models.CheckConstraint(
+                name="pause_of_one",
+                condition=models.Q(key__isnull=True) | models.Q(account__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"pause of {self.key or self.account or 'everything'}"

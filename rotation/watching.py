@@ -1,0 +1,181 @@
+"""Ask vendors about each current key on its own day, so that nobody learns from an outage.
+
+A key that is refused twice in a row outside a rotation is an incident at once. "Cannot tell" three
+times is the vendor's problem: one alert an account. The calls stay within what the account allows.
+"""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from keyvault import versions
+from keyvault.audit.log import record, system_actor
+from keyvault.audit.models import Action
+from keyvault.errors import KeyServiceError
+from keyvault.models import Account, ApiKey, KeyVersion
+from rotation.checking import check_secret
+from rotation.human_tasks import close_alert, open_alert
+from rotation.models import OPEN_STEPS, HumanTask, Usage, Watch
+from rotation.providers.base import REFUSED, VALID, CheckResult
+
+REFUSALS, UNCLEAR = 2, 3
+WARN_PERCENT = 80
+_BATCH = 200
+_LEASE = timedelta(minutes=10)
+_AGAIN, _AFTER_INCIDENT = timedelta(minutes=1), timedelta(hours=1)
+_MONTH = 30 * 86400
+_ACTOR = system_actor("watch of current keys")
+
+# Keys that are not watched yet are spread over their first interval.
+_ADOPT = """
+INSERT INTO rotation_watch (key_id, next_check_at, refusals, unclear)
+SELECT id, now() + random() * make_interval(secs => %s), 0, 0 FROM keyvault_apikey key
+WHERE current_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM rotation_watch watch WHERE watch.key_id = key.id)
+LIMIT %s ON CONFLICT DO NOTHING
+"""
+_CLAIM = """
+WITH chosen AS (
+    SELECT watch.id FROM rotation_watch watch JOIN keyvault_apikey key ON key.id = watch.key_id
+    WHERE watch.next_check_at <= now() AND key.current_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM rotation_rotation rotation
+            WHERE rotation.key_id = key.id AND rotation.step = ANY(%s))
+        AND NOT EXISTS (SELECT 1 FROM rotation_outage outage WHERE outage.told_at IS NOT NULL
+            AND (outage.account_id = key.account_id OR outage.account_id IS NULL))
+    ORDER BY watch.next_check_at LIMIT %s FOR UPDATE OF watch SKIP LOCKED
+)
+UPDATE rotation_watch SET next_check_at = now() + make_interval(secs => %s)
+FROM chosen WHERE rotation_watch.id = chosen.id RETURNING rotation_watch.key_id
+"""
+
+
+def claim_due() -> list[int]:
+    """Return the keys to ask about now; each is given out once, and again if nobody asks in time."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ADOPT, [settings.WATCH_HOURS * 3600, _BATCH * 10])
+        steps = [str(step) for step in OPEN_STEPS]
+        cursor.execute(_CLAIM, [steps, _BATCH, _LEASE.total_seconds()])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def check(key_id: int) -> None:
+    """Ask the vendor about the key's current secret, and note what follows from the answer."""
+    key = ApiKey.objects.select_related("account", "environment", "current").get(pk=key_id)
+    if key.current is None:
+        return
+    try:
+        secret = versions.read_secret(key.current)
+    except KeyServiceError:
+        # The secret store has alerts of its own; the lease brings the key back.
+        return
+    settle(key, key.current, check_secret(key.account, secret))
+
+
+def settle(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
+    """Note an answer about the key's current secret; nothing when that was replaced meanwhile."""
+    with transaction.atomic():
+        watch = Watch.objects.select_for_update().filter(key=key).first()
+        if watch is None or not ApiKey.objects.filter(pk=key.pk, current=version).exists():
+            return
+        changed = version.check_answer != result.answer
+        versions.save_verdict(version, result)
+        if result.answer == VALID:
+            _valid(key, watch, result)
+        elif result.answer == REFUSED:
+            _refused(key, version, watch, result)
+        else:
+            _unclear(key, watch, result)
+        watch.save()
+        if changed:
+            record(Action.KEY_CHECKED, _ACTOR, key, version=version.number, answer=result.answer)
+
+
+def interval_of(account: Account) -> timedelta:
+    """Return how often each key of the account is asked about, within its monthly allowance."""
+    hours = account.settings.get("watch_hours", settings.WATCH_HOURS)
+    calls = max(1, account.settings.get("watch_calls_per_month", settings.WATCH_CALLS_PER_MONTH))
+    keys = ApiKey.objects.filter(account=account, current__isnull=False).count()
+    return timedelta(seconds=max(hours * 3600, keys * _MONTH / calls))
+
+
+def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
+    watch.refusals = watch.unclear = 0
+    # Jitter spreads load and hides nothing, so it need not be unguessable.
+    watch.next_check_at = timezone.now() + interval_of(key.account) * random.uniform(0.9, 1.1)  # noqa: S311
+    close_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), "The vendor accepts the key.")
+    close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_vendor(key.account), "It answers again.")
+    if result.usage:
+        _note_usage(key.account, result.usage)
+
+
+def _refused(key: ApiKey, version: KeyVersion, watch: Watch, result: CheckResult) -> None:
+    watch.refusals, watch.unclear = watch.refusals + 1, 0
+    # One odd node of the vendor's is no incident: it is asked once more.
+    watch.next_check_at = timezone.now() + (
+        _AGAIN if watch.refusals < REFUSALS else _AFTER_INCIDENT
+    )
+    if watch.refusals < REFUSALS:
+        return
+    if "EXPIRED" in result.code and (
+        version.expires_at is None or version.expires_at > timezone.now()
+    ):
+        versions.note_end(version, timezone.now())
+    text = (
+        f"The vendor refuses the current secret of {key} (…{version.tail}) since "
+        f"{timezone.now():%Y-%m-%d %H:%M} UTC, outside a rotation: {result.text} Whoever uses it "
+        "is refused now. Rotate the key, or use a standby."
+    )
+    open_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), text, account=key.account, key=key)
+
+
+def _unclear(key: ApiKey, watch: Watch, result: CheckResult) -> None:
+    watch.unclear += 1
+    wait = _AGAIN * 2 ** min(watch.unclear, 8)
+    if result.retry_after:
+        wait = max(wait, timedelta(seconds=result.retry_after))
+    watch.next_check_at = timezone.now() + min(wait, max(interval_of(key.account), _AGAIN))
+    if watch.unclear >= UNCLEAR:
+        text = (
+            f"{key.account} gave no verdict on keys several times in a row: {result.text} "
+            "Applications keep their keys; nothing is deleted because of this."
+        )
+        open_alert(
+            _ACTOR,
+            HumanTask.Kind.OUTAGE,
+            _about_vendor(key.account),
+            text,
+            account=key.account,
+        )
+
+
+def _note_usage(account: Account, said: dict[str, Any]) -> None:
+    usage, _ = Usage.objects.update_or_create(
+        account=account,
+        defaults={
+            "plan": str(said.get("plan") or "")[:60],
+            "used": said.get("used"),
+            "total": said.get("total"),
+            "at": timezone.now(),
+        },
+    )
+    about = f"allowance:{account.pk}"
+    if usage.percent is None or usage.percent < WARN_PERCENT:
+        close_alert(_ACTOR, HumanTask.Kind.FINDING, about, "There is enough left.")
+        return
+    text = (
+        f"{account} has used {usage.used} of {usage.total} credits ({usage.percent} %). When they "
+        "are used up, applications are refused, and new keys cannot be checked."
+    )
+    open_alert(_ACTOR, HumanTask.Kind.FINDING, about, text, account=account)
+
+
+def _about(key: ApiKey) -> str:
+    return f"refused:{key.pk}"
+
+
+def _about_vendor(account: Account) -> str:
+    return f"watch:{account.pk}"

@@ -1,0 +1,183 @@
+"""Chats and programs are told too; their addresses lie in Vault. And the page, and the API."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.test import Client
+from standardwebhooks.webhooks import Webhook
+
+from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.models import ApiKey, Application
+from rotation import channels, notices
+from rotation.human_tasks import open_alert
+from rotation.models import Hook, HumanTask, Message, Preference
+from tests import leakscan
+from tests.api_client import Api, sign_in
+from tests.rotation.test_notices import ACTOR, Sink, ends_in, key, mails, send_all
+
+__all__ = ["key", "mails"]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Any]:
+    """Run a real receiver that keeps what came."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            server.got.append((dict(self.headers), body))
+            self.send_response(server.status)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.got, server.status = [], 200
+    server.url = f"http://127.0.0.1:{server.server_port}/services/T0/canary-hook-path-7741"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_chat_and_a_program_are_told_and_their_addresses_lie_in_vault(
+    stack: Any, receiver: Any, people: Any, key: ApiKey
+) -> None:
+    """The address of a chat's webhook is as good as a password; the leak scan looks for it."""
+    chat = channels.add_hook(people.owner, "#ops", Hook.Kind.CHAT, receiver.url)
+    program = channels.add_hook(
+        people.owner, "pager", Hook.Kind.SIGNED, receiver.url, only_urgent=True
+    )
+    assert chat.secret is None
+    assert program.secret is not None
+    ApiKey.objects.update(name="a <!channel> & b")
+    ends_in(key, days=29)
+    notices.scan()
+    send_all()
+    assert len(receiver.got) == 1, "the pager is told of what is urgent only"
+    text = json.loads(receiver.got[0][1])["text"]
+    assert "&lt;!channel&gt; &amp; b" in text
+    open_alert(ACTOR, HumanTask.Kind.INCIDENT, "refused:1", "It is refused.", key=key)
+    notices.scan()
+    send_all()
+    signed = [
+        one
+        for one in receiver.got
+        if "Webhook-Signature" in one[0] or "webhook-signature" in one[0]
+    ]
+    headers, body = signed[0]
+    said = Webhook(program.secret.reveal()).verify(body, {k.lower(): v for k, v in headers.items()})
+    assert said["data"]["key_id"] == key.pk
+    hidden = ["canary-hook-path-7741", program.secret.reveal()]
+    assert leakscan.hits(stack, hidden, [json.dumps([str(chat.hook), chat.hook.host])]) == []
+
+
+def test_a_hook_that_is_away_is_tried_again_and_one_that_is_gone_is_not(
+    receiver: Any, people: Any, key: ApiKey
+) -> None:
+    hook = channels.add_hook(people.owner, "#ops", Hook.Kind.CHAT, receiver.url).hook
+    receiver.status = 503
+    channels.send_test(people.owner, hook)
+    send_all()
+    assert Message.objects.get(channel="hook").state == "waiting"
+    receiver.status = 410
+    send_all()
+    assert Message.objects.get(channel="hook").state == "failed"
+    receiver.status = 200
+    channels.send_test(people.owner, hook)
+    send_all()
+    assert "A test to #ops" in json.loads(receiver.got[-1][1])["text"]
+
+
+def test_a_hook_is_told_of_its_application_only(
+    receiver: Any, vendor: Any, place: Any, people: Any, key: ApiKey
+) -> None:
+    other = Application.objects.create(name="Other")
+    channels.add_hook(people.owner, "#other", Hook.Kind.CHAT, receiver.url, application=other)
+    ends_in(key, days=29)
+    notices.scan()
+    assert not Message.objects.filter(channel="hook").exists()
+
+
+def test_bad_hooks_and_wishes_are_refused_with_words(people: Any) -> None:
+    add = channels.add_hook
+    with pytest.raises(Denied):
+        add(people.operator, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
+    for url in ("http://hooks.example.com/x", "https://[::1", "https://u:p@example.com/"):
+        with pytest.raises(BadInput):
+            add(people.owner, "x", Hook.Kind.CHAT, url)
+    add(people.owner, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
+    with pytest.raises(Conflict):
+        add(people.owner, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
+    base: dict[str, Any] = {"mail": True, "only_urgent": False, "weekly": True}
+    with pytest.raises(BadInput, match="time zone"):
+        channels.set_preference(people.viewer, **base, time_zone="Mars/Olympus")
+    with pytest.raises(BadInput, match="a beginning and an end"):
+        channels.set_preference(people.viewer, **base, time_zone="UTC", quiet_from=time(22))
+    assert not Preference.objects.exists()
+
+
+def test_the_page_shows_what_i_was_told_and_changes_how(
+    mails: Sink, receiver: Any, people: Any, key: ApiKey
+) -> None:
+    ends_in(key, days=2)
+    notices.scan()
+    client = sign_in(Client(), people.owner)
+    page = client.get("/notices/").content.decode()
+    assert "ends within 3 days" in page
+    assert ">new<" in page
+    assert ">new<" not in client.get("/notices/").content.decode()
+    wish = {"mail": "on", "time_zone": "Europe/Berlin", "quiet_from": "22:00", "quiet_to": "07:00"}
+    client.post("/notices/wish", wish)
+    chosen = Preference.objects.get(member=people.owner)
+    assert (chosen.time_zone, chosen.weekly, chosen.quiet_to) == ("Europe/Berlin", False, time(7))
+    assert client.post("/notices/wish", {**wish, "time_zone": "x"}).status_code == 400
+    form = {"name": "#ops", "kind": "chat", "url": receiver.url}
+    client.post("/notices/hooks", form)
+    hook = Hook.objects.get()
+    page = client.get("/notices/").content.decode()
+    assert "127.0.0.1" in page
+    assert "canary-hook-path" not in page
+    client.post(f"/notices/hooks/{hook.pk}/test")
+    client.post("/notices/test")
+    send_all()
+    assert receiver.got
+    page = client.get("/notices/").content.decode()
+    assert "A test to owner@example.com" in page
+    added = client.post("/notices/hooks", {**form, "name": "pager", "kind": "signed"})
+    assert "whsec_" in added.content.decode()
+    assert "no-store" in added["Cache-Control"]
+    client.post(f"/notices/hooks/{hook.pk}/remove")
+    assert Hook.objects.count() == 1
+    viewer = sign_in(Client(), people.viewer)
+    assert "Who else is told" not in viewer.get("/notices/").content.decode()
+    assert viewer.post("/notices/hooks", form).status_code == 403
+    stale = sign_in(Client(), people.owner, proved=False)
+    assert "reauthenticate" in stale.post("/notices/hooks", {**form, "name": "y"})["Location"]
+
+
+def test_the_api_of_notices(receiver: Any, people: Any, key: ApiKey) -> None:
+    ends_in(key, days=2)
+    notices.scan()
+    owner, viewer = Api(people.owner), Api(people.viewer)
+    assert owner.get("notices/").json["results"][0]["kind"] == "expiry"
+    assert viewer.get("notices/").json["results"] == []
+    assert (
+        viewer.call("PUT", "notices/preference", {"mail": False, "time_zone": "UTC"}).status == 200
+    )
+    assert viewer.get("notices/preference").json["mail"] is False
+    assert viewer.get("hooks/").status == 403
+    made = owner.post("hooks/", {"name": "p", "kind": "signed", "url": receiver.url})
+    assert made.json["signing_secret"].startswith("whsec_")
+    number = made.json["hook"]["id"]
+    assert "url" not in made.json["hook"]
+    assert owner.post(f"hooks/{number}/test", {}).status == 202
+    assert owner.call("DELETE", f"hooks/{number}/").status == 204
+    assert owner.call("DELETE", f"hooks/{number}/").status == 404
