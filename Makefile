@@ -10,7 +10,7 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-
 MINUTES ?= 10
 export MINUTES
 
-.PHONY: help run stop faults soak mutants demo test check lock clean venv browser
+.PHONY: help run stop faults soak mutants bench demo test check lock clean venv browser
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ soak: venv ## 50 keys, 10 applications and random faults for MINUTES (10), with 
 
 mutants: venv ## take each guard out of a copy and see its tests fail (about ten minutes)
 	@$(PYTHON_BIN) -m tests.mutants
+
+bench: venv ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
+	@$(PYTHON_BIN) -m tests.bench
 
 demo: venv ## rotate two keys under a running application, from nothing to the proof
 	@exec $(PYTHON_BIN) -m sandbox demo
