@@ -193,12 +193,12 @@ CELERY_BEAT_SCHEDULE = {
     "tell": _every("rotation.tell", 30.0),
     "watch": _every("rotation.watch", 60.0),
 }
-MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)  # storm caps
+FETCH_CACHE_SECONDS = env.float("FETCH_CACHE_SECONDS", default=60.0)
+MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)
 MAX_OPEN_PER_ACCOUNT = env.int("MAX_OPEN_PER_ACCOUNT", default=10)
 # How often each current key is checked, and at most how many such calls an account gets a month.
 WATCH_HOURS = env.float("WATCH_HOURS", default=24.0)
 WATCH_CALLS_PER_MONTH = env.int("WATCH_CALLS_PER_MONTH", default=2000)
-# How many secrets one person may reveal within an hour.
 REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 # How many keys may be made at one vendor account within 24 hours.
 MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)

@@ -207,14 +207,20 @@ def check(text: str, source: str = "") -> ServiceToken:
 
     `source` is the caller's address; a token bound to networks opens nothing from elsewhere.
     """
+    found = ServiceToken.objects.select_related("application", "environment")
+    return require_good(found.filter(public_id=public_id_in(text)).first(), text, source)
+
+
+def public_id_in(text: str) -> str:
+    """Return the public id of a whole token; TokenRefused for any other text."""
     match = PATTERN.fullmatch(text)
     if not match or not hmac.compare_digest(_checksum(text[:-8]), match[3]):
         raise TokenRefused
-    token = (
-        ServiceToken.objects.select_related("application", "environment")
-        .filter(public_id=match[1])
-        .first()
-    )
+    return match[1]
+
+
+def require_good(token: ServiceToken | None, text: str, source: str) -> ServiceToken:
+    """Return the token of this public id if `text` is it and it is live; raises TokenRefused."""
     # The same work whether or not the public id is known.
     given = peppered(text)
     good = hmac.compare_digest(given, token.digest if token else "0" * 64)

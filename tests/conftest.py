@@ -45,10 +45,17 @@ def migrated(stack: plugin.Stack, django_db_blocker: Any) -> Iterator[None]:
 def database(migrated: None) -> Iterator[None]:
     """Give the test an empty database of its own, really committed."""
     _forget_mark()
+    _forget_secrets()
     yield
     _note_mark()
     # A request of the last page may still be under way, and hold what this needs to lock.
     until(_truncated, what="the last request to end")
+
+
+def _forget_secrets() -> None:
+    from keyvault import secret_cache
+
+    secret_cache.forget()
 
 
 _MARKED: list[bool] = []

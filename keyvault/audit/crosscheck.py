@@ -139,5 +139,6 @@ def _unseen(seen: set[str], first: datetime, last: datetime) -> Iterator[Finding
         at__range=(first + _SLACK, last - _SLACK), action__in=released, outcome="ok"
     )
     for row in rows.order_by("seq").iterator():
-        if row.request_id not in seen:
+        from_memory = json.loads(row.payload)["detail"].get("from_memory")
+        if row.request_id not in seen and not from_memory:
             yield Finding("unseen", row.at, row.object_label, f"{row.actor_label} (#{row.seq})")
