@@ -111,7 +111,9 @@ def fetch_all(
         given = [f"{one.key.pk}: version {one.version.number}" for one in found]
         for one in found:
             one.secret = secret_cache.get(one.version.path)
-        kept: dict[str, Any] = {"from_memory": True} if found and all(one.secret for one in found) else {}
+        kept: dict[str, Any] = (
+            {"from_memory": True} if found and all(one.secret for one in found) else {}
+        )
         record_now(
             Action.SECRET_FETCHED, token_actor(token), token, count=len(given), keys=given, **kept
         )

@@ -79,9 +79,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     only then do the rows appear. `unchecked` accepts a key when the vendor cannot be asked now.
     Raises BadInput, Conflict, Denied, NotFound, Unavailable; then nothing is recorded.
     """
-    key = _new_key(by, new)
-    _refuse_used_name(key)
-    moments.refuse_past(new.expires_at, timezone.now())
+    key = require_recordable(by, new)
     pasted = pasting.clean(text)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(new.account, pasted.secret)
@@ -100,6 +98,14 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     except IntegrityError:
         raise _lost_race() from None
     return Added(draft, verdict, pasted.notes)
+
+
+def require_recordable(by: Member, new: NewKey) -> ApiKey:
+    """Return the unsaved row of a key that may be recorded so; raises as `register_key` does."""
+    key = _new_key(by, new)
+    _refuse_used_name(key)
+    moments.refuse_past(new.expires_at, timezone.now())
+    return key
 
 
 def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added:
@@ -236,7 +242,10 @@ def _new_key(by: Member, new: NewKey) -> ApiKey:
 
 
 def _refuse_used_name(key: ApiKey) -> None:
-    require_clean(key, exclude=["current"])
+    # What it belongs to came as rows, and need not be looked up again.
+    require_clean(
+        key, exclude=["current", "account", "environment", "application", "member", "created_by"]
+    )
     taken = ApiKey.objects.filter(
         account=key.account, environment=key.environment, name__iexact=key.name
     ).exclude(pk=key.pk)

@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path
 
-from keyvault.views import approvals, audit, register, scim
+from keyvault.views import approvals, audit, importing, register, scim
 
 handler400 = "keyvault.views.errors.bad_request"
 handler403 = "keyvault.views.errors.denied"
@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("keyvault.account_urls")),
     path("favicon.ico", lambda _: redirect(static("keyvault/favicon.svg"))),
     path("keys/new/", register.new, name="key-new"),
+    path("keys/import/", importing.many, name="keys-import"),
     path("approvals/", approvals.listing, name="approvals"),
     path("approvals/<int:approval_id>/decide", approvals.decide, name="approval-decide"),
     path("approvals/rules", approvals.add_rule, name="approval-rule-add"),

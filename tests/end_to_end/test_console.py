@@ -295,6 +295,8 @@ def every_page(people, vendor, place, manual):
         "/",
         "/keys/",
         "/keys/new/",
+        "/keys/import/",
+        "/notices/",
         f"/keys/{waiting.key_id}/",
         f"/keys/{done_key.pk}/",
         "/rotations/",

@@ -1,0 +1,166 @@
+"""The door to many keys at once: what would become of each row, and then the same for real.
+
+Each row stands for itself: a bad one holds up no other, and doing it again after a mend records only
+what was missing. Secrets are never kept between the two: the second time they are given again.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from django.db import IntegrityError, transaction
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+
+from keyvault import keys, pasting, reading
+from keyvault.audit.log import member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, KeyServiceError
+from keyvault.fingerprints import fingerprint
+from keyvault.inventory import visible_accounts, visible_environments
+from keyvault.keys import NewKey
+from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
+from keyvault.moments import end_as_typed
+from keyvault.permissions import Verb, may, visible_applications
+from keyvault.reading import Row
+
+MOST = 2000
+T = TypeVar("T", bound=Model)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What counts where a row does not say it."""
+
+    account: Account | None = None
+    environment: Environment | None = None
+    application: Application | None = None
+
+
+@dataclass
+class Fate:
+    """What becomes of a row: `new`, `without` (a secret), `known`, or `bad`, with the reason."""
+
+    line: int
+    name: str
+    state: str
+    text: str = ""
+    key: int | None = None
+
+
+@dataclass
+class _Places:
+    """The names that the person may use, each asked for once."""
+
+    by: Member
+    defaults: Defaults
+    found: dict[tuple[str, str], object] = field(default_factory=dict)
+
+    def account(self, name: str) -> Account:
+        """Return the account of this name, or the default."""
+        return self._find(visible_accounts(self.by), "account", name, self.defaults.account)
+
+    def environment(self, name: str) -> Environment:
+        """Return the environment of this name, or the default."""
+        rows = visible_environments(self.by)
+        return self._find(rows, "environment", name, self.defaults.environment)
+
+    def application(self, name: str) -> Application:
+        """Return the application of this name, or the default."""
+        rows = visible_applications(self.by)
+        return self._find(rows, "application", name, self.defaults.application)
+
+    def _find(self, rows: "QuerySet[T]", what: str, name: str, default: T | None) -> T:
+        if not name:
+            if default is None:
+                raise BadInput(f"It names no {what}, and none was chosen for all.")
+            return default
+        if (what, name) not in self.found:
+            self.found[what, name] = rows.filter(name__iexact=name).first()
+        found = self.found[what, name]
+        if found is None:
+            raise BadInput(f"There is no such {what}.")
+        return found  # type: ignore[return-value]
+
+
+def run(
+    by: Member, text: str, defaults: Defaults, *, really: bool, unchecked: bool = False
+) -> list[Fate]:
+    """Say what becomes of each row, and with `really` do it, asking the vendor about each secret.
+
+    Raises BadInput when the text as a whole cannot be read, or has more than 2000 rows; then nothing
+    is recorded.
+    """
+    rows = reading.read(text)
+    if len(rows) > MOST:
+        raise BadInput(f"It has {len(rows)} rows; {MOST} are taken at once. Nothing was stored.")
+    places = _Places(by, defaults)
+    return [_one(by, row, places, really=really, unchecked=unchecked) for row in rows]
+
+
+def _one(by: Member, row: Row, places: _Places, *, really: bool, unchecked: bool) -> Fate:
+    name = row.values.get("name", "")
+    if row.problem:
+        return Fate(row.line, name, "bad", row.problem)
+    try:
+        new, secret = _new(row, places), row.values.get("secret", "")
+        known = _known(by, new, secret)
+        if known:
+            return Fate(row.line, name, "known", "It is recorded already.", known.pk)
+        if not secret.strip():
+            return _without(by, row, new, really=really)
+        if not really:
+            return Fate(row.line, name, "new", _would(by, new, secret))
+        added = keys.register_key(by, new, secret, unchecked=unchecked)
+        notes = " ".join([added.verdict.text, *added.notes])
+        return Fate(row.line, name, "new", notes, added.version.key_id)
+    except KeyServiceError as error:
+        return Fate(row.line, name, "bad", error.message)
+
+
+def _new(row: Row, places: _Places) -> NewKey:
+    said = row.values
+    return NewKey(
+        account=places.account(said.get("account", "")),
+        environment=places.environment(said.get("environment", "")),
+        application=places.application(said.get("application", "")),
+        name=said["name"],
+        purpose=said.get("purpose", ""),
+        vendor_id=said.get("vendor_id", ""),
+        expires_at=end_as_typed(said.get("expires_at", ""), timezone.now()),
+    )
+
+
+def _known(by: Member, new: NewKey, secret: str) -> ApiKey | None:
+    """Return the key of this name and place if it has this very secret, or if none was given."""
+    found = ApiKey.objects.filter(
+        account=new.account, environment=new.environment, name__iexact=new.name
+    ).first()
+    if found is None or not may(by, Verb.VIEW, found):
+        return None
+    if not secret.strip():
+        return found
+    print_of = fingerprint(pasting.clean(secret).secret)
+    same = KeyVersion.objects.filter(key=found, fingerprint=print_of).exists()
+    return found if same else None
+
+
+def _would(by: Member, new: NewKey, secret: str) -> str:
+    """Ask what can be asked without storing and without the vendor; raises as recording would."""
+    keys.require_recordable(by, new)
+    pasted = pasting.clean(secret)
+    keys.refuse_known(by, pasted.secret)
+    return " ".join(["It is checked with the vendor when it is recorded.", *pasted.notes])
+
+
+def _without(by: Member, row: Row, new: NewKey, *, really: bool) -> Fate:
+    text = "Without a secret: it is given by a rotation or pasted later."
+    key = keys.require_recordable(by, new)
+    if not really:
+        return Fate(row.line, new.name, "without", text)
+    try:
+        with transaction.atomic():
+            key.save()
+            record(Action.KEY_REGISTERED, member_actor(by), key, reason="without a secret")
+    except IntegrityError:
+        raise BadInput("Somebody recorded the same name at this moment.") from None
+    return Fate(row.line, new.name, "without", text, key.pk)
