@@ -22,7 +22,7 @@ def secret(name: str, default: str | None = None) -> str:
     if value and file:
         raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one of them.")
     if file:
-        return _read(name, file)
+        return _read(name, file, default)
     if value:
         return value
     if default is None:
@@ -32,13 +32,16 @@ def secret(name: str, default: str | None = None) -> str:
     return default
 
 
-def _read(name: str, file: str) -> str:
+def _read(name: str, file: str, default: str | None) -> str:
+    """Return what the file holds; one that is empty stands for the default, where there is one."""
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(
             f"{name}_FILE cannot be read ({error.strerror}): {file}"
         ) from None
+    if not text and default is not None:
+        return default
     if not text:
         raise ImproperlyConfigured(f"{name}_FILE is empty: {file}")
     return text

@@ -65,8 +65,8 @@ def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
     if etag(version) not in known_etag:
         secret = secret_cache.get(version.path)
         # The nightly comparison with the store's log must know that it was not asked this time.
-        kept: dict[str, Any] = {"from_memory": True} if secret else {}
-        record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number, **kept)
+        how: dict[str, Any] = {"from_memory": True} if secret else {}
+        record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number, **how)
         secret = secret or _read(version)
     if found.held != version.pk or found.held_at is None or _is_old(found.held_at):
         _note(token, [version])
@@ -111,11 +111,11 @@ def fetch_all(
         given = [f"{one.key.pk}: version {one.version.number}" for one in found]
         for one in found:
             one.secret = secret_cache.get(one.version.path)
-        kept: dict[str, Any] = (
+        how: dict[str, Any] = (
             {"from_memory": True} if found and all(one.secret for one in found) else {}
         )
         record_now(
-            Action.SECRET_FETCHED, token_actor(token), token, count=len(given), keys=given, **kept
+            Action.SECRET_FETCHED, token_actor(token), token, count=len(given), keys=given, **how
         )
         for one in found:
             one.secret = one.secret or _read(one.version)

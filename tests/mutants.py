@@ -168,7 +168,7 @@ MUTANTS = (
     Mutant(
         "audit before fetch",
         "keyvault/fetching.py",
-        "        record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number, **kept)\n",
+        "        record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number, **how)\n",
         "",
         "tests/keyvault/test_fetch_api.py",
     ),
