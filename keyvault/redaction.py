@@ -22,7 +22,7 @@ _SHAPES = re.compile(
     r"(?i)((?:authorization|x-vault-token)['\"]?\s*[:=]\s*['\"]?(?:[a-z]+\s+)?|bearer\s+)"
     r"(?!\[hidden\])[^\s'\",;}]+"
     r"|\b(?:hvs|hvb|s)\.[A-Za-z0-9_-]{20,}|\bkvt_[A-Za-z0-9_]{16,}|\binf_[A-Za-z0-9_-]{16,}"
-    r"|\bmgmt_[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9+/=]{16,}"
+    r"|\bmgmt_[A-Za-z0-9_-]{16,}|\bkvc_[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9+/=]{16,}"
 )
 
 

@@ -130,6 +130,10 @@ class Preference(models.Model):
     time_zone = models.CharField(max_length=60, default="UTC")
     quiet_from = models.TimeField(null=True, blank=True)
     quiet_to = models.TimeField(null=True, blank=True)
+    # Of the address of their calendar feed; empty when there is none.
+    feed_digest = models.CharField(
+        max_length=64, blank=True, default="", editable=False, db_index=True
+    )
 
     def __str__(self) -> str:
         return f"preferences of {self.member}"

@@ -27,6 +27,7 @@ OPEN = {
     SCIM + "Users": "for the directory; not there without its token in the settings",
     f"{SCIM}Users/1": "for the directory",
     SCIM + "ServiceProviderConfig": "for the directory",
+    "/calendar/feed/1.ics": "for calendars; opened by its address alone",
     "/health/live": "for load balancers",
     "/health/ready": "for load balancers; its words need the token",
     "/account/2fa/webauthn/login/": "the challenge for a passkey",

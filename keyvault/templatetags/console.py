@@ -199,6 +199,12 @@ def why(event: AuditEvent) -> str:
 
 
 @register.filter
+def wordlist(text: str) -> list[str]:
+    """Return the words of a text, to go through them."""
+    return text.split()
+
+
+@register.filter
 def get(values: dict[str, Any], name: str) -> Any:
     """Return the value under a name that is itself a variable."""
     return values.get(name, "")

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keyvault import keys
@@ -16,9 +18,10 @@ from keyvault.models import ApiKey, Fetch, Member
 from keyvault.permissions import Verb, may
 from keyvault.revealing import needs_second_person
 from keyvault.views.pages import me, page
-from rotation import pausing
+from rotation import pausing, schedule
 from rotation.adoption import consumers_of
 from rotation.checking import no_overlap
+from rotation.forecast import Run, coming
 from rotation.forms import PasteForm, PolicyForm, RotateForm, policy_values
 from rotation.models import Acknowledgement, Consumer, Rotation, RotationPolicy
 from rotation.views.finding import state_of
@@ -39,7 +42,7 @@ def render_key(
     request: HttpRequest, key: ApiKey, *, problem: str = "", status: int = 200, **changed: Form
 ) -> HttpResponse:
     """Render the key's page, after a refused act with its words and the form as it was sent."""
-    policy = RotationPolicy.objects.select_related("set_by").filter(key=key).first()
+    policy = RotationPolicy.objects.select_related("set_by", "key").filter(key=key).first()
     runs = _runs(key)
     facts: dict[str, Any] = {
         "key": key,
@@ -57,12 +60,21 @@ def render_key(
         "standby_form": PasteForm(prefix="standby"),
         "policy_form": PolicyForm(initial=policy_values(policy)),
         "reveal_form": RevealForm(prefix="reveal"),
+        "runs_ahead": _ahead(policy),
         "pauses": pausing.lasting_on_key(key),
         "pause_form": KeyPauseForm(),
         "second_person": needs_second_person(me(request), key),
         **changed,
     }
     return render(request, "rotation/key.html", facts, status=status)
+
+
+def _ahead(policy: RotationPolicy | None) -> list[Run]:
+    """Return the next five runs."""
+    if policy is None:
+        return []
+    frozen = schedule.frozen_days(policy.key.environment_id)
+    return list(islice(coming(policy, frozen, timezone.now()), 5))
 
 
 def _runs(key: ApiKey) -> list[dict[str, Any]]:

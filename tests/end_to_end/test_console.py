@@ -297,6 +297,7 @@ def every_page(people, vendor, place, manual):
         "/keys/new/",
         "/keys/import/",
         "/notices/",
+        "/calendar/",
         f"/keys/{waiting.key_id}/",
         f"/keys/{done_key.pk}/",
         "/rotations/",

@@ -1,5 +1,6 @@
 """Show which keys the policies will rotate, and when."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,8 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from keyvault.cli import DoorCommand, table, wrong_usage
+from rotation.forecast import Freezes, coming
 from rotation.models import RotationPolicy
-from rotation.schedule import next_run
 
 _LONGEST_DAYS = 3650
 
@@ -32,26 +33,25 @@ def planned(now: datetime, until: datetime) -> list[dict[str, Any]]:
     policies = RotationPolicy.objects.filter(enabled=True, next_run_at__lte=until).select_related(
         "key__account", "key__environment"
     )
-    runs = [run for policy in policies for run in _runs(policy, now, until)]
+    freezes = Freezes()
+    runs = [run for policy in policies for run in _runs(policy, freezes, now, until)]
     return sorted(runs, key=lambda run: (run["at"], run["key"]))
 
 
-def _runs(policy: RotationPolicy, now: datetime, until: datetime) -> list[dict[str, Any]]:
-    runs = []
-    at = policy.next_run_at
-    while at is not None and at <= until:
-        runs.append(
-            {
-                "at": at,
-                "overdue": at < now,
-                "key": policy.key_id,
-                "name": str(policy.key),
-                "policy": str(policy),
-            }
-        )
-        # However many windows were missed, one run makes up for them.
-        at = next_run(max(at, now), policy.every_days, policy.at_time, policy.time_zone)
-    return runs
+def _runs(
+    policy: RotationPolicy, freezes: Freezes, now: datetime, until: datetime
+) -> Iterator[dict[str, Any]]:
+    for run in coming(policy, freezes.of(policy.key.environment_id), now):
+        if run.at > until:
+            return
+        yield {
+            "at": run.at,
+            "overdue": run.at < now,
+            "moved": run.moved,
+            "key": policy.key_id,
+            "name": str(policy.key),
+            "policy": str(policy),
+        }
 
 
 def _table(runs: list[dict[str, Any]]) -> str:

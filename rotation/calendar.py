@@ -1,0 +1,95 @@
+"""The door to the calendar: what rotates when, on which days nothing does, and a feed of it."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db.models import F
+from django.utils import timezone
+from icalendar import Calendar, Event
+
+from keyvault.fingerprints import peppered
+from keyvault.models import ApiKey, Member
+from keyvault.permissions import visible_keys
+from keyvault.secret_text import Secret
+from rotation.forecast import Freezes, coming
+from rotation.models import Preference, RotationPolicy
+
+# So many policies are looked at for one page or feed; who has more filters by account or application.
+MOST = 1000
+_FEED_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One coming run of a key."""
+
+    at: datetime
+    key: ApiKey
+    moved: str
+    overdue: bool
+
+
+def planned(member: Member, until: datetime) -> list[Planned]:
+    """Return the runs of the keys that a member may see, up to then, in their order."""
+    found = RotationPolicy.objects.filter(
+        enabled=True, next_run_at__lte=until, key__in=visible_keys(member)
+    ).select_related("key__account", "key__environment", "key__application")
+    freezes = Freezes()
+    chosen = found.order_by(F("next_run_at"))[:MOST]
+    runs = [run for policy in chosen for run in _runs(policy, freezes, until)]
+    return sorted(runs, key=lambda run: (run.at, run.key.pk))
+
+
+def _runs(policy: RotationPolicy, freezes: Freezes, until: datetime) -> Iterator[Planned]:
+    now = timezone.now()
+    for run in coming(policy, freezes.of(policy.key.environment_id), now):
+        if run.at > until:
+            return
+        yield Planned(run.at, policy.key, run.moved, run.at < now)
+
+
+def renew_feed(by: Member) -> Secret:
+    """Return a new address of one's own feed; the old one opens nothing any more."""
+    text = f"kvc_{secrets.token_urlsafe(30)}"
+    Preference.objects.update_or_create(member=by, defaults={"feed_digest": peppered(text)})
+    return Secret(f"{settings.BASE_URL}/calendar/feed/{text}.ics")
+
+
+def end_feed(by: Member) -> None:
+    """Let one's feed open nothing any more."""
+    Preference.objects.filter(member=by).update(feed_digest="")
+
+
+def reader_of(text: str) -> Member | None:
+    """Return the active member whose feed this is; None for any other text."""
+    if not text.startswith("kvc_"):
+        return None
+    found = Preference.objects.select_related("member").filter(
+        feed_digest=peppered(text), member__is_active=True
+    )
+    chosen = found.first()
+    return chosen.member if chosen else None
+
+
+def feed(member: Member) -> bytes:
+    """Return the coming 90 days as iCalendar (RFC 5545): names and times, nothing secret."""
+    told = Calendar()
+    told.add("prodid", "-//Keyvault//Rotations//EN")
+    told.add("version", "2.0")
+    told.add("x-wr-calname", "Key rotations")
+    now = datetime.now(UTC)
+    for run in planned(member, now + timedelta(days=_FEED_DAYS)):
+        event = Event()
+        event.add("uid", f"{run.key.pk}-{run.at:%Y%m%dT%H%M%SZ}@keyvault")
+        event.add("dtstamp", now)
+        event.add("dtstart", run.at)
+        event.add("dtend", run.at + timedelta(minutes=30))
+        event.add("summary", f"Rotation of {run.key}")
+        event.add("url", f"{settings.BASE_URL}/keys/{run.key.pk}/")
+        if run.moved:
+            event.add("description", f"Moved by {run.moved}.")
+        told.add_component(event)
+    return bytes(told.to_ical())

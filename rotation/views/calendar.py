@@ -1,0 +1,165 @@
+"""The calendar: what rotates when, does it collide with a freeze, and a feed for one's own calendar."""
+
+import calendar as months
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from keyvault import inventory
+from keyvault.audit.context import current
+from keyvault.errors import BadInput, Denied, KeyServiceError, NotFound
+from keyvault.limits import count, network_of
+from keyvault.models import Environment
+from keyvault.permissions import Verb, may
+from keyvault.views.pages import me, number, page, unstored, words
+from rotation import calendar, channels, policies
+from rotation.forecast import Freezes
+from rotation.models import Freeze
+
+_WRONG_FEEDS, _WINDOW = 60, 900
+
+
+class FreezeForm(forms.Form):
+    """Days on which nothing rotates by itself; both count."""
+
+    name = forms.CharField(max_length=100, help_text="Such as “Black Friday”.")
+    first_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
+    last_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(), required=False, empty_label="All environments"
+    )
+
+
+@require_GET
+@page
+def show(request: HttpRequest) -> HttpResponse:
+    """Show one month, in the person's own zone."""
+    return _page(request, FreezeForm())
+
+
+@require_POST
+@page
+def freeze(request: HttpRequest) -> HttpResponse:
+    """Add a freeze; what would have been due is planned anew at once."""
+    form = FreezeForm(request.POST)
+    if not form.is_valid():
+        return _page(request, form, status=400)
+    try:
+        added = policies.add_freeze(me(request), **form.cleaned_data)
+    except KeyServiceError as error:
+        return _page(request, form, error.message, error.status)
+    messages.success(request, f"{added}: nothing rotates by itself then.")
+    return redirect("calendar")
+
+
+@require_POST
+@page
+def thaw(request: HttpRequest) -> HttpResponse:
+    """End a freeze."""
+    found = Freeze.objects.filter(pk=number(request.POST.get("freeze")) or 0).first()
+    if found is None:
+        raise NotFound("There is no such freeze.")
+    policies.end_freeze(me(request), found)
+    messages.success(request, f"{found.name} is over; what it held back is planned anew.")
+    return redirect("calendar")
+
+
+@require_POST
+@page
+def renew_feed(request: HttpRequest) -> HttpResponse:
+    """Show the address of one's own feed, this once."""
+    if request.POST.get("end"):
+        calendar.end_feed(me(request))
+        messages.success(request, "The feed opens nothing any more.")
+        return redirect("calendar")
+    facts = {"address": calendar.renew_feed(me(request)).reveal(), "section": "rotations"}
+    return unstored(render(request, "rotation/feed.html", facts))
+
+
+@require_safe
+def feed(request: HttpRequest, text: str) -> HttpResponse:  # noqa: ARG001
+    """Give the feed to whoever has its address; it names keys and times and no secret."""
+    source = network_of(current().source)
+    reader = calendar.reader_of(text)
+    if reader is None:
+        told = count("calendar feed", source, _WINDOW)
+        return HttpResponse("No such feed.\n", status=404 if told <= _WRONG_FEEDS else 429)
+    answer = HttpResponse(calendar.feed(reader), content_type="text/calendar; charset=utf-8")
+    answer["Cache-Control"] = "no-store, private"
+    return answer
+
+
+def _page(
+    request: HttpRequest, form: FreezeForm, problem: str = "", status: int = 200
+) -> HttpResponse:
+    zone = ZoneInfo(channels.preference_of(me(request)).time_zone)
+    first = _month(words(request, "month", 7), zone)
+    last = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
+    until = datetime.combine(last, time(0), tzinfo=zone)
+    runs = [one for one in calendar.planned(me(request), until) if _in(one, first, zone)]
+    seen = set(inventory.visible_environments(me(request)).values_list("pk", flat=True))
+    freezes = [
+        one for one in Freezes().rows if one.environment_id is None or one.environment_id in seen
+    ]
+    facts: dict[str, Any] = {
+        "weeks": _weeks(first, runs, freezes, zone),
+        "runs": runs,
+        "zone": zone,
+        "month": first,
+        "before": (first - timedelta(days=1)).strftime("%Y-%m"),
+        "after": last.strftime("%Y-%m"),
+        "freezes": [one for one in freezes if one.last_day >= timezone.now().date()],
+        "can": may(me(request), Verb.MANAGE),
+        "has_feed": bool(channels.preference_of(me(request)).feed_digest),
+        "form": form,
+        "problem": problem,
+        "section": "rotations",
+    }
+    return render(request, "rotation/calendar.html", facts, status=status)
+
+
+def _month(text: str, zone: ZoneInfo) -> date:
+    if not text:
+        return timezone.now().astimezone(zone).date().replace(day=1)
+    try:
+        month = datetime.strptime(text, "%Y-%m").date()
+    except ValueError:
+        raise BadInput("The address asks for a month that is none, such as 2027-03.") from None
+    if abs((month - timezone.now().date()).days) > 3660:
+        raise Denied("Nothing is planned so far away.")
+    return month
+
+
+def _in(run: calendar.Planned, first: date, zone: ZoneInfo) -> bool:
+    day = run.at.astimezone(zone).date()
+    return day.year == first.year and day.month == first.month
+
+
+def _weeks(
+    first: date, runs: list[calendar.Planned], freezes: list[Freeze], zone: ZoneInfo
+) -> list[list[dict[str, Any]]]:
+    by_day: dict[date, list[calendar.Planned]] = {}
+    for run in runs:
+        by_day.setdefault(run.at.astimezone(zone).date(), []).append(run)
+    today = timezone.now().astimezone(zone).date()
+    return [
+        [
+            {
+                "day": day,
+                "here": day.month == first.month,
+                "today": day == today,
+                "runs": by_day.get(day, [])[:4],
+                "more": max(0, len(by_day.get(day, [])) - 4),
+                "frozen": [one for one in freezes if one.first_day <= day <= one.last_day],
+            }
+            for day in week
+        ]
+        for week in months.Calendar().monthdatescalendar(first.year, first.month)
+    ]
