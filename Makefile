@@ -10,10 +10,10 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-
 MINUTES ?= 10
 export MINUTES
 
-.PHONY: help run stop faults soak mutants bench demo test check lock clean venv browser
+.PHONY: help run stop faults soak mutants bench screenshots demo test check lock clean venv browser
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: venv ## start a whole installation in .run/ and stay; Ctrl-C ends it, the data stay
 	@exec $(PYTHON_BIN) -m sandbox run
@@ -32,6 +32,9 @@ mutants: venv ## take each guard out of a copy and see its tests fail (about ten
 
 bench: venv ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
 	@$(PYTHON_BIN) -m tests.bench
+
+screenshots: venv browser ## every page at three widths in both themes; README's six into docs/screenshots/
+	@$(PYTHON_BIN) -m pytest -n0 -q tests/end_to_end/screenshots.py
 
 demo: venv ## rotate two keys under a running application, from nothing to the proof
 	@exec $(PYTHON_BIN) -m sandbox demo

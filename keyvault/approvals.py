@@ -123,7 +123,10 @@ def _agreed(by: Member, asked: Asked) -> models.QuerySet[Approval]:
 def _use_up(by: Member, needed: Sequence[Asked]) -> bool:
     """Use the agreements up, all or none; False when somebody was quicker."""
     with transaction.atomic():
-        chosen = [_agreed(by, one).select_for_update(skip_locked=True).first() for one in needed]
+        chosen = [
+            _agreed(by, one).select_for_update(skip_locked=True, of=("self",)).first()
+            for one in needed
+        ]
         found = [one for one in chosen if one is not None]
         if len(found) < len(needed):
             return False

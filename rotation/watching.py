@@ -107,7 +107,10 @@ def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
     # Jitter spreads load and hides nothing, so it need not be unguessable.
     watch.next_check_at = timezone.now() + interval_of(key.account) * random.uniform(0.9, 1.1)  # noqa: S311
     close_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), "The vendor accepts the key.")
-    close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_vendor(key.account), "It answers again.")
+    others = Watch.objects.filter(key__account=key.account, unclear__gte=UNCLEAR)
+    if not others.exclude(pk=watch.pk).exists():
+        # While one key has no verdict, the answers about its neighbours are no recovery.
+        close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_vendor(key.account), "It answers again.")
     if result.usage:
         _note_usage(key.account, result.usage)
 

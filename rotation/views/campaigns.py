@@ -71,7 +71,9 @@ def listing(request: HttpRequest) -> HttpResponse:
     """List campaigns; a POST shows which keys match, or starts one over them."""
     require_owner(me(request), "look at campaigns")
     if request.method == "GET":
-        return _list(request, StartForm())
+        places = ("account", "application", "environment")
+        chosen = {name: number(request.GET.get(name)) for name in places}
+        return _list(request, StartForm(initial=chosen))
     form = StartForm(request.POST)
     if not form.is_valid():
         return _list(request, form, status=400)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from urllib.parse import urlencode
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -10,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keyvault.models import LIVE_STATES, Account, ApiKey, Application, Environment, KeyVersion
-from keyvault.permissions import visible_keys
+from keyvault.permissions import Verb, may, visible_keys
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
 from rotation.models import OPEN_STEPS, Rotation, WaitingFor
 from rotation.views.finding import state_of, with_open_rotation
@@ -71,9 +72,18 @@ def listing(request: HttpRequest) -> HttpResponse:
         "states": [(code, word) for code, (word, _) in STATES.items()],
         "chosen": {name: words(request, name) for name in ("q", "state", *_OPTIONS)},
         "filtered": any(words(request, name) for name in ("q", "state", *_OPTIONS)),
+        "bulk": _bulk(request) if may(me(request), Verb.MANAGE) else "",
         "section": "keys",
     }
     return render(request, "rotation/keys.html", facts)
+
+
+def _bulk(request: HttpRequest) -> str:
+    """Return the query by which a campaign over the listed places begins; empty without any."""
+    if words(request, "q") or words(request, "state"):
+        return ""
+    chosen = {name: words(request, name) for name in _OPTIONS if words(request, name)}
+    return urlencode(chosen)
 
 
 def _row(key: ApiKey) -> dict[str, object]:

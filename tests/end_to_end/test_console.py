@@ -296,6 +296,7 @@ def every_page(people, vendor, place, manual):
         "/keys/",
         "/keys/new/",
         "/keys/import/",
+        "/keys/by-application/",
         "/notices/",
         "/calendar/",
         f"/keys/{waiting.key_id}/",

@@ -9,7 +9,7 @@ from django.db import connections
 from keyvault import fetching, secret_cache, secret_store, tokens, versions
 from keyvault.audit import crosscheck
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import KeyServiceError
+from keyvault.errors import KeyServiceError, NotFound
 from keyvault.models import ApiKey, KeyVersion, ServiceToken
 from keyvault.secret_text import Secret
 from keyvault.tokens import TokenRefused
@@ -54,6 +54,12 @@ def test_the_store_is_asked_once_and_every_fetch_is_on_record(
     rows = AuditEvent.objects.filter(action="secret.fetched", outcome="ok")
     assert rows.count() == 6
     assert sum('"from_memory"' in row.payload for row in rows) == 5
+
+
+def test_a_number_that_no_key_has_is_not_found(token: str, key: ApiKey) -> None:
+    for number in (0, 2**63 - 1, 2**63, 10**30):
+        with pytest.raises(NotFound):
+            fetching.fetch(token, number)
 
 
 def test_a_steady_fetch_costs_two_statements(token: str, key: ApiKey) -> None:

@@ -123,6 +123,24 @@ def test_cannot_tell_three_times_is_the_vendors_problem_and_one_alert_an_account
     assert open_kinds() == []
 
 
+def test_one_key_without_a_verdict_among_good_ones_is_one_alert_and_no_back_and_forth(
+    vendor: Any, place: Any, people: Any, key: ApiKey
+) -> None:
+    from rotation.providers.base import CANNOT_TELL, VALID, CheckResult
+
+    other = make_key(vendor, place, people.owner, name="second")
+    watching.claim_due()
+    assert key.current is not None
+    assert other.current is not None
+    for _ in range(4):
+        watching.settle(key, key.current, CheckResult(CANNOT_TELL, "paid plan required"))
+        watching.settle(other, other.current, CheckResult(VALID, "fine"))
+    assert HumanTask.objects.filter(kind="outage").count() == 1
+    assert open_kinds() == ["outage"]
+    watching.settle(key, key.current, CheckResult(VALID, "fine"))
+    assert open_kinds() == []
+
+
 def test_the_calls_stay_within_what_the_account_allows(
     vendor: Any, place: Any, people: Any, key: ApiKey
 ) -> None:

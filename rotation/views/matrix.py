@@ -1,0 +1,87 @@
+"""All keys at a glance: which application has how many where, and is anything wrong with them?"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from keyvault.inventory import visible_environments
+from keyvault.models import ApiKey, Application
+from keyvault.permissions import visible_keys
+from keyvault.views.pages import me, next_link, number, page
+from rotation.models import OPEN_STEPS
+from rotation.views.keys import STATES
+
+_SIZE = 50
+# The worst first: a cell shows the first of these that any of its keys is in.
+_WORST = ("refused", "overdue", "expiring", "rotating")
+_LOOK = {"refused": "refused", "overdue": "overdue", "expiring": "expiring", "rotating": "moving"}
+
+
+@require_GET
+@page
+def show(request: HttpRequest) -> HttpResponse:
+    """Show applications by environments, with how many keys and the worst state in each cell."""
+    keys = visible_keys(me(request)).filter(application__isnull=False)
+    environments = list(visible_environments(me(request)))
+    rows, after = _applications(keys, number(request.GET.get("after")))
+    cells = _cells(keys, [one.pk for one in rows])
+    facts = {
+        "environments": environments,
+        "rows": [
+            {
+                "it": one,
+                "cells": [
+                    {"environment": place, **cells.get((one.pk, place.pk), {})}
+                    for place in environments
+                ],
+            }
+            for one in rows
+        ],
+        "next": next_link(request, after),
+        "personal": visible_keys(me(request)).filter(member__isnull=False)[:1].exists(),
+        "section": "keys",
+    }
+    return render(request, "rotation/matrix.html", facts)
+
+
+def _applications(
+    keys: QuerySet[ApiKey], after: int | None
+) -> tuple[list[Application], int | None]:
+    """Return one page of the applications that have keys, by their number."""
+    found = Application.objects.filter(pk__in=keys.order_by().values("application"))
+    if after is not None:
+        found = found.filter(pk__gt=after)
+    rows = list(found.order_by("pk")[: _SIZE + 1])
+    return rows[:_SIZE], rows[_SIZE - 1].pk if len(rows) > _SIZE else None
+
+
+def _cells(keys: QuerySet[ApiKey], applications: Iterable[int]) -> dict[tuple[int, int], Any]:
+    """Count each cell's keys, and those in each state, in one statement."""
+    now, soon = timezone.now(), timezone.now() + timedelta(days=30)
+    found = (
+        keys.filter(application__in=list(applications))
+        .order_by()
+        .values_list("application", "environment")
+        .annotate(
+            total=Count("pk"),
+            refused=Count("pk", filter=Q(current__check_answer="refused")),
+            overdue=Count("pk", filter=Q(policy__enabled=True, policy__next_run_at__lt=now)),
+            expiring=Count("pk", filter=Q(current__expires_at__lt=soon)),
+            rotating=Count("pk", filter=Q(rotations__step__in=OPEN_STEPS)),
+        )
+    )
+    return {
+        (row[0], row[1]): _cell(row[2], dict(zip(_WORST, row[3:], strict=True))) for row in found
+    }
+
+
+def _cell(total: int, states: dict[str, int]) -> dict[str, Any]:
+    worst = next((name for name in _WORST if states[name]), "")
+    text = f"{states[worst]} {STATES[worst][0].lower()}" if worst else ""
+    return {"total": total, "state": worst, "look": _LOOK.get(worst, ""), "text": text}

@@ -1,0 +1,96 @@
+"""`make screenshots`: every page at three widths in both themes into .run/screenshots/, and the six that
+README shows into docs/screenshots/. Not collected by `make test`.
+"""
+
+import shutil
+from datetime import date, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from keyvault import approvals
+from keyvault.approval_models import Act
+from keyvault.models import Application, KeyVersion, Role
+from rotation import campaigns, consumers, notices, policies
+from rotation.campaigns import Choice
+from rotation.models import Heartbeat, Reason, WaitingFor
+from rotation.policies import Wish
+from tests.conftest import ROOT
+from tests.end_to_end.test_console import at_adoption, desk, every_page, manual
+from tests.factories import grant, make_key, make_member, show
+from tests.rotation.driving import drive, started
+
+__all__ = ["desk", "manual"]
+
+ALL, BEST = ROOT / ".run/screenshots", ROOT / "docs/screenshots"
+WIDTHS = (375, 768, 1440)
+NAMES = ("Video upload", "Reports", "Billing export", "Creator search", "Audience sync")
+
+
+def test_every_page(desk: Any, vendor: Any, place: Any, people: Any, manual: Any) -> None:
+    """Take them all; a page that complains fails the run."""
+    paths = every_page(people, vendor, place, manual)
+    best = _world(vendor, place, people)
+    shutil.rmtree(ALL, ignore_errors=True)
+    ALL.mkdir(parents=True)
+    BEST.mkdir(parents=True, exist_ok=True)
+    desk.enter(people.owner)
+    for theme in ("light", "dark"):
+        desk.page.emulate_media(color_scheme=theme)
+        for width in WIDTHS:
+            desk.page.set_viewport_size({"width": width, "height": 900})
+            for path in paths:
+                name = path.strip("/").replace("/", "-") or "home"
+                _take(desk, path, ALL / f"{name}-{width}-{theme}.png")
+    desk.page.emulate_media(color_scheme="light")
+    desk.page.set_viewport_size({"width": 1280, "height": 800})
+    for name, path in best.items():
+        _take(desk, path, BEST / f"{name}.png", whole=False)
+
+
+def _take(desk: Any, path: str, file: Path, *, whole: bool = True) -> None:
+    desk.go(path)
+    desk.page.wait_for_load_state("networkidle")
+    desk.page.screenshot(path=str(file), full_page=whole)
+
+
+def _world(vendor: Any, place: Any, people: Any) -> dict[str, str]:
+    """Fill the installation so that README's pages have something to show; return their paths."""
+    waiting = at_adoption(people, vendor, place)
+    for name in ("Recommendations", "Mobile backend"):
+        place.application = Application.objects.create(name=name)
+        for number, key_name in enumerate(NAMES):
+            where = place.production if number % 2 else place.environment
+            key = make_key(
+                vendor, place, people.owner, name=f"{name}: {key_name}", environment=where
+            )
+            wish = Wish(7 + 3 * number, time(3, 30), "UTC", 0, 1)
+            policies.set_policy(people.operator, key, wish)
+            ends = timezone.now() + timedelta(days=2 + 6 * number)
+            KeyVersion.objects.filter(key=key).update(expires_at=ends)
+        consumers.add_consumer(people.owner, "eu-west-1", place.application, place.environment)
+    drive(started(people.operator, key), lambda r: r.waiting_for == WaitingFor.ADOPTION)
+    leaver = grant(make_member("grace@example.com", first_name="Grace Hopper"), Role.DEVELOPER)
+    show(leaver, waiting.key)
+    today = timezone.now().date()
+    policies.add_freeze(
+        people.owner, "Year end", date(today.year, 12, 24), date(today.year, 12, 31)
+    )
+    approvals.add_rule(people.owner, Act.WAIVER, place.production)
+    exposed = campaigns.exposed_by(Choice(account=place.api_account))
+    campaign = campaigns.start(people.owner, "A build server leaked", Reason.LEAK, exposed)
+    campaigns.work()
+    for item in campaign.items.exclude(rotation=None)[:3]:
+        assert item.rotation is not None
+        drive(item.rotation)
+    notices.scan()
+    Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
+    return {
+        "home": "/",
+        "rotation": f"/rotations/{waiting.pk}/",
+        "keys": "/keys/by-application/",
+        "campaign": f"/campaigns/{campaign.pk}/",
+        "person": f"/people/{leaver.pk}/",
+        "calendar": "/calendar/",
+    }

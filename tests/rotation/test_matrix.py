@@ -1,0 +1,67 @@
+"""All keys at a glance: counts and the worst state of each place, and only what one may see."""
+
+from datetime import time, timedelta
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from keyvault.models import ApiKey, Application, KeyVersion, Role
+from rotation import policies, workflow
+from rotation.models import Reason, RotationPolicy
+from rotation.policies import Wish
+from tests.api_client import counting, sign_in
+from tests.factories import grant, make_key, make_member
+
+
+def text(client: Client, path: str = "/keys/by-application/") -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_each_cell_shows_how_many_and_the_worst_state(vendor: Any, place: Any, people: Any) -> None:
+    keys = [make_key(vendor, place, people.owner, name=f"key {n}") for n in range(3)]
+    far = make_key(vendor, place, people.owner, name="far", environment=place.production)
+    owner = sign_in(Client(), people.owner)
+    page = text(owner)
+    assert '<span class="num">3</span> keys' in page
+    assert '<span class="num">1</span> key<' in page
+    workflow.start(people.operator, keys[0], Reason.MANUAL)
+    assert "1 rotating" in text(owner)
+    KeyVersion.objects.filter(key=keys[1]).update(expires_at=timezone.now() + timedelta(days=9))
+    assert "1 expires in 30 days" in text(owner)
+    policies.set_policy(people.operator, keys[2], Wish(30, time(3), "UTC", 0, 1))
+    RotationPolicy.objects.update(next_run_at=timezone.now() - timedelta(days=1))
+    assert "1 overdue" in text(owner)
+    KeyVersion.objects.filter(key=far).update(check_answer="refused")
+    page = text(owner)
+    assert "1 refused by the vendor" in page
+    query = f"application={place.application.pk}&amp;environment={place.production.pk}&amp;state=refused"
+    assert query in page
+    assert "far" in text(owner, "/keys/?" + query.replace("&amp;", "&"))
+
+
+def test_nobody_sees_places_that_are_not_theirs(vendor: Any, place: Any, people: Any) -> None:
+    make_key(vendor, place, people.owner, name="key")
+    assert "No application has a key yet" in text(sign_in(Client(), people.outsider))
+    other = Application.objects.create(name="Elsewhere")
+    local = grant(make_member("local@example.com"), Role.VIEWER, application=other)
+    assert str(place.application) not in text(sign_in(Client(), local))
+
+
+def test_it_costs_the_same_for_few_and_many_and_pages(vendor: Any, place: Any, people: Any) -> None:
+    key = make_key(vendor, place, people.owner, name="key")
+    owner = sign_in(Client(), people.owner)
+    with counting() as few:
+        text(owner)
+    more = Application.objects.bulk_create(Application(name=f"App {n}") for n in range(60))
+    ApiKey.objects.bulk_create(
+        ApiKey(account=key.account, environment=key.environment, application=one, name=one.name)
+        for one in more
+    )
+    with counting() as many:
+        page = text(owner)
+    assert len(few) == len(many) <= 11
+    assert "More" in page
+    assert "Back to the first" in text(owner, "/keys/by-application/?after=1")
