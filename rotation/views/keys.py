@@ -72,7 +72,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "states": [(code, word) for code, (word, _) in STATES.items()],
         "chosen": {name: words(request, name) for name in ("q", "state", *_OPTIONS)},
         "filtered": any(words(request, name) for name in ("q", "state", *_OPTIONS)),
-        "bulk": _bulk(request) if may(me(request), Verb.MANAGE) else "",
+        "bulk": _bulk(request),
         "section": "keys",
     }
     return render(request, "rotation/keys.html", facts)
@@ -83,7 +83,7 @@ def _bulk(request: HttpRequest) -> str:
     if words(request, "q") or words(request, "state"):
         return ""
     chosen = {name: words(request, name) for name in _OPTIONS if words(request, name)}
-    return urlencode(chosen)
+    return urlencode(chosen) if chosen and may(me(request), Verb.MANAGE) else ""
 
 
 def _row(key: ApiKey) -> dict[str, object]:

@@ -204,7 +204,7 @@ def test_a_filtered_list_leads_to_a_campaign_over_it(
     vendor: Any, place: Any, people: Any, owner: Client
 ) -> None:
     make_key(vendor, place, people.owner, name="first")
-    query = f"application={place.application.pk}&environment={place.environment.pk}"
+    query = f"environment={place.environment.pk}&application={place.application.pk}"
     page = text(owner.get(f"/keys/?{query}"))
     assert "/campaigns/?" + query.replace("&", "&amp;") in page
     form = text(owner.get(f"/campaigns/?{query}"))
