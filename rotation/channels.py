@@ -119,8 +119,10 @@ def send_test(by: Member, hook: Hook | None = None) -> Notice:
         about, Notice.Kind.TEST, f"A test to {where}", f"{by} asked for this test.", "/notices/"
     )
     if hook is None:
-        tell(news, [by])
-        Message.objects.filter(notice__about=about, channel="hook").delete()
+        # One transaction: no hook is to hear of it, not even for a moment.
+        with transaction.atomic():
+            tell(news, [by])
+            Message.objects.filter(notice__about=about, channel="hook").delete()
     else:
         require_owner(by, "test it")
         with transaction.atomic():

@@ -231,7 +231,9 @@ def _ending() -> list[ApiKey]:
         current__expires_at__lte=now + timedelta(days=first),
         current__expires_at__gt=now - _LATELY,
     )
-    wanted = {f"expiry:{key.current_id}:{_rung(key)}": key for key in soon[: _MOST * 50]}
+    # What ends first comes first, so that none is passed over however many there are.
+    first_to_end = soon.order_by(F("current__expires_at"))[: _MOST * 50]
+    wanted = {f"expiry:{key.current_id}:{_rung(key)}": key for key in first_to_end}
     known = set(Notice.objects.filter(about__in=wanted).values_list("about", flat=True))
     return [key for about, key in wanted.items() if about not in known][:_MOST]
 
@@ -308,9 +310,11 @@ def _overdue() -> list[ApiKey]:
     late = _keys().filter(
         policy__enabled=True, policy__next_run_at__lt=timezone.now() - _OVERDUE_AFTER
     )
-    wanted = {_about_overdue(key): key for key in late.order_by(F("policy__next_run_at"))[:_MOST]}
+    wanted = {
+        _about_overdue(key): key for key in late.order_by(F("policy__next_run_at"))[: _MOST * 50]
+    }
     known = set(Notice.objects.filter(about__in=wanted).values_list("about", flat=True))
-    return [key for about, key in wanted.items() if about not in known]
+    return [key for about, key in wanted.items() if about not in known][:_MOST]
 
 
 def _about_overdue(key: ApiKey) -> str:

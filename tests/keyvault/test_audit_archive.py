@@ -114,6 +114,7 @@ def test_the_apps_role_may_roll_and_nothing_else(statement):
 
 
 def test_a_month_is_archived_proved_and_dropped_and_the_chain_goes_on(tmp_path, signing):
+    """B88: a month goes as a whole table, with no row deleted, on record, and still provable."""
     write(4)
     checkpoints.seal()
     a_month_passes()
