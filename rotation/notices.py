@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from keyvault import grants
 from keyvault.models import ApiKey, Member
-from keyvault.permissions import Verb, holders
+from keyvault.permissions import Verb, holders, may
 from rotation.models import Hook, HumanTask, Message, Notice, Preference, Rotation, Step
 from rotation.quiet import due_for
 
@@ -106,9 +106,9 @@ def _hooks(notice: Notice) -> QuerySet[Hook]:
 
 
 def owner_of(key: ApiKey) -> list[Member]:
-    """Return the person a key belongs to, or who recorded it for its application."""
+    """Return the person a key belongs to, or who recorded it and may still see it."""
     owner = key.member or key.created_by
-    return [owner] if owner else []
+    return [owner] if owner and may(owner, Verb.VIEW, key) else []
 
 
 def team_of(key: ApiKey) -> list[Member]:
@@ -268,7 +268,7 @@ def _tell_end(key: ApiKey) -> bool:
     people = owner_of(key)
     if rung <= settings.LADDER_TEAM_DAYS or not people:
         people += team_of(key)
-    if rung <= settings.LADDER_OWNER_DAYS or not any(one.is_active for one in people):
+    if rung <= settings.LADDER_OWNER_DAYS or not people:
         people += grants.owners()
     contact = _contact(key) if rung <= settings.LADDER_TEAM_DAYS else ""
     return tell(news, people, address=contact)

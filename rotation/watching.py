@@ -4,6 +4,7 @@ A key that is refused twice in a row outside a rotation is an incident at once. 
 times is the vendor's problem: one alert an account. The calls stay within what the account allows.
 """
 
+import logging
 import random
 from datetime import timedelta
 from typing import Any
@@ -22,12 +23,14 @@ from rotation.human_tasks import close_alert, open_alert
 from rotation.models import OPEN_STEPS, HumanTask, Usage, Watch
 from rotation.providers.base import REFUSED, VALID, CheckResult
 
+log = logging.getLogger(__name__)
+
 REFUSALS, UNCLEAR = 2, 3
 WARN_PERCENT = 80
 _BATCH = 200
 _LEASE = timedelta(minutes=10)
 _AGAIN, _AFTER_INCIDENT = timedelta(minutes=1), timedelta(hours=1)
-_MONTH = 30 * 86400
+_MONTH = timedelta(days=30)
 _ACTOR = system_actor("watch of current keys")
 
 # Keys that are not watched yet are spread over their first interval.
@@ -68,11 +71,12 @@ def check(key_id: int) -> None:
     if key.current is None:
         return
     try:
-        secret = versions.read_secret(key.current)
-    except KeyServiceError:
+        result = check_secret(key.account, versions.read_secret(key.current))
+    except KeyServiceError as error:
         # The secret store has alerts of its own; the lease brings the key back.
+        log.warning("current key not checked", extra={"key": key_id, "reason": error.message})
         return
-    settle(key, key.current, check_secret(key.account, secret))
+    settle(key, key.current, result)
 
 
 def settle(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
@@ -97,9 +101,14 @@ def settle(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
 def interval_of(account: Account) -> timedelta:
     """Return how often each key of the account is asked about, within its monthly allowance."""
     hours = account.settings.get("watch_hours", settings.WATCH_HOURS)
+    return max(timedelta(hours=hours), _allowed(account))
+
+
+def _allowed(account: Account) -> timedelta:
+    """Return how often each key may be asked about at most: all of them share the month's calls."""
     calls = max(1, account.settings.get("watch_calls_per_month", settings.WATCH_CALLS_PER_MONTH))
     keys = ApiKey.objects.filter(account=account, current__isnull=False).count()
-    return timedelta(seconds=max(hours * 3600, keys * _MONTH / calls))
+    return keys * _MONTH / calls
 
 
 def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
@@ -118,29 +127,29 @@ def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
 def _refused(key: ApiKey, version: KeyVersion, watch: Watch, result: CheckResult) -> None:
     watch.refusals, watch.unclear = watch.refusals + 1, 0
     # One odd node of the vendor's is no incident: it is asked once more.
-    watch.next_check_at = timezone.now() + (
-        _AGAIN if watch.refusals < REFUSALS else _AFTER_INCIDENT
-    )
+    watch.next_check_at = timezone.now() + _AGAIN
     if watch.refusals < REFUSALS:
         return
+    watch.next_check_at = timezone.now() + max(_AFTER_INCIDENT, _allowed(key.account))
     if "EXPIRED" in result.code and (
         version.expires_at is None or version.expires_at > timezone.now()
     ):
         versions.note_end(version, timezone.now())
     text = (
-        f"The vendor refuses the current secret of {key} (…{version.tail}) since "
-        f"{timezone.now():%Y-%m-%d %H:%M} UTC, outside a rotation: {result.text} Whoever uses it "
-        "is refused now. Rotate the key, or use a standby."
+        f"The vendor refuses the current secret of {key} (…{version.tail}) outside a rotation: "
+        f"{result.text} Whoever uses it is refused now. Rotate the key, or use a standby."
     )
     open_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), text, account=key.account, key=key)
 
 
 def _unclear(key: ApiKey, watch: Watch, result: CheckResult) -> None:
     watch.unclear += 1
+    # Soon at first, then no oftener than the month's calls allow, nor before the vendor said.
     wait = _AGAIN * 2 ** min(watch.unclear, 8)
-    if result.retry_after:
-        wait = max(wait, timedelta(seconds=result.retry_after))
-    watch.next_check_at = timezone.now() + min(wait, max(interval_of(key.account), _AGAIN))
+    if watch.unclear >= UNCLEAR:
+        wait = max(wait, _allowed(key.account))
+    asked_for = timedelta(seconds=result.retry_after or 0)
+    watch.next_check_at = timezone.now() + max(wait, asked_for)
     if watch.unclear >= UNCLEAR:
         text = (
             f"{key.account} gave no verdict on keys several times in a row: {result.text} "

@@ -118,6 +118,18 @@ def test_the_ladder_tells_the_owner_then_the_team_then_the_owners_of_everything(
     assert notices.scan() == 0
 
 
+def test_who_recorded_a_key_and_may_see_it_no_more_is_not_its_owner(
+    people: Any, key: ApiKey
+) -> None:
+    """The team is told in their place, at once: nobody learns from the outage."""
+    ApiKey.objects.update(created_by=people.outsider)
+    ends_in(key, days=29)
+    notices.scan()
+    who = told("expiry")[0][1]
+    assert "outsider" not in who
+    assert "operator" in who
+
+
 def test_a_person_who_left_is_never_written_to(mails: Sink, people: Any, key: ApiKey) -> None:
     ApiKey.objects.update(created_by=people.developer)
     ends_in(key, days=29)

@@ -123,6 +123,26 @@ def test_cannot_tell_three_times_is_the_vendors_problem_and_one_alert_an_account
     assert open_kinds() == []
 
 
+def test_what_is_refused_or_unclear_is_asked_no_oftener_than_the_month_allows(
+    place: Any, key: ApiKey
+) -> None:
+    from rotation.providers.base import CANNOT_TELL, REFUSED, CheckResult
+
+    account = place.api_account
+    account.settings = {"watch_calls_per_month": 10}
+    account.save()
+    key.refresh_from_db()
+    watching.claim_due()
+    assert key.current is not None
+    for answer in (REFUSED, CANNOT_TELL):
+        for _ in range(4):
+            watching.settle(key, key.current, CheckResult(answer, "said so"))
+        assert Watch.objects.get().next_check_at > timezone.now() + timedelta(days=2, hours=23)
+    day = CheckResult(CANNOT_TELL, "later", retry_after=9 * 86400.0)
+    watching.settle(key, key.current, day)
+    assert Watch.objects.get().next_check_at > timezone.now() + timedelta(days=8), "as it asked"
+
+
 def test_one_key_without_a_verdict_among_good_ones_is_one_alert_and_no_back_and_forth(
     vendor: Any, place: Any, people: Any, key: ApiKey
 ) -> None:
