@@ -27,6 +27,8 @@ from rotation.workflow import create, nudge
 
 REASONS = (Reason.INCIDENT, Reason.LEAK, Reason.LEAVER)
 _REASON_LEAST = 5
+# What a rotation will replace, now or once another one has brought it in.
+_IN_FORCE = (VersionState.CURRENT, VersionState.PENDING)
 # What has left the vendor for good, with the proof in the row.
 _DEAD = Q(exposed__refused_at__isnull=False, exposed__state=VersionState.DELETED) | Q(
     exposed__refused_at__isnull=False, exposed__state=VersionState.DISCARDED
@@ -275,7 +277,8 @@ def counts(campaign: Campaign) -> dict[str, int]:
         When(exposed=None, then=Value("open")),
         When(_DEAD & Q(rotation__step=Step.DONE), then=Value("rotated")),
         When(_DEAD, then=Value("dead")),
-        When(rotation=None, then=Value("waiting")),
+        When(rotation=None, exposed__state__in=_IN_FORCE, then=Value("waiting")),
+        When(rotation=None, then=Value("open")),
         When(ended, then=Value("failed")),
         default=Value("under way"),
     )
@@ -295,8 +298,11 @@ def standing(item: CampaignItem) -> Standing:
         return Standing(
             item, word, f"Refused by the vendor since {exposed.refused_at:%Y-%m-%d %H:%M}."
         )
-    if rotation is None:
+    if rotation is None and exposed.state in _IN_FORCE:
         return Standing(item, "waiting", "Its turn has not come yet.")
+    if rotation is None:
+        text = "No rotation replaces this secret any more. Delete it at the vendor, then accept it."
+        return Standing(item, "open", text)
     if rotation.step in (Step.FAILED, Step.CANCELLED):
         return Standing(item, "failed", rotation.outcome or rotation.last_error or "Cancelled.")
     return Standing(

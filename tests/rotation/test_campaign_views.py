@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault.models import ApprovalRule, Grant, Group, Role
+from keyvault.models import ApprovalRule, Grant, Group, KeyVersion, Role
 from rotation import campaigns, workflow
 from rotation.campaign_models import Campaign
 from rotation.campaigns import Choice
@@ -86,6 +86,23 @@ def test_the_counts_say_what_the_report_says(vendor: Any, place: Any, people: An
     report = campaigns.progress(campaigns.report(campaign))
     assert campaigns.counts(campaign) == report
     assert report["rotated"] == report["accepted"] == report["failed"] == 1
+
+
+def test_a_secret_that_was_given_up_is_named_and_not_said_to_wait(
+    vendor: Any, place: Any, people: Any
+) -> None:
+    """What a leaver pasted into a rotation that failed may live on at the vendor."""
+    key = make_key(vendor, place, people.owner, name="pasted")
+    exposed = campaigns.exposed_by(Choice(account=place.api_account))
+    campaign = campaigns.start(people.owner, "x", Reason.LEAK, exposed)
+    assert key.current is not None
+    KeyVersion.objects.filter(pk=key.current.pk).update(state="discarded", refused_at=None)
+    assert campaigns.work() in (0, 1)
+    campaign.items.update(rotation=None)
+    (said,) = campaigns.report(campaign)
+    assert said.state == "open"
+    assert "Delete it at the vendor" in said.text
+    assert campaigns.counts(campaign) == {"open": 1}
 
 
 def test_pages_of_campaigns_cost_the_same_however_many_keys(
