@@ -5,7 +5,6 @@ it, signed with Ed25519. It is kept in the database, where the app may add but n
 if AUDIT_EXPORT_DIR is set, appended to a file there that belongs on another machine.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -14,14 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import connections, transaction
 
 from keyvault.audit import witnesses
 from keyvault.audit.export import json_line
 from keyvault.audit.models import ChainHead, Checkpoint
-from keyvault.audit.signing import signed_by, signer
+from keyvault.audit.signing import public_keys, signed_by, signer
 from keyvault.audit.verify import Anchor, archived_up_to, rows
 
 EXPORT_NAME = "audit-checkpoints.jsonl"
@@ -127,7 +125,7 @@ def problem(public: str, exported: Path | None = None) -> str:
     Checks each signature against the public key `public` (base64), the links, that each fits the
     row it names, and, with `exported`, that every exported checkpoint is still in the database.
     """
-    Ed25519PublicKey.from_public_bytes(base64.b64decode(public))
+    public_keys(public)
     end = archived_up_to()
     previous: Checkpoint | None = None
     for checkpoint in Checkpoint.objects.using("audit").order_by("pk").iterator():

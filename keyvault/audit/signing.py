@@ -83,9 +83,20 @@ def signer() -> Signer:
     return KeyFile(Ed25519PrivateKey.from_private_bytes(seed))
 
 
+def public_keys(public: str) -> list[Ed25519PublicKey]:
+    """Return the keys in `public` (base64, with commas between them); ValueError for what is none.
+
+    There are several once another key signs than at first, such as Vault's in place of the file.
+    """
+    return [Ed25519PublicKey.from_public_bytes(base64.b64decode(one)) for one in public.split(",")]
+
+
 def signed_by(public: str, text: str, signature: str) -> bool:
-    """Return whether `signature` (base64) over `text` is by the public key `public` (base64)."""
-    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public))
+    """Return whether `signature` (base64) over `text` is by one of the keys in `public`."""
+    return any(_fits(key, text, signature) for key in public_keys(public))
+
+
+def _fits(key: Ed25519PublicKey, text: str, signature: str) -> bool:
     try:
         key.verify(base64.b64decode(signature), text.encode())
     except (InvalidSignature, ValueError):

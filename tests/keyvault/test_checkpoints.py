@@ -138,6 +138,23 @@ def test_a_key_that_stays_in_vault_signs_in_place_of_the_file(transit, stack, mo
         signer().sign("x")
 
 
+def test_after_a_change_of_the_key_both_verify_what_each_signed(transit):
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    write()
+    with override_settings(AUDIT_TRANSIT_KEY="", AUDIT_SIGNING_KEY=key):
+        checkpoints.seal()
+        former = checkpoints.public_key()
+    write(1)
+    checkpoints.seal()
+    present = checkpoints.public_key()
+    assert checkpoints.problem(f"{former},{present}") == ""
+    assert checkpoints.problem(f"{present},{former}") == ""
+    for alone in (former, present):
+        assert "signature does not fit" in checkpoints.problem(alone)
+    with pytest.raises(ValueError):
+        checkpoints.problem(f"{present},")
+
+
 def test_while_vault_is_away_nothing_is_signed_and_the_next_checkpoint_covers_it(transit):
     write()
     with vault_at("http://127.0.0.1:9"):

@@ -23,7 +23,9 @@ class Command(DoorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--public-key", metavar="BASE64", help="Check the signed checkpoints against it."
+            "--public-key",
+            metavar="BASE64",
+            help="Check the signed checkpoints against it; several with commas.",
         )
         parser.add_argument(
             "--exported", type=Path, metavar="FILE", help="Checkpoints kept on another machine."
