@@ -22,6 +22,10 @@ def check_production(**_: Any) -> list[CheckMessage]:
             found.append(
                 Error(f"{name} is shorter than {_LEAST_SECRET} characters.", id="keyvault.E001")
             )
+    if settings.SCIM_TOKEN and len(settings.SCIM_TOKEN) < _LEAST_SECRET:
+        found.append(
+            Error(f"SCIM_TOKEN is shorter than {_LEAST_SECRET} characters.", id="keyvault.E001")
+        )
     for name in ("INSECURE_HTTP", "ALLOW_LOOPBACK_TARGETS"):
         if getattr(settings, name):
             found.append(Error(f"{name} is for sandboxes on loopback only.", id="keyvault.E002"))

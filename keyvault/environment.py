@@ -4,12 +4,16 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Stands for a proxy on this machine that calls over a socket, and so has no address.
 SOCKET = "unix"
+_MAIL_SCHEMES = ("smtp", "smtps", "smtp+tls", "smtp+ssl")
 
 
 def secret(name: str, default: str | None = None) -> str:
@@ -45,6 +49,24 @@ def _read(name: str, file: str, default: str | None) -> str:
     if not text:
         raise ImproperlyConfigured(f"{name}_FILE is empty: {file}")
     return text
+
+
+def mail_server(url: str) -> dict[str, Any]:
+    """Return Django's settings for the mail server at `url`; ImproperlyConfigured without its text.
+
+    An odd character in the password would otherwise stand in the error of a failed start.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in _MAIL_SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        good = None
+    if not good:
+        raise ImproperlyConfigured(
+            "EMAIL_URL is not an address such as smtp+tls://name:password@mail.example.com:587. "
+            "Write odd characters of the password as %40 and the like."
+        ) from None
+    return dict(environ.Env.email_url_config(url))
 
 
 def proxies(texts: Iterable[str]) -> list[Network | str]:

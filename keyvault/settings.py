@@ -10,7 +10,7 @@ from csp.constants import NONE, SELF
 from kombu import Queue
 from kombu.common import Broadcast
 
-from keyvault.environment import proxies, secret
+from keyvault.environment import mail_server, proxies, secret
 
 env = environ.Env()
 
@@ -212,7 +212,7 @@ REVIEW_OPENER = "rotation.human_tasks.open_review"
 # Such as smtp+tls://name:password@mail.example.com:587; without it nobody is told by mail.
 EMAIL_HOST, EMAIL_PORT = "", 25
 if _MAIL := secret("EMAIL_URL", default=""):
-    vars().update(env.email_url_config(_MAIL))
+    vars().update(mail_server(_MAIL))
 MAIL_FROM = env.str("MAIL_FROM", default="keyvault@localhost")
 # Days before a key's end at which it is told: to its owner, then its team, then all owners; and
 # after how many hours an open task is told again.

@@ -1,13 +1,16 @@
 """System checks name a wrong setting before it can do harm."""
 
+import traceback
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from keyvault import secret_store
 from keyvault.checks import check_debug, check_production
+from keyvault.environment import mail_server
 from tests.commands import manage
 
 pytestmark = pytest.mark.pure
@@ -35,7 +38,7 @@ def test_good_settings_pass() -> None:
     assert found() == set()
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "FINGERPRINT_KEY", "TOKEN_PEPPER"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "FINGERPRINT_KEY", "TOKEN_PEPPER", "SCIM_TOKEN"])
 def test_a_short_secret_is_named_and_not_shown(name: str) -> None:
     (said,) = found(**{name: "c4n4ry" * 5})
     assert said.startswith(f"keyvault.E001: {name}")
@@ -102,3 +105,30 @@ def test_the_check_of_web_leaves_nothing_behind_in_vault(stack, people):
     before = secret_store.list_paths("probe")
     assert manage(stack, "check", "--database", "default").code == 0
     assert secret_store.list_paths("probe") == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.example.com",
+        "http://mail.example.com",
+        "smtp://",
+        "smtp+tls://name:c4n4ry#more@mail.example.com:587",
+        "smtp+tls://name:c4n4ry/more@mail.example.com:587",
+        "smtp+tls://name:c4n4ry@mail.example.com:port",
+        "smtp://[::1",
+    ],
+)
+def test_a_mail_server_that_is_none_is_refused_without_its_text(url: str) -> None:
+    """A password with an odd character would stand in the error of a failed start."""
+    with pytest.raises(ImproperlyConfigured) as caught:
+        mail_server(url)
+    said = "".join(traceback.format_exception(caught.value))
+    assert "EMAIL_URL" in said
+    assert "c4n4ry" not in said
+
+
+def test_a_mail_server_is_read_with_its_password() -> None:
+    said = mail_server("smtp+tls://name:p%40ss@mail.example.com:587")
+    assert (said["EMAIL_HOST"], said["EMAIL_PORT"]) == ("mail.example.com", 587)
+    assert (said["EMAIL_HOST_PASSWORD"], said["EMAIL_USE_TLS"]) == ("p@ss", True)
