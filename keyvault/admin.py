@@ -21,14 +21,15 @@ from keyvault.models import (
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]
+    Pages = Paginator[Any]
 else:
-    Base = admin.ModelAdmin
+    Base, Pages = admin.ModelAdmin, Paginator
 
 
 MOST = 10_000
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]  # it takes no type when it runs
+class CappedPaginator(Pages):
     """Counts no further than MOST rows: the whole of a big table would take minutes to count."""
 
     @cached_property

@@ -86,9 +86,9 @@ class RegisterForm(forms.Form):
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.by = by
-        _offer(self, "account", visible_accounts(by))
-        _offer(self, "environment", visible_environments(by))
-        _offer(self, "application", visible_applications(by))
+        offer(self, "account", visible_accounts(by))
+        offer(self, "environment", visible_environments(by))
+        offer(self, "application", visible_applications(by))
         zone = timezone.get_current_timezone_name()
         self.fields["expires_at"].help_text = f"In {zone} time. Leave empty if no end is known."
 
@@ -135,7 +135,8 @@ class ApplicationForm(forms.Form):
     contact = forms.EmailField(required=False, help_text="Where to write when a key of it is late.")
 
 
-def _offer(form: forms.Form, name: str, rows: Any) -> None:
+def offer(form: forms.Form, name: str, rows: Any) -> None:
+    """Let the form's field offer these rows, which depend on who is asking."""
     field = form.fields[name]
     assert isinstance(field, forms.ModelChoiceField)
     field.queryset = rows

@@ -5,23 +5,23 @@ what was missing. Secrets are never kept between the two: the second time they a
 """
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from keyvault import keys, pasting, reading
+from keyvault import key_files, keys, pasting
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, KeyServiceError
 from keyvault.fingerprints import fingerprint
 from keyvault.inventory import visible_accounts, visible_environments
+from keyvault.key_files import Row
 from keyvault.keys import NewKey
 from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
 from keyvault.moments import end_as_typed
 from keyvault.permissions import Verb, may, visible_applications
-from keyvault.reading import Row
 
 MOST = 2000
 T = TypeVar("T", bound=Model)
@@ -48,38 +48,43 @@ class Fate:
 
 
 @dataclass
-class _Places:
-    """The names that the person may use, each asked for once."""
+class _Named(Generic[T]):
+    """The things of one kind that the person may name, each asked for once."""
 
-    by: Member
-    defaults: Defaults
-    found: dict[tuple[str, str], object] = field(default_factory=dict)
+    what: str
+    rows: "QuerySet[T]"
+    default: T | None
+    found: dict[str, T | None] = field(default_factory=dict)
 
-    def account(self, name: str) -> Account:
-        """Return the account of this name, or the default."""
-        return self._find(visible_accounts(self.by), "account", name, self.defaults.account)
-
-    def environment(self, name: str) -> Environment:
-        """Return the environment of this name, or the default."""
-        rows = visible_environments(self.by)
-        return self._find(rows, "environment", name, self.defaults.environment)
-
-    def application(self, name: str) -> Application:
-        """Return the application of this name, or the default."""
-        rows = visible_applications(self.by)
-        return self._find(rows, "application", name, self.defaults.application)
-
-    def _find(self, rows: "QuerySet[T]", what: str, name: str, default: T | None) -> T:
+    def get(self, name: str) -> T:
+        """Return the thing of this name, or the default; BadInput when there is none."""
         if not name:
-            if default is None:
-                raise BadInput(f"It names no {what}, and none was chosen for all.")
-            return default
-        if (what, name) not in self.found:
-            self.found[what, name] = rows.filter(name__iexact=name).first()
-        found = self.found[what, name]
+            if self.default is None:
+                raise BadInput(f"It names no {self.what}, and none was chosen for all.")
+            return self.default
+        if name not in self.found:
+            self.found[name] = self.rows.filter(name__iexact=name).first()
+        found = self.found[name]
         if found is None:
-            raise BadInput(f"There is no such {what}.")
-        return found  # type: ignore[return-value]
+            raise BadInput(f"There is no such {self.what}.")
+        return found
+
+
+@dataclass
+class _Places:
+    """What rows may name: accounts, environments and applications that the person may see."""
+
+    accounts: _Named[Account]
+    environments: _Named[Environment]
+    applications: _Named[Application]
+
+
+def _places(by: Member, defaults: Defaults) -> _Places:
+    return _Places(
+        _Named("account", visible_accounts(by), defaults.account),
+        _Named("environment", visible_environments(by), defaults.environment),
+        _Named("application", visible_applications(by), defaults.application),
+    )
 
 
 def run(
@@ -90,10 +95,10 @@ def run(
     Raises BadInput when the text as a whole cannot be read, or has more than 2000 rows; then nothing
     is recorded.
     """
-    rows = reading.read(text)
+    rows = key_files.read(text)
     if len(rows) > MOST:
         raise BadInput(f"It has {len(rows)} rows; {MOST} are taken at once. Nothing was stored.")
-    places = _Places(by, defaults)
+    places = _places(by, defaults)
     return [_one(by, row, places, really=really, unchecked=unchecked) for row in rows]
 
 
@@ -120,9 +125,9 @@ def _one(by: Member, row: Row, places: _Places, *, really: bool, unchecked: bool
 def _new(row: Row, places: _Places) -> NewKey:
     said = row.values
     return NewKey(
-        account=places.account(said.get("account", "")),
-        environment=places.environment(said.get("environment", "")),
-        application=places.application(said.get("application", "")),
+        account=places.accounts.get(said.get("account", "")),
+        environment=places.environments.get(said.get("environment", "")),
+        application=places.applications.get(said.get("application", "")),
         name=said["name"],
         purpose=said.get("purpose", ""),
         vendor_id=said.get("vendor_id", ""),

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from keyvault.forms import SecretField
+from keyvault.forms import SecretField, offer
 from keyvault.inventory import visible_environments
 from keyvault.models import Environment, Member
 from rotation import providers
@@ -131,9 +131,7 @@ class ConsumerForm(forms.Form):
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        field = self.fields["environment"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = visible_environments(by)
+        offer(self, "environment", visible_environments(by))
 
 
 class AccountForm(forms.Form):

@@ -106,9 +106,9 @@ def interval_of(account: Account) -> timedelta:
 
 def _allowed(account: Account) -> timedelta:
     """Return how often each key may be asked about at most: all of them share the month's calls."""
-    calls = max(1, account.settings.get("watch_calls_per_month", settings.WATCH_CALLS_PER_MONTH))
+    calls = account.settings.get("watch_calls_per_month", settings.WATCH_CALLS_PER_MONTH)
     keys = ApiKey.objects.filter(account=account, current__isnull=False).count()
-    return keys * _MONTH / calls
+    return _MONTH * (keys / max(1, int(calls)))
 
 
 def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:

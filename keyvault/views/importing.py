@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from keyvault import importing
 from keyvault.errors import BadInput, KeyServiceError
+from keyvault.forms import offer
 from keyvault.importing import Defaults
 from keyvault.inventory import visible_accounts, visible_environments
 from keyvault.models import Account, Application, Environment, Member
@@ -33,9 +34,15 @@ class ImportForm(forms.Form):
         help_text="A CSV with a header line (name, account, environment, application, secret, "
         "vendor_id, expires_at, purpose), or NAME=value lines.",
     )
-    account = forms.ModelChoiceField(Account.objects.none(), required=False)
-    environment = forms.ModelChoiceField(Environment.objects.none(), required=False)
-    application = forms.ModelChoiceField(Application.objects.none(), required=False)
+    account = forms.ModelChoiceField(
+        Account.objects.none(), required=False, empty_label="As each row says"
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(), required=False, empty_label="As each row says"
+    )
+    application = forms.ModelChoiceField(
+        Application.objects.none(), required=False, empty_label="As each row says"
+    )
     unchecked = forms.BooleanField(
         required=False, label="Record them even if the vendor cannot be asked now"
     )
@@ -47,10 +54,7 @@ class ImportForm(forms.Form):
             ("environment", visible_environments(by)),
             ("application", visible_applications(by)),
         ):
-            chosen = self.fields[name]
-            assert isinstance(chosen, forms.ModelChoiceField)
-            chosen.queryset = rows
-            chosen.empty_label = "As each row says"
+            offer(self, name, rows)
 
     def defaults(self) -> Defaults:
         """Return what counts where a row does not say it."""

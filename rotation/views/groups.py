@@ -9,11 +9,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault import grants, people
-from keyvault.errors import KeyServiceError, NotFound
-from keyvault.models import Group, Member, Role
+from keyvault.models import Group, Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, number, page, prove
-from rotation.views.people import RoleForm
+from rotation.views import roles
 
 
 class JoinForm(forms.Form):
@@ -78,16 +77,7 @@ def leave(request: HttpRequest, group_id: int) -> HttpResponse:
 def give(request: HttpRequest, group_id: int) -> HttpResponse:
     """Give the group a role."""
     group = grants.get_group(me(request), group_id)
-    form = RoleForm(me(request), request.POST)
-    if not form.is_valid():
-        return _page(request, group, status=400, role_form=form)
-    prove(request)
-    said = form.cleaned_data
-    try:
-        grants.give(me(request), group, Role(said.pop("role")), **said)
-    except KeyServiceError as error:
-        return _page(request, group, error.message, error.status, role_form=form)
-    return redirect("group", group.pk)
+    return roles.give(request, group, _page, redirect("group", group.pk))
 
 
 @require_POST
@@ -95,13 +85,7 @@ def give(request: HttpRequest, group_id: int) -> HttpResponse:
 def take(request: HttpRequest, group_id: int) -> HttpResponse:
     """Take a role back from the group."""
     group = grants.get_group(me(request), group_id)
-    grant = grants.get_grant(me(request), number(request.POST.get("grant")) or 0)
-    if grant.group_id != group.pk:
-        raise NotFound("This group has no such role.")
-    prove(request)
-    grants.take(me(request), grant)
-    messages.success(request, f"{group} is not {grant} any more.")
-    return redirect("group", group.pk)
+    return roles.take(request, group, redirect("group", group.pk))
 
 
 @require_POST
@@ -126,7 +110,7 @@ def _page(
         "grants": group.grants.select_related("application", "environment"),
         "can": can,
         "problem": problem,
-        "role_form": RoleForm(me(request)),
+        "role_form": roles.RoleForm(me(request)),
         "join_form": JoinForm(group),
         "section": "people",
         **changed,

@@ -9,12 +9,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault import grants, people, sessions
-from keyvault.errors import BadInput, Denied, KeyServiceError, NotFound
-from keyvault.inventory import visible_environments
-from keyvault.models import Application, Environment, Member, Role
-from keyvault.permissions import Verb, grants_with, may, visible_applications
+from keyvault.errors import BadInput, Denied, KeyServiceError
+from keyvault.forms import offer
+from keyvault.models import Member
+from keyvault.permissions import Verb, grants_with, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
 from rotation import offboarding
+from rotation.views import roles
 
 
 class InviteForm(forms.Form):
@@ -22,33 +23,6 @@ class InviteForm(forms.Form):
 
     email = forms.CharField(max_length=254, label="E-mail")
     name = forms.CharField(max_length=100, required=False)
-
-
-class RoleForm(forms.Form):
-    """Which role, over what, until when."""
-
-    role = forms.ChoiceField(choices=Role.choices)
-    application = forms.ModelChoiceField(
-        Application.objects.none(), required=False, empty_label="All applications"
-    )
-    environment = forms.ModelChoiceField(
-        Environment.objects.none(), required=False, empty_label="All environments"
-    )
-    expires_at = forms.DateTimeField(
-        required=False,
-        label="Until",
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
-
-    def __init__(self, by: Member, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        for name, rows in (
-            ("application", visible_applications(by)),
-            ("environment", visible_environments(by)),
-        ):
-            field = self.fields[name]
-            assert isinstance(field, forms.ModelChoiceField)
-            field.queryset = rows
 
 
 class LeaveForm(forms.Form):
@@ -64,9 +38,7 @@ class LeaveForm(forms.Form):
 
     def __init__(self, member: Member, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        field = self.fields["heir"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = Member.objects.filter(is_active=True).exclude(pk=member.pk)
+        offer(self, "heir", Member.objects.filter(is_active=True).exclude(pk=member.pk))
 
 
 @require_http_methods(["GET", "POST"])
@@ -98,16 +70,7 @@ def show(request: HttpRequest, member_id: int) -> HttpResponse:
 def give(request: HttpRequest, member_id: int) -> HttpResponse:
     """Give the person a role."""
     member = _member(request, member_id)
-    form = RoleForm(me(request), request.POST)
-    if not form.is_valid():
-        return _person(request, member, status=400, role_form=form)
-    prove(request)
-    said = form.cleaned_data
-    try:
-        grants.give(me(request), member, Role(said.pop("role")), **said)
-    except KeyServiceError as error:
-        return _person(request, member, error.message, error.status, role_form=form)
-    return redirect("person", member.pk)
+    return roles.give(request, member, _person, redirect("person", member.pk))
 
 
 @require_POST
@@ -115,13 +78,7 @@ def give(request: HttpRequest, member_id: int) -> HttpResponse:
 def take(request: HttpRequest, member_id: int) -> HttpResponse:
     """Take a role back."""
     member = _member(request, member_id)
-    grant = grants.get_grant(me(request), number(request.POST.get("grant")) or 0)
-    if grant.member_id != member.pk:
-        raise NotFound("This person has no such role.")
-    prove(request)
-    grants.take(me(request), grant)
-    messages.success(request, f"{member} is not {grant} any more.")
-    return redirect("person", member.pk)
+    return roles.take(request, member, redirect("person", member.pk))
 
 
 @require_POST
@@ -221,7 +178,7 @@ def _person(
         "can": whole and by.pk != member.pk and member.is_active,
         "can_give": by.pk != member.pk and member.is_active,
         "problem": problem,
-        "role_form": RoleForm(by),
+        "role_form": roles.RoleForm(by),
         "leave_form": LeaveForm(member, prefix="leave", initial={"heir": by.pk}),
         "section": "people",
         **changed,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault import importing, reading
+from keyvault import importing, key_files
 from keyvault.audit.models import AuditEvent
 from keyvault.errors import BadInput
 from keyvault.importing import Defaults
@@ -24,12 +24,12 @@ HEADER = "name,account,environment,application,secret"
 
 def names(text: str) -> list[tuple[str, str]]:
     return [
-        (row.values.get("name", ""), row.values.get("secret", "")) for row in reading.read(text)
+        (row.values.get("name", ""), row.values.get("secret", "")) for row in key_files.read(text)
     ]
 
 
 def problems(text: str) -> list[tuple[int, str]]:
-    return [(row.line, row.problem) for row in reading.read(text) if row.problem]
+    return [(row.line, row.problem) for row in key_files.read(text) if row.problem]
 
 
 @pytest.mark.pure
@@ -53,7 +53,7 @@ def problems(text: str) -> list[tuple[int, str]]:
 )
 def test_every_entry_is_found_whatever_stands_before_the_first(encode: Any, text: str) -> None:
     """B95: a byte order mark hid the first variable under an odd name, without an error."""
-    found = names(reading.decode(encode(text)))
+    found = names(key_files.decode(encode(text)))
     assert found == [("FIRST", "inf_value_one"), ("SECOND", "inf_value_two")]
 
 
@@ -72,7 +72,9 @@ DOUBLE=inf_a
 DOUBLE=inf_b
 """
     good = [
-        (row.values["name"], row.values["secret"]) for row in reading.read(text) if not row.problem
+        (row.values["name"], row.values["secret"])
+        for row in key_files.read(text)
+        if not row.problem
     ]
     assert good == [
         ("FIRST", "inf_one_plain"),
@@ -114,7 +116,7 @@ def test_a_csv_as_spreadsheets_write_it() -> None:
 )
 def test_what_is_no_file_of_keys_is_refused_without_repeating_it(data: bytes) -> None:
     with pytest.raises(BadInput) as caught:
-        reading.read(reading.decode(data))
+        key_files.read(key_files.decode(data))
     assert "canary" not in caught.value.message
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault import importing, inventory, reading
+from keyvault import importing, inventory, key_files
 from keyvault.cli import DoorCommand, Error, acting_member, add_by, find, table, wrong_usage
 from keyvault.importing import Defaults, Fate
 from keyvault.models import Member
@@ -34,7 +34,7 @@ class Command(DoorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         by = acting_member(options)
-        text = reading.decode(_input())
+        text = key_files.decode(_input())
         fates = importing.run(
             by, text, _defaults(by, options), really=options["yes"], unchecked=options["unchecked"]
         )
