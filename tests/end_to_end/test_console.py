@@ -333,6 +333,21 @@ def test_every_page_is_accessible_narrow_and_light(desk, vendor, place, people, 
     assert wrong == [], "\n".join(wrong)
 
 
+def test_a_long_name_pushes_nothing_out_of_the_frame(desk, people):
+    """People without a name are shown by their address, which is often long."""
+    people.owner.first_name = "a.very.long.address.of.somebody@a-company-of-many-words.example.com"
+    people.owner.save()
+    desk.enter(people.owner)
+    for width in (375, 768, 1440):
+        desk.page.set_viewport_size({"width": width, "height": 900})
+        desk.go("/keys/")
+        frame = desk.page.locator("header.side").bounding_box()
+        out = desk.page.get_by_role("button", name="Sign out").bounding_box()
+        find = desk.page.locator(".search").bounding_box()
+        for part in (out, find):
+            assert part["x"] + part["width"] <= frame["x"] + frame["width"], width
+
+
 def faults(page, go, paths):
     """Return what is wrong with these pages, in words."""
     axe, found = Axe(), []
