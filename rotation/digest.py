@@ -11,6 +11,7 @@ from keyvault.models import Member
 from keyvault.permissions import visible_keys
 from rotation.human_tasks import visible_tasks
 from rotation.models import Notice, Preference
+from rotation.notice_models import default_zone
 from rotation.notices import News, tell
 
 _HOUR = 8
@@ -35,7 +36,7 @@ def tell_all() -> int:
     without = set(Preference.objects.filter(weekly=False).values_list("member_id", flat=True))
     told = 0
     for member in Member.objects.filter(is_active=True).exclude(pk__in=without).iterator():
-        local = now.astimezone(ZoneInfo(zones.get(member.pk, "UTC")))
+        local = now.astimezone(ZoneInfo(zones.get(member.pk, default_zone())))
         if local.weekday() == 0 and local.hour >= _HOUR:
             told += _tell(member, local)
     return told

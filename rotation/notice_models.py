@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -120,6 +121,11 @@ class Message(models.Model):
         return f"{self.notice} by {self.channel} to {self.member or self.hook or self.address}"
 
 
+def default_zone() -> str:
+    """Return the installation's zone, in which pages show times to whoever has chosen no other."""
+    return str(settings.TIME_ZONE)
+
+
 class Preference(models.Model):
     """How a person wants to be told. Incidents come whatever is chosen here."""
 
@@ -127,7 +133,7 @@ class Preference(models.Model):
     mail = models.BooleanField(default=True)
     only_urgent = models.BooleanField(default=False)
     weekly = models.BooleanField(default=True)
-    time_zone = models.CharField(max_length=60, default="UTC")
+    time_zone = models.CharField(max_length=60, default=default_zone)
     quiet_from = models.TimeField(null=True, blank=True)
     quiet_to = models.TimeField(null=True, blank=True)
     # Of the address of their calendar feed; empty when there is none.

@@ -12,6 +12,7 @@ from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretFiel
 from keyvault.api.serializers import NamedSerializer
 from rotation import channels
 from rotation.models import Hook, Message, Preference
+from rotation.notice_models import default_zone
 
 
 class NoticeSerializer(serializers.ModelSerializer[Message]):
@@ -45,7 +46,7 @@ class PreferenceFields(Fields):
     mail = serializers.BooleanField(default=True)
     only_urgent = serializers.BooleanField(default=False)
     weekly = serializers.BooleanField(default=True)
-    time_zone = serializers.CharField(max_length=60, default="UTC")
+    time_zone = serializers.CharField(max_length=60, default=default_zone)
     quiet_from = serializers.TimeField(default=None, allow_null=True)
     quiet_to = serializers.TimeField(default=None, allow_null=True)
 

@@ -7,6 +7,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+import rotation.notice_models
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -273,7 +275,10 @@ class Migration(migrations.Migration):
                 ("mail", models.BooleanField(default=True)),
                 ("only_urgent", models.BooleanField(default=False)),
                 ("weekly", models.BooleanField(default=True)),
-                ("time_zone", models.CharField(default="UTC", max_length=60)),
+                (
+                    "time_zone",
+                    models.CharField(default=rotation.notice_models.default_zone, max_length=60),
+                ),
                 ("quiet_from", models.TimeField(blank=True, null=True)),
                 ("quiet_to", models.TimeField(blank=True, null=True)),
                 (

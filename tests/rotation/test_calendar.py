@@ -139,6 +139,13 @@ def test_the_page_shows_a_month_in_ones_own_zone_with_its_freezes(
     assert "would end before it begins" in bad.content.decode()
 
 
+def test_who_chose_no_zone_sees_the_installations(people: Any, key: ApiKey, settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+    assert "Asia/Tokyo" in text(sign_in(Client(), people.viewer))
+    feed_of(people.viewer)
+    assert channels.preference_of(people.viewer).time_zone == "Asia/Tokyo", "a feed chooses none"
+
+
 def test_nobody_sees_runs_of_keys_that_are_not_theirs_to_see(
     people: Any, place: Any, key: ApiKey
 ) -> None:
