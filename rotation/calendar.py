@@ -14,7 +14,8 @@ from keyvault.fingerprints import peppered
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import visible_keys
 from keyvault.secret_text import Secret
-from rotation.forecast import Freezes, coming
+from rotation.forecast import coming
+from rotation.frozen import Freezes
 from rotation.models import Preference, RotationPolicy
 
 # So many policies are looked at for one page or feed; who has more filters by account or application.

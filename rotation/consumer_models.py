@@ -13,6 +13,7 @@ from keyvault.models import (
     ServiceToken,
     name_field,
 )
+from rotation import rules
 
 
 class Consumer(models.Model):
@@ -98,6 +99,8 @@ class Freeze(models.Model):
     environment = models.ForeignKey(
         Environment, null=True, blank=True, on_delete=models.CASCADE, related_name="freezes"
     )
+    # A recurrence rule (RFC 5545): it comes again for as many days, counted from the first day.
+    rule = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
         ordering = ["first_day"]
@@ -109,4 +112,5 @@ class Freeze(models.Model):
 
     def __str__(self) -> str:
         where = f" in {self.environment}" if self.environment else ""
-        return f"{self.name}{where}: {self.first_day} to {self.last_day}"
+        again = f", again {rules.words(self.rule)}" if self.rule else ""
+        return f"{self.name}{where}: {self.first_day} to {self.last_day}{again}"

@@ -17,7 +17,9 @@ from keyvault.models import (
 from rotation import clock
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
+from rotation.guide_models import SavedView, SkippedStep
 from rotation.notice_models import Hook, Message, Notice, Preference
+from rotation.policy_models import Missed, PolicyLevel, RotationPolicy
 from rotation.watch_models import Pause, Usage, Watch
 
 __all__ = [
@@ -29,9 +31,14 @@ __all__ = [
     "Freeze",
     "Hook",
     "Message",
+    "Missed",
     "Notice",
     "Pause",
+    "PolicyLevel",
     "Preference",
+    "RotationPolicy",
+    "SavedView",
+    "SkippedStep",
     "Usage",
     "Watch",
 ]
@@ -79,35 +86,6 @@ class Reason(models.TextChoices):
     LEAK = "leak"
     LEAVER = "leaver"
     INCIDENT = "incident"
-
-
-class RotationPolicy(models.Model):
-    """When a key rotates by itself, and how long old and new secret live side by side."""
-
-    key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, related_name="policy")
-    enabled = models.BooleanField(default=True)
-    every_days = models.PositiveIntegerField()
-    at_time = models.TimeField()
-    time_zone = models.CharField(max_length=60, default="UTC")
-    overlap_seconds = models.PositiveIntegerField()
-    quiet_seconds = models.PositiveIntegerField()
-    # Such as “Tue-Thu 10:00-16:00”, in the policy's zone; empty is any time.
-    window = models.CharField(max_length=60, blank=True, default="")
-    next_run_at = models.DateTimeField(null=True, blank=True)
-    set_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
-    changed_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(name="policy_days", condition=Q(every_days__gte=1)),
-        ]
-        indexes = [
-            models.Index(fields=["next_run_at"], condition=Q(enabled=True), name="policy_due"),
-        ]
-
-    def __str__(self) -> str:
-        within = f", within {self.window}" if self.window else ""
-        return f"every {self.every_days} days at {self.at_time:%H:%M} {self.time_zone}{within}"
 
 
 class Rotation(models.Model):

@@ -1,15 +1,23 @@
-"""When is a key due? Pure functions over dates and time zones, and the little that stores them."""
+"""When is a key due? Pure functions over dates and time zones."""
 
+import zlib
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q
+from rotation import rules
 
-from keyvault.audit.log import system_actor
-from rotation import windows
-from rotation.expiry import before_expiry, lead_of
-from rotation.human_tasks import close_alert, open_alert
-from rotation.models import Freeze, HumanTask, RotationPolicy
+
+class Timing(Protocol):
+    """What a policy says of the days and the time of its runs."""
+
+    key_id: int
+    every_days: int | None
+    rule: str
+    at_time: time
+    time_zone: str
+    jitter_minutes: int
+    max_age_days: int | None
 
 
 def local_moment(day: date, at: time, zone: ZoneInfo) -> datetime:
@@ -44,64 +52,29 @@ def next_run(last: datetime, every_days: int, at: time, zone_name: str) -> datet
     return local_moment(day, at, zone)
 
 
-def plan_next(key_id: int) -> None:
-    """Store when the key is due again, counted from its last rotation (or from now)."""
-    policy = RotationPolicy.objects.select_related("key__current").filter(key=key_id).first()
-    if policy is None:
-        return
-    last = policy.key.rotated_at or policy.key.created_at
-    wanted = next_run(last, policy.every_days, policy.at_time, policy.time_zone)
-    plan(policy, _in_time(wanted, policy))
+def following(last: datetime, timing: Timing) -> datetime | None:
+    """Return when (UTC) the run after `last` is wanted; None if nothing says how often.
 
-
-def plan(policy: RotationPolicy, wanted: datetime) -> None:
-    """Store the first allowed moment at or after `wanted`; ask a person if the key ends before it."""
-    policy.next_run_at = allowed(policy, wanted)
-    policy.save(update_fields=["next_run_at"])
-    _ask_if_too_late(policy)
-
-
-def allowed(policy: RotationPolicy, wanted: datetime) -> datetime | None:
-    """Return the first moment at or after `wanted` inside the policy's window and outside freezes."""
-    return windows.next_open(
-        wanted,
-        windows.parse(policy.window),
-        frozen_days(policy.key.environment_id),
-        ZoneInfo(policy.time_zone),
-    )
-
-
-def frozen_days(environment_id: int) -> list[tuple[date, date]]:
-    """Return the frozen days that count for an environment."""
-    here = Q(environment__isnull=True) | Q(environment=environment_id)
-    return list(Freeze.objects.filter(here).values_list("first_day", "last_day"))
-
-
-def _ask_if_too_late(policy: RotationPolicy) -> None:
-    """A key that ends before it may rotate is a person's to decide; nothing is picked silently."""
-    key, at = policy.key, policy.next_run_at
-    about = f"ends-first:{key.pk}"
-    actor = system_actor("schedule")
-    ends = key.current.expires_at if key.current else None
-    if not policy.enabled or ends is None or (at is not None and at < ends):
-        close_alert(actor, HumanTask.Kind.FINDING, about, "It is planned before it ends.")
-        return
-    planned = f"at {at:%Y-%m-%d %H:%M} UTC" if at else "never, within 400 days"
-    text = (
-        f"{key} ends at {ends:%Y-%m-%d %H:%M} UTC, and its policy lets it rotate {planned}. Rotate "
-        "it now, or change the window, the freeze or the interval."
-    )
-    open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)
-
-
-def _in_time(wanted: datetime, policy: RotationPolicy) -> datetime:
-    """Return `wanted`, or an earlier moment at which the current secret can still be replaced.
-
-    A policy with a window says when not to rotate, so there a person is asked instead.
+    The rule names the day, or else the interval; the jitter spreads it, the same for the same key
+    and day. The maximum age comes before all of that.
     """
-    current = policy.key.current
-    if policy.window or current is None or current.expires_at is None:
+    zone = ZoneInfo(timing.time_zone)
+    day = _day_after(last.astimezone(zone).date(), timing)
+    wanted = _spread(local_moment(day, timing.at_time, zone), timing) if day else None
+    if timing.max_age_days is None:
         return wanted
-    life = current.expires_at - current.created_at
-    lead = lead_of(life, policy.overlap_seconds, policy.quiet_seconds)
-    return before_expiry(wanted, current.expires_at, lead)
+    oldest = next_run(last, timing.max_age_days, timing.at_time, timing.time_zone)
+    return min(wanted, oldest) if wanted else oldest
+
+
+def _day_after(day: date, timing: Timing) -> date | None:
+    if timing.rule:
+        return rules.next_day(timing.rule, day)
+    return day + timedelta(days=timing.every_days) if timing.every_days else None
+
+
+def _spread(at: datetime, timing: Timing) -> datetime:
+    seconds = timing.jitter_minutes * 60
+    return at + timedelta(
+        seconds=zlib.crc32(f"{timing.key_id}:{at:%Y%m%d}".encode()) % (seconds + 1)
+    )

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.redaction import one_line
-from rotation import clock, outages, schedule
+from rotation import clock, outages, planning
 from rotation.actors import worker_actor
 from rotation.claims import Claim
 from rotation.human_tasks import close_tasks, open_task
@@ -191,7 +191,7 @@ def _after_success(rotation: Rotation) -> None:
     """What had failed before is mended now; the interval counts from this rotation."""
     for earlier in Rotation.objects.filter(key=rotation.key, tasks__closed_at=None).distinct():
         close_tasks(worker_actor(rotation), earlier, "A later rotation succeeded.")
-    schedule.plan_next(rotation.key_id)
+    planning.plan_next(rotation.key_id)
 
 
 def _audit(rotation: Rotation, before: tuple[str, str], outcome: Settled) -> None:

@@ -12,6 +12,7 @@ from rotation import (
     campaigns,
     crosschecking,
     digest,
+    levels,
     messages,
     notices,
     offboarding,
@@ -32,6 +33,7 @@ def tick() -> None:
     with acting(uuid.uuid4().hex, "worker"):
         offboarding.finish_leavers()
         campaigns.work()
+        levels.carry_on()
         policies.start_due()
     for rotation_id in workflow.take_due():
         workflow.send("rotation.advance", rotation_id)
@@ -91,7 +93,8 @@ def message(message_id: int) -> None:
 
 @shared_task(name="rotation.watch")
 def watch() -> None:
-    """Ask vendors about the current keys whose day has come."""
+    """Give new keys their policies, and ask vendors about the keys whose day has come."""
+    levels.settle_new()
     for key_id in watching.claim_due():
         workflow.send("rotation.check", key_id)
 

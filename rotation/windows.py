@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from rotation.schedule import local_moment
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+# Says that no window counts, where a level above says one.
+ANY = "any"
 _FORM = re.compile(
     r"(?:(?P<days>[a-z]{3}(?:\s*[-,]\s*[a-z]{3})*)\s+)?"
     r"(?P<opens>\d{1,2}:\d{2})\s*-\s*(?P<closes>\d{1,2}:\d{2})"
@@ -33,7 +37,7 @@ def parse(text: str) -> Window | None:
 
     Raises ValueError with what is wrong.
     """
-    if not text.strip():
+    if text.strip().lower() in ("", ANY):
         return None
     match = _FORM.fullmatch(text.strip().lower())
     if match is None:
@@ -103,8 +107,6 @@ def _opening(day: date, moment: datetime, window: Window | None, zone: ZoneInfo)
 def _span(
     first: date, opens: time, last: date, closes: time, zone: ZoneInfo
 ) -> tuple[datetime, datetime]:
-    from rotation.schedule import local_moment
-
     return local_moment(first, opens, zone), local_moment(last, closes, zone)
 
 

@@ -100,11 +100,17 @@ def make_key(
     new = NewKey(
         account=account,
         environment=options.pop("environment", place.environment),
-        application=place.application,
+        application=options.pop("application", place.application),
         name=name or f"key-{secrets.token_hex(3)}",
         vendor_id="" if manual else made["id"],
     )
     return register_key(by, new, made["key"]).version.key
+
+
+def lone_key(vendor: Any, place: Place, by: Member, **options: Any) -> ApiKey:
+    """Make a key with an application of its own: those of one application rotate in turn."""
+    own = Application.objects.create(name=f"app-{secrets.token_hex(3)}")
+    return make_key(vendor, place, by, application=own, **options)
 
 
 def secret_of(version: Any) -> str:

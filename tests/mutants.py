@@ -175,8 +175,8 @@ MUTANTS = (
     Mutant(
         "storm cap",
         "rotation/policies.py",
-        "SELECT id FROM waiting WHERE place <= %s",
-        "SELECT id FROM waiting WHERE %s > 0",
+        "SELECT id FROM placed WHERE place <= %s",
+        "SELECT id FROM placed WHERE %s > 0",
         "tests/rotation/test_policies.py -k storm",
     ),
     Mutant(
@@ -308,13 +308,13 @@ MUTANTS = (
     Mutant(
         "nothing outside its window",
         "rotation/policies.py",
-        "            if schedule.allowed(policy, now) != now:",
+        "            if planning.allowed(policy, now) != now and not planning.may_run_late(policy, now):",
         "            if False:",
         "tests/rotation/test_windows.py -k outside_its_window",
     ),
     Mutant(
         "ends before its window",
-        "rotation/schedule.py",
+        "rotation/planning.py",
         "    if not policy.enabled or ends is None or (at is not None and at < ends):",
         "    if True:",
         "tests/rotation/test_windows.py -k persons_to_decide",

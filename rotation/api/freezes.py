@@ -10,7 +10,7 @@ from keyvault import inventory
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.errors import NotFound
 from keyvault.models import Member
-from rotation import policies
+from rotation import freezes
 from rotation.api.serializers import FreezeSerializer
 from rotation.models import Freeze
 
@@ -40,7 +40,7 @@ class FreezeList(MemberView):
         fields = self.body(FreezeFields)
         number = fields.pop("environment")
         where = inventory.get_environment(self.by, number) if number else None
-        freeze = policies.add_freeze(self.by, **fields, environment=where)
+        freeze = freezes.add_freeze(self.by, **fields, environment=where)
         return Response(FreezeSerializer(freeze).data, status=201)
 
 
@@ -53,7 +53,7 @@ class FreezeDetail(MemberView):
         freeze = _seen(self.by).filter(pk=freeze_id).first()
         if freeze is None:
             raise NotFound("There is no such freeze, or it is not yours to see.")
-        policies.end_freeze(self.by, freeze)
+        freezes.end_freeze(self.by, freeze)
         return Response(status=204)
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,7 +12,7 @@ from keyvault.api.base import Fields, MemberView, SecretField
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import NotFound
 from keyvault.models import ApiKey
-from rotation import pasting_keys, policies, workflow
+from rotation import levels, pasting_keys, policies, workflow
 from rotation.api.rotations import get_rotation
 from rotation.api.serializers import PolicySerializer, StartedSerializer
 from rotation.models import Reason, RotationPolicy
@@ -45,20 +44,24 @@ class SecretFields(Fields):
     secret = SecretField()
 
 
-class PolicyFields(Fields):
-    """When the key is to rotate by itself; the clock time is that of `time_zone`."""
+def _optional(field: type[serializers.Field[Any, Any, Any, Any]], **options: Any) -> Any:
+    return field(required=False, allow_null=True, default=None, **options)
 
-    every_days = serializers.IntegerField(min_value=1, max_value=3650)
-    at_time = serializers.TimeField()
-    time_zone = serializers.CharField(default="UTC", max_length=60)
-    overlap_seconds = serializers.IntegerField(
-        min_value=0, max_value=_LONGEST_SECONDS, required=False
-    )
-    quiet_seconds = serializers.IntegerField(
-        min_value=0, max_value=_LONGEST_SECONDS, required=False
-    )
-    enabled = serializers.BooleanField(default=True)
-    window = serializers.CharField(default="", allow_blank=True, max_length=60)
+
+class PolicyFields(Fields):
+    """When to rotate; the clock time is that of `time_zone`. Null follows from the levels above."""
+
+    every_days = _optional(serializers.IntegerField, min_value=1, max_value=3650)
+    rule = _optional(serializers.CharField, max_length=200, help_text="An RRULE, or “first Monday”")
+    at_time = _optional(serializers.TimeField)
+    time_zone = _optional(serializers.CharField, max_length=60)
+    overlap_seconds = _optional(serializers.IntegerField, min_value=0, max_value=_LONGEST_SECONDS)
+    quiet_seconds = _optional(serializers.IntegerField, min_value=1, max_value=_LONGEST_SECONDS)
+    enabled = _optional(serializers.BooleanField)
+    window = _optional(serializers.CharField, allow_blank=True, max_length=60)
+    missed = _optional(serializers.CharField, max_length=4, help_text="next or now")
+    jitter_minutes = _optional(serializers.IntegerField, min_value=0, max_value=24 * 60)
+    max_age_days = _optional(serializers.IntegerField, min_value=1, max_value=3650)
 
 
 class KeyRotate(MemberView):
@@ -98,18 +101,15 @@ class KeyPolicy(MemberView):
     def put(self, _request: Request, key_id: int) -> Response:
         """Set the policy."""
         key = keys.get_key(self.by, key_id)
-        defaults = {
-            "overlap_seconds": settings.DEFAULT_OVERLAP_SECONDS,
-            "quiet_seconds": settings.DEFAULT_QUIET_SECONDS,
-        }
-        wish = Wish(**self.body(PolicyFields, defaults))
+        wish = Wish(**self.body(PolicyFields))
         return Response(PolicySerializer(policies.set_policy(self.by, key, wish)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, _request: Request, key_id: int) -> Response:
         """Switch the policy off: the key no longer rotates by itself."""
         key = keys.get_key(self.by, key_id)
-        policies.set_policy(self.by, key, Wish(**{**_kept(_policy(key)), "enabled": False}))
+        kept = levels.own_of(_policy(key))
+        policies.set_policy(self.by, key, Wish(**{**kept, "enabled": False}))
         return Response(status=204)
 
 
@@ -118,8 +118,3 @@ def _policy(key: ApiKey) -> RotationPolicy:
     if policy is None:
         raise NotFound("This key has no policy: it rotates only when someone starts it.")
     return policy
-
-
-def _kept(policy: RotationPolicy) -> dict[str, Any]:
-    names = ("every_days", "at_time", "time_zone", "overlap_seconds", "quiet_seconds", "window")
-    return {name: getattr(policy, name) for name in names}

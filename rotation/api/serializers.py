@@ -5,7 +5,16 @@ from typing import Any
 from rest_framework import serializers
 
 from keyvault.api.serializers import NamedSerializer
-from rotation.models import Attempt, Consumer, Freeze, HumanTask, Rotation, RotationPolicy
+from rotation.models import (
+    Attempt,
+    Consumer,
+    Freeze,
+    HumanTask,
+    PolicyLevel,
+    Rotation,
+    RotationPolicy,
+)
+from rotation.policy_models import SETTINGS
 
 
 class NumberSerializer(serializers.Serializer[Any]):
@@ -130,16 +139,24 @@ class PolicySerializer(serializers.ModelSerializer[RotationPolicy]):
     class Meta:
         model = RotationPolicy
         fields = [
-            "enabled",
-            "every_days",
-            "at_time",
-            "time_zone",
-            "overlap_seconds",
-            "quiet_seconds",
-            "window",
+            *SETTINGS,
+            "own",
             "next_run_at",
             "changed_at",
         ]
+        read_only_fields = fields
+
+
+class LevelSerializer(serializers.ModelSerializer[PolicyLevel]):
+    """What one level says for every key below it; null leaves it to the level above."""
+
+    account = NamedSerializer(allow_null=True)
+    environment = NamedSerializer(allow_null=True)
+    application = NamedSerializer(allow_null=True)
+
+    class Meta:
+        model = PolicyLevel
+        fields = ["id", "account", "environment", "application", *SETTINGS, "changed_at"]
         read_only_fields = fields
 
 

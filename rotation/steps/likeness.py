@@ -13,7 +13,7 @@ from rotation import clock
 from rotation.checking import provider_of, vendor_account
 from rotation.models import Rotation, RotationPolicy
 from rotation.providers.base import ListedKey, VendorError, Wanted
-from rotation.schedule import next_run
+from rotation.schedule import following
 
 # What vendors round a life to, and what passes between two calls, makes no shorter life.
 _ROUNDING, _SHARE = timedelta(days=1), 0.05
@@ -100,7 +100,7 @@ def _planned(rotation: Rotation, now: datetime) -> datetime | None:
     policy = RotationPolicy.objects.filter(key=rotation.key_id, enabled=True).first()
     if policy is None:
         return None
-    return next_run(now, policy.every_days, policy.at_time, policy.time_zone)
+    return following(now, policy)
 
 
 def _life(key: ListedKey | None) -> timedelta | None:

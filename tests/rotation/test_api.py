@@ -243,7 +243,10 @@ def test_an_impossible_policy_is_refused(operator, key):
         {"quiet_seconds": 30 * 86400},
         {"next_run_at": "2030-01-01T00:00:00Z"},
         {"key": 5},
-        {"enabled": None},
+        {"enabled": "perhaps"},
+        {"rule": "someday"},
+        {"missed": "perhaps"},
+        {"every_days": None},
     ]
     for change in changes:
         answer = operator.call("PUT", f"keys/{key.pk}/policy", {**POLICY, **change})

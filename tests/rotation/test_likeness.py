@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from keyvault.keys import NewKey, register_key
 from keyvault.models import KeyVersion
-from rotation import schedule
+from rotation import planning
 from rotation.expiry import before_expiry, lead_of
 from rotation.models import HumanTask, RotationPolicy, Step
 from rotation.policies import Wish, set_policy
@@ -167,7 +167,7 @@ def test_the_end_on_record_plans_the_run_before_it(people, key):
     KeyVersion.objects.filter(pk=key.current_id).update(expires_at=ends)
     assert policy(people, key).next_run_at == ends - lead_of(10 * DAY, 0, 1)
     KeyVersion.objects.filter(pk=key.current_id).update(expires_at=None)
-    schedule.plan_next(key.pk)
+    planning.plan_next(key.pk)
     assert RotationPolicy.objects.get(key=key).next_run_at > ends
 
 

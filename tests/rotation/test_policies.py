@@ -10,9 +10,10 @@ from django.test import override_settings
 from django.utils import timezone
 
 from keyvault.errors import BadInput, Denied
-from rotation import policies
-from rotation.models import Rotation, RotationPolicy, Step
-from tests.factories import make_key
+from keyvault.models import KeyVersion
+from rotation import policies, workflow
+from rotation.models import Reason, Rotation, RotationPolicy, Step, WaitingFor
+from tests.factories import lone_key, make_key
 from tests.rotation.driving import drive
 
 WISH = policies.Wish(
@@ -97,9 +98,9 @@ def test_a_key_with_an_open_rotation_is_not_started_twice(people, key):
 
 def test_downtime_does_not_end_in_a_storm(vendor, place, people):
     """B46: everything is overdue at once; the caps hold and nothing is dropped."""
-    keys = [make_key(vendor, place, people.owner) for _ in range(6)]
+    keys = [lone_key(vendor, place, people.owner) for _ in range(6)]
     for key in keys:
-        policies.set_policy(people.operator, key, WISH)
+        policies.set_policy(people.owner, key, WISH)
     make_due(*keys)
     with override_settings(MAX_STARTS_PER_TICK=2, MAX_OPEN_PER_ACCOUNT=3):
         assert policies.start_due() == 2
@@ -109,6 +110,25 @@ def test_downtime_does_not_end_in_a_storm(vendor, place, people):
         assert policies.start_due() == 2
         assert policies.start_due() == 1
     assert Rotation.objects.values("key").distinct().count() == 6
+
+
+def test_two_keys_of_one_application_rotate_in_turn(vendor, place, people):
+    """Unless a person asks: one whose key waits for a person at the vendor holds up no other."""
+    keys = [make_key(vendor, place, people.owner, name=f"turn-{number}") for number in range(3)]
+    for key in keys:
+        policies.set_policy(people.operator, key, WISH)
+    make_due(*keys)
+    assert policies.start_due() == 1
+    assert policies.start_due() == 0
+    first = Rotation.objects.get()
+    assert workflow.start(people.operator, keys[2], Reason.MANUAL)[1], "a person may"
+    Rotation.objects.exclude(pk=first.pk).delete()
+    Rotation.objects.update(waiting_for=WaitingFor.KEY)
+    assert policies.start_due() == 1
+    assert policies.start_due() == 0
+    waits = next(one for one in keys if not Rotation.objects.filter(key=one).exists())
+    KeyVersion.objects.filter(key=waits).update(expires_at=timezone.now() + timedelta(hours=20))
+    assert policies.start_due() == 1, "one that is about to end waits for no other"
 
 
 def test_a_policy_that_was_seen_as_due_is_looked_at_again(people, key):

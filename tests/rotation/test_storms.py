@@ -13,7 +13,7 @@ from keyvault.models import Account
 from rotation import outages, policies, workflow
 from rotation.human_tasks import visible_tasks
 from rotation.models import HumanTask, Outage, Rotation, RotationPolicy, Step, WaitingFor
-from tests.factories import make_key
+from tests.factories import lone_key, make_key
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, due_now, hurry, started, step
 from tests.waiting import until
@@ -196,7 +196,7 @@ def test_after_three_days_down_work_resumes_bounded_and_what_expires_first_goes_
     days = [None, 9, 2, None, 5, 1]
     keys = [
         make_due(
-            make_key(vendor, place, people.owner, name=f"due-{number}"),
+            lone_key(vendor, place, people.owner, name=f"due-{number}"),
             people.owner,
             expires=timedelta(days=left) if left else None,
         )
@@ -221,7 +221,7 @@ def test_after_three_days_down_work_resumes_bounded_and_what_expires_first_goes_
 def test_a_full_account_holds_up_no_other(vendor, place, people):
     for number in range(12):
         make_due(
-            make_key(vendor, place, people.owner, name=f"many-{number}"),
+            lone_key(vendor, place, people.owner, name=f"many-{number}"),
             people.owner,
             expires=timedelta(days=1),
         )
@@ -238,7 +238,7 @@ def test_a_full_account_holds_up_no_other(vendor, place, people):
 
 
 def test_an_account_that_is_known_to_be_away_starts_nothing_by_schedule(vendor, place, people, six):
-    key = make_due(make_key(vendor, place, people.owner), people.owner)
+    key = make_due(lone_key(vendor, place, people.owner), people.owner)
     vendor.fault("*", times=None, **SERVER_ERROR)
     go_round(six)
     assert policies.start_due() == 0

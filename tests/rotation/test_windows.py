@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyvault.errors import BadInput, Denied
-from rotation import policies, windows
+from rotation import freezes, policies, windows
 from rotation.models import Freeze, HumanTask, Reason, Rotation, RotationPolicy
 from rotation.policies import Wish
 from rotation.workflow import start
@@ -140,7 +140,7 @@ def test_a_freeze_over_new_year_holds_and_its_end_plans_anew(people, place, key)
     policies.set_policy(people.owner, key, wish())
     due(key, local(2030, 12, 24, 3))
     with time_machine.travel(local(2030, 12, 20, 12), tick=False):
-        freeze = policies.add_freeze(
+        freeze = freezes.add_freeze(
             people.owner, "New Year", date(2030, 12, 20), date(2031, 1, 6), place.environment
         )
         due(key, local(2030, 12, 20, 3))
@@ -148,7 +148,7 @@ def test_a_freeze_over_new_year_holds_and_its_end_plans_anew(people, place, key)
         assert RotationPolicy.objects.get().next_run_at == local(2031, 1, 7)
         assert start(people.operator, key)[1], "a person may"
         Rotation.objects.update(step="cancelled", finished_at=timezone.now())
-        policies.end_freeze(people.owner, freeze)
+        freezes.end_freeze(people.owner, freeze)
         due(key, local(2030, 12, 20, 3))
         assert policies.start_due() == 1
     assert not Freeze.objects.exists()
@@ -157,7 +157,7 @@ def test_a_freeze_over_new_year_holds_and_its_end_plans_anew(people, place, key)
 def test_a_freeze_elsewhere_holds_nothing_here(people, place, key):
     policies.set_policy(people.owner, key, wish())
     today = timezone.now().date()
-    policies.add_freeze(people.owner, "Production", today, today, place.production)
+    freezes.add_freeze(people.owner, "Production", today, today, place.production)
     due(key, timezone.now() - timedelta(minutes=1))
     assert policies.start_due() == 1
 
@@ -207,5 +207,5 @@ def test_freezes_by_api_are_an_owners_to_set(people, place, key):
     backwards = {**body, "last_day": "2030-04-01"}
     assert Api(people.owner).post("freezes/", backwards).status == 400
     with pytest.raises(Denied):
-        policies.add_freeze(people.viewer, "x", date(2030, 1, 1), date(2030, 1, 2))
+        freezes.add_freeze(people.viewer, "x", date(2030, 1, 1), date(2030, 1, 2))
     assert Reason.SCHEDULE == "schedule"

@@ -8,7 +8,8 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from keyvault.cli import DoorCommand, table, wrong_usage
-from rotation.forecast import Freezes, coming
+from rotation.forecast import coming
+from rotation.frozen import Freezes
 from rotation.models import RotationPolicy
 
 _LONGEST_DAYS = 3650

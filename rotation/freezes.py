@@ -1,0 +1,190 @@
+"""The door to freezes: days on which nothing rotates by itself, everywhere or in one environment."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from icalendar import Calendar
+
+from keyvault.audit.log import member_actor, record
+from keyvault.audit.models import Action
+from keyvault.errors import BadInput, Denied
+from keyvault.models import ApiKey, Environment, Member
+from keyvault.names import require_clean
+from keyvault.permissions import Verb, may
+from rotation import levels, rules
+from rotation.models import Freeze, RotationPolicy
+
+_LONGEST = timedelta(days=200)
+_LARGEST_FILE, _MOST_EVENTS = 500_000, 500
+
+
+def add_freeze(
+    by: Member,
+    name: str,
+    first_day: date,
+    last_day: date,
+    environment: Environment | None = None,
+    rule: str = "",
+) -> Freeze:
+    """Keep everything (or one environment) from rotating by itself on these days; replans at once.
+
+    With a rule it recurs for as long each time. Raises Denied, or BadInput when the days are in the
+    wrong order, too many, or cover a key's maximum age.
+    """
+    _require_owner(by)
+    with transaction.atomic():
+        freeze = _save(name, first_day, last_day, environment, rule)
+        replan(environment)
+        record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=True)
+    return freeze
+
+
+def _require_owner(by: Member) -> None:
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may freeze rotations. Nothing was changed.")
+
+
+def _save(
+    name: str, first_day: date, last_day: date, environment: Environment | None, rule: str
+) -> Freeze:
+    if not first_day <= last_day:
+        raise BadInput("The freeze would end before it begins. Nothing was changed.")
+    if last_day - first_day > _LONGEST:
+        raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
+    freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
+    freeze.environment = environment
+    freeze.rule = _rule(rule, freeze)
+    require_clean(freeze)
+    _require_ages_left(freeze)
+    freeze.save()
+    return freeze
+
+
+def _rule(text: str, freeze: Freeze) -> str:
+    try:
+        rule = rules.parse(text)
+    except ValueError as error:
+        raise BadInput(f"{error} Nothing was changed.") from None
+    days = (freeze.last_day - freeze.first_day).days + 1
+    if rule and rules.shortest_gap(rule, freeze.first_day) <= days:
+        raise BadInput(
+            f"It would recur before its {days} days are over: nothing could rotate any more. "
+            "Nothing was changed."
+        )
+    return rule
+
+
+def _require_ages_left(freeze: Freeze) -> None:
+    """Refuse a freeze that is as long as a key below it may be old: it could not be kept."""
+    below = RotationPolicy.objects.filter(enabled=True, max_age_days__isnull=False)
+    if freeze.environment:
+        below = below.filter(key__environment=freeze.environment)
+    tight = below.select_related("key").order_by("max_age_days").first()
+    days = (freeze.last_day - freeze.first_day).days + 1
+    if tight is None or tight.max_age_days is None or days < tight.max_age_days:
+        return
+    last = freeze.first_day + timedelta(days=tight.max_age_days - 2)
+    raise BadInput(
+        f"{tight.key} may be {tight.max_age_days} days old at most, and this freeze lasts {days}: "
+        f"end it on {last} at the latest, or give that key more time. Nothing was changed."
+    )
+
+
+def end_freeze(by: Member, freeze: Freeze) -> None:
+    """Remove a freeze; what it held back is planned anew at once."""
+    if not may(by, Verb.MANAGE):
+        raise Denied("Only an owner of the installation may end a freeze.")
+    with transaction.atomic():
+        record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
+        environment = freeze.environment
+        freeze.delete()
+        replan(environment)
+
+
+def replan(environment: Environment | None) -> None:
+    """Compute anew when each key of the environment (or of all) is due."""
+    keys = ApiKey.objects.filter(policy__isnull=False)
+    if environment is not None:
+        keys = keys.filter(environment=environment)
+    levels.settle(keys)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a calendar file, as a freeze."""
+
+    name: str
+    first_day: date
+    last_day: date
+    rule: str = ""
+
+
+def add_from_calendar(
+    by: Member, content: bytes, environment: Environment | None = None
+) -> list[Freeze]:
+    """Add a freeze for each event of an iCalendar file (RFC 5545): all of them, or none.
+
+    Raises Denied, or BadInput that names the event that does not fit.
+    """
+    _require_owner(by)
+    events = read_calendar(content)
+    with transaction.atomic():
+        added = [_of_event(one, environment) for one in events]
+        replan(environment)
+        for freeze in added:
+            record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=True)
+    return added
+
+
+def _of_event(event: Event, environment: Environment | None) -> Freeze:
+    try:
+        return _save(event.name, event.first_day, event.last_day, environment, event.rule)
+    except BadInput as error:
+        raise BadInput(f"“{event.name[:60]}”: {error.message}") from None
+
+
+def read_calendar(content: bytes) -> list[Event]:
+    """Return the events of a calendar file; BadInput for what is none, or none with events."""
+    if len(content) > _LARGEST_FILE:
+        raise BadInput("The file is larger than 500 KB. Nothing was changed.")
+    try:
+        found = Calendar.from_ical(content)
+        events = [_event(one) for one in found.walk("VEVENT")]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise BadInput("This is no iCalendar file (.ics). Nothing was changed.") from None
+    if not 0 < len(events) <= _MOST_EVENTS:
+        raise BadInput(f"It has {len(events)} events: 1 to {_MOST_EVENTS}. Nothing was changed.")
+    return events
+
+
+def _event(one: Any) -> Event:
+    start, end = one["DTSTART"].dt, _end(one)
+    # The end of an all-day event, and midnight of a timed one, no longer belong to it.
+    last = _day(
+        end - timedelta(seconds=1) if isinstance(end, datetime) else end - timedelta(days=1)
+    )
+    rule = one.get("RRULE")
+    name = str(one.get("SUMMARY") or "From a calendar")
+    said = rule.to_ical().decode() if rule else ""
+    return Event(name[:100], _day(start), max(last, _day(start)), said)
+
+
+def _end(one: Any) -> date:
+    start = _day_or_time(one["DTSTART"].dt)
+    if "DTEND" in one:
+        return _day_or_time(one["DTEND"].dt)
+    if "DURATION" in one:
+        return _day_or_time(start + one["DURATION"].dt)
+    return start if isinstance(start, datetime) else start + timedelta(days=1)
+
+
+def _day_or_time(said: Any) -> date:
+    if not isinstance(said, date):
+        raise TypeError("neither a day nor a time")
+    return said
+
+
+def _day(at: date) -> date:
+    return at.date() if isinstance(at, datetime) else at
