@@ -127,12 +127,32 @@ class RevealForm(forms.Form):
     )
 
 
-class ApplicationForm(forms.Form):
+class SeenForm(forms.Form):
+    """A form about something that others may change meanwhile; it carries what it shows."""
+
+    seen = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
+
+
+class ApplicationForm(SeenForm):
     """A program that uses keys."""
 
     name = forms.CharField(max_length=100)
     team = forms.CharField(max_length=100, required=False, help_text="Who looks after it.")
     contact = forms.EmailField(required=False, help_text="Where to write when a key of it is late.")
+
+
+class EnvironmentForm(SeenForm):
+    """Where keys are used: development, production, or another."""
+
+    name = forms.CharField(max_length=100, help_text="Such as “Staging”.")
+    is_production = forms.BooleanField(
+        required=False,
+        label="This is production",
+        help_text="Marked everywhere; rules about a second person can ask for it.",
+    )
+    position = forms.IntegerField(
+        min_value=0, max_value=32767, initial=0, label="Place in lists", help_text="Lowest first."
+    )
 
 
 def offer(form: forms.Form, name: str, rows: Any) -> None:

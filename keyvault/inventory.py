@@ -3,6 +3,8 @@
 Only an owner of the whole installation adds any of them. Names are unique regardless of case.
 """
 
+from typing import Any, TypeVar
+
 from django.db import IntegrityError, models, transaction
 
 from keyvault.audit.log import Actor, member_actor, record
@@ -11,6 +13,9 @@ from keyvault.errors import Conflict, NotFound
 from keyvault.models import Account, Application, Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import ALLOWED, Verb, live_grants, may, require_owner
+from keyvault.staleness import require_unchanged
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 def add_application(by: Member, name: str, *, team: str = "", contact: str = "") -> Application:
@@ -72,10 +77,10 @@ def visible_accounts(by: Member) -> models.QuerySet[Account]:
     return Account.objects.none()
 
 
-def within_reach(by: Member) -> models.Q:
-    """Match the rows with an application and an environment (tokens, consumers) that `by` may see."""
-    viewing = [role for role, verbs in ALLOWED.items() if Verb.VIEW in verbs]
-    grants = live_grants(by).filter(role__in=viewing)
+def within_reach(by: Member, verb: Verb = Verb.VIEW) -> models.Q:
+    """Match the rows with an application and an environment to which `by` may do `verb`."""
+    roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
+    grants = live_grants(by).filter(role__in=roles)
     reach = models.Q(pk__in=[])
     for application, environment in grants.values_list("application_id", "environment_id"):
         part = models.Q(pk__isnull=False)
@@ -85,6 +90,57 @@ def within_reach(by: Member) -> models.Q:
             part &= models.Q(environment=environment)
         reach |= part
     return reach
+
+
+def change_application(
+    by: Member, application: Application, seen: str | None = None, **changes: str
+) -> Application:
+    """Change an application's name, team or contact; raises Denied, BadInput or Conflict."""
+    require_owner(by, "change applications")
+    return save_changes(by, application, Action.APPLICATION_CHANGED, changes, seen)
+
+
+def change_environment(
+    by: Member, environment: Environment, seen: str | None = None, **changes: Any
+) -> Environment:
+    """Change an environment's name, kind or place in lists; raises Denied, BadInput or Conflict."""
+    require_owner(by, "change environments")
+    return save_changes(by, environment, Action.ENVIRONMENT_CHANGED, changes, seen)
+
+
+def save_changes(
+    by: Member, row: Row, action: Action, changes: dict[str, Any], seen: str | None
+) -> Row:
+    """Store what differs, with what it was on record; `seen` marks the row that the person saw.
+
+    Raises BadInput, or Conflict on a used name and on what somebody else changed since.
+    """
+    with transaction.atomic():
+        fresh: Row = type(row)._default_manager.select_for_update().get(pk=row.pk)
+        require_unchanged(seen, fresh)
+        told = {}
+        for name, value in changes.items():
+            was, now = getattr(fresh, name), value.strip() if isinstance(value, str) else value
+            if was != now:
+                told[name] = (
+                    f"{was if was != '' else 'nothing'} → {now if now != '' else 'nothing'}"
+                )
+                setattr(fresh, name, now)
+        if told:
+            require_clean(fresh)
+            _store(fresh)
+            record(action, member_actor(by), fresh, **told)
+    return fresh
+
+
+def _store(row: models.Model) -> None:
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError:
+        raise Conflict(
+            "Another one has this name already. Nothing was changed.", code="name_used"
+        ) from None
 
 
 def _save(thing: Application | Environment, action: Action, actor: Actor, what: str) -> None:

@@ -106,6 +106,11 @@ def manages(member: Member, application: int | None, environment: int | None) ->
     return grants_with(member, Verb.MANAGE).filter(reach).exists()
 
 
+def may_somewhere(member: Member, verb: Verb) -> bool:
+    """Return whether the member has this verb over anything at all."""
+    return grants_with(member, verb).exists()
+
+
 def grants_with(member: Member, verb: Verb) -> models.QuerySet[Grant]:
     """Return the live grants of a member that carry this verb, wherever they reach."""
     roles = [role for role, verbs in ALLOWED.items() if verb in verbs]

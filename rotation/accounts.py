@@ -1,19 +1,22 @@
 """The door to vendor accounts: record one, and put its management credential into Vault."""
 
 import uuid
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from keyvault import approvals, pasting, secret_store
+from keyvault import approvals, inventory, pasting, secret_store
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
+from keyvault.checking import REFUSED, VALID
 from keyvault.errors import BadInput, Conflict
 from keyvault.models import Account, Member
 from keyvault.permissions import require_owner
+from keyvault.secret_text import Secret
 from rotation import addresses
-from rotation.checking import ACCOUNTS
+from rotation.checking import ACCOUNTS, check_secret
 from rotation.providers import PROVIDERS
 
 
@@ -57,6 +60,41 @@ def add_account(
     except IntegrityError:
         raise Conflict(f"There is already an account named “{name}”.", code="name_used") from None
     return account
+
+
+def change_account(
+    by: Member, account: Account, seen: str | None = None, **changes: str
+) -> Account:
+    """Change an account's name or the address of its dashboard, not where keys are sent.
+
+    Raises Denied, BadInput, or Conflict.
+    """
+    require_owner(by, "change accounts")
+    if changes.get("dashboard_url"):
+        addresses.require_safe(changes["dashboard_url"], "A vendor's", path_only=True)
+    return inventory.save_changes(by, account, Action.ACCOUNT_CHANGED, changes, seen)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Whether the vendor answers as it should, and what it said."""
+
+    good: bool
+    text: str
+
+
+def try_connection(by: Member, account: Account) -> Connection:
+    """Ask the vendor about a key that does not exist: it must answer, and refuse it."""
+    require_owner(by, "test accounts")
+    made_up = Secret(f"keyvault-connection-test-{uuid.uuid4().hex}")
+    verdict = check_secret(account, made_up)
+    if verdict.answer == REFUSED:
+        return Connection(True, f"{account} answers, and refuses a made-up key as it should.")
+    if verdict.answer == VALID:
+        return Connection(
+            False, f"{account.base_url} accepts any key: this is not the vendor's own address."
+        )
+    return Connection(False, f"{account.base_url} gave no clear answer: {verdict.text}")
 
 
 def _store_credential(text: str) -> uuid.UUID:

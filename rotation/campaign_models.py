@@ -14,6 +14,8 @@ class Campaign(models.Model):
     started_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     started_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    # A planned one is spread evenly until then, within each key's window; others begin at once.
+    finish_by = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-pk"]

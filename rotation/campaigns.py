@@ -18,8 +18,9 @@ from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.models import Account, ApiKey, Application, Environment, Member, VersionState
+from keyvault.names import require_clean
 from keyvault.permissions import Verb, may, require_owner
-from rotation import exposure
+from rotation import exposure, planned
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.models import OPEN_STEPS, Reason, Rotation, Step
 from rotation.providers import PROVIDERS
@@ -123,21 +124,28 @@ def secrets_of(keys: QuerySet[ApiKey]) -> list[Exposed]:
 def start(by: Member, title: str, reason: Reason, exposed: Sequence[Exposed]) -> Campaign:
     """Begin a campaign over all these secrets; raises Denied, or BadInput when there is none."""
     require_owner(by, "start a campaign")
+    if reason not in REASONS:
+        raise BadInput(f"Choose one of the reasons {', '.join(REASONS)}.")
     return begin(member_actor(by), by, title, reason, exposed)
 
 
 def begin(
-    actor: Actor, by: Member | None, title: str, reason: Reason, exposed: Sequence[Exposed]
+    actor: Actor,
+    by: Member | None,
+    title: str,
+    reason: Reason,
+    exposed: Sequence[Exposed],
+    finish_by: datetime | None = None,
 ) -> Campaign:
     """Begin a campaign for a caller that has asked whether it may; raises BadInput as `start` does."""
-    if reason not in REASONS:
-        raise BadInput(f"Choose one of the reasons {', '.join(REASONS)}.")
     if not title.strip():
         raise BadInput("Give the campaign a title: what happened?")
     if not exposed:
         raise BadInput("No key matches. Nothing was started.")
     with transaction.atomic():
-        campaign = Campaign.objects.create(title=title.strip()[:200], reason=reason, started_by=by)
+        campaign = Campaign(title=title.strip(), reason=reason, started_by=by, finish_by=finish_by)
+        require_clean(campaign, exclude=["started_by"])
+        campaign.save()
         CampaignItem.objects.bulk_create(
             CampaignItem(campaign=campaign, key_id=key, exposed_id=version)
             for key, version in exposed
@@ -152,21 +160,25 @@ def work() -> int:
     for campaign in Campaign.objects.filter(closed_at__isnull=True).order_by("started_at"):
         started += _start_some(campaign, settings.MAX_STARTS_PER_TICK - started)
         _close_if_done(campaign)
+        planned.tell_if_late(campaign)
     return started
 
 
 def _start_some(campaign: Campaign, room: int) -> int:
+    room = min(room, planned.room(campaign, timezone.now()))
     if room <= 0:
         return 0
     waiting = campaign.items.exclude(SETTLED).filter(rotation=None)
     _join_running(waiting)
     # A secret that a rotation is just bringing in is rotated once it is the current one.
     left = waiting.filter(exposed=F("key__current"))
-    busy = _busy_accounts()
+    busy, gate = _busy_accounts(), planned.Gate(campaign)
     started = 0
-    for item in left.select_related("key__account", "exposed").order_by(
+    for item in left.select_related("key__account", "key__policy", "exposed").order_by(
         F("exposed__expires_at").asc(nulls_last=True), "pk"
-    )[: room * 5]:
+    )[: gate.look_at(room)]:
+        if not gate.opens(item.key):
+            continue
         account = item.key.account_id
         if started >= room or busy.get(account, 0) >= settings.MAX_OPEN_PER_ACCOUNT:
             continue
@@ -231,6 +243,22 @@ def accept(by: Member, item: CampaignItem, reason: str) -> None:
         record(Action.CAMPAIGN_ACCEPTED, member_actor(by), item.key, reason=reason)
 
 
+def end(by: Member, campaign: Campaign) -> None:
+    """Begin nothing more of a planned campaign; what is under way goes on. Conflict when closed.
+
+    One about an incident ends only when each of its secrets is dead or accepted.
+    """
+    if campaign.reason != Reason.MANUAL:
+        raise Denied("A campaign about an incident ends when each of its keys is dealt with.")
+    if campaign.started_by_id != by.pk:
+        require_owner(by, "end somebody else's campaign")
+    with transaction.atomic():
+        open_now = Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=True)
+        if not open_now.update(closed_at=timezone.now()):
+            raise Conflict("It is closed already.")
+        record(Action.CAMPAIGN_CLOSED, member_actor(by), campaign, ended="by hand")
+
+
 def retry(by: Member, item: CampaignItem) -> None:
     """Have a failed or cancelled rotation of this key started anew; Conflict while one is open."""
     if not may(by, Verb.ROTATE, item.key):
@@ -255,7 +283,7 @@ def items_of(campaign: Campaign, *, settled: bool) -> QuerySet[CampaignItem]:
 
 def _with_facts(items: QuerySet[CampaignItem]) -> QuerySet[CampaignItem]:
     return items.select_related(
-        "key__account", "key__environment", "exposed", "rotation", "accepted_by"
+        "campaign", "key__account", "key__environment", "exposed", "rotation", "accepted_by"
     )
 
 
@@ -299,7 +327,7 @@ def standing(item: CampaignItem) -> Standing:
             item, word, f"Refused by the vendor since {exposed.refused_at:%Y-%m-%d %H:%M}."
         )
     if rotation is None and exposed.state in _IN_FORCE:
-        return Standing(item, "waiting", "Its turn has not come yet.")
+        return Standing(item, "waiting", planned.WAITS[bool(item.campaign.finish_by)])
     if rotation is None:
         text = "No rotation replaces this secret any more. Delete it at the vendor, then accept it."
         return Standing(item, "open", text)

@@ -5,8 +5,10 @@ from django.urls import URLPattern, URLResolver, path
 from rotation.views import (
     accounts,
     applications,
+    bulk,
     calendar,
     campaigns,
+    environments,
     groups,
     health,
     home,
@@ -17,8 +19,13 @@ from rotation.views import (
     notices,
     pauses,
     people,
+    policies,
     rotations,
+    saved,
+    settings,
+    start,
     tasks,
+    tokens,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -28,6 +35,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", health.scrape, name="metrics"),
     path("health/line", health.line, name="health-line"),
     path("keys/", keys.listing, name="keys"),
+    path("keys/bulk", bulk.rotate, name="keys-bulk"),
+    path("keys/export", bulk.export, name="keys-export"),
+    path("views/<slug:kind>/keep", saved.keep, name="view-keep"),
+    path("views/<slug:kind>/<int:view_id>/drop", saved.drop, name="view-drop"),
     path("keys/by-application/", matrix.show, name="keys-matrix"),
     path("keys/<int:key_id>/", key.show, name="key"),
     path("keys/<int:key_id>/rotate", key_acts.rotate, name="key-rotate"),
@@ -46,6 +57,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("applications/", applications.listing, name="applications"),
     path("applications/<int:application_id>/", applications.show, name="application"),
     path(
+        "applications/<int:application_id>/change", applications.change, name="application-change"
+    ),
+    path(
         "applications/<int:application_id>/consumers",
         applications.add_consumer,
         name="consumer-add",
@@ -63,6 +77,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("campaigns/", campaigns.listing, name="campaigns"),
     path("campaigns/<int:campaign_id>/", campaigns.show, name="campaign"),
     path("campaigns/<int:campaign_id>/live", campaigns.live, name="campaign-live"),
+    path("campaigns/<int:campaign_id>/end", campaigns.end, name="campaign-end"),
     path(
         "campaigns/<int:campaign_id>/<int:item_id>/<slug:deed>",
         campaigns.act,
@@ -95,5 +110,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notices/test", notices.test_mail, name="notice-test"),
     path("notices/hooks", notices.add_hook, name="hook-add"),
     path("notices/hooks/<int:hook_id>/<slug:deed>", notices.act, name="hook-act"),
+    path("settings/", settings.show, name="settings"),
+    path("start/", start.show, name="start"),
+    path("start/<slug:step>", start.take, name="start-step"),
     path("accounts/", accounts.listing, name="accounts"),
+    path("accounts/<int:account_id>/", accounts.show, name="account-of-vendor"),
+    path("accounts/<int:account_id>/test", accounts.test, name="account-test"),
+    path("environments/", environments.listing, name="environments"),
+    path("environments/<int:environment_id>/", environments.change, name="environment"),
+    path("tokens/", tokens.listing, name="tokens"),
+    path("tokens/<int:token_id>/revoke", tokens.revoke, name="token-revoke"),
+    path("tokens/<int:token_id>/renew", tokens.renew, name="token-renew"),
+    path("policies/", policies.listing, name="policies"),
+    path("policies/<slug:kind>/<int:number>/", policies.level, name="policy-level"),
 ]

@@ -113,7 +113,7 @@ def test_no_role_elsewhere_learns_of_or_changes_what_is_not_theirs(
             if "/1" not in path or TOKEN_ROUTES.match(path) or path in OPEN:
                 continue
             for method in METHODS:
-                if _own_place(path):
+                if _own_place(path) and (method == "GET" or "/2fa/" in path):
                     continue
                 answer = client.generic(method, path, b"{}", content_type="application/json")
                 walked += 1
@@ -127,7 +127,7 @@ def test_no_role_elsewhere_learns_of_or_changes_what_is_not_theirs(
 
 def _own_place(path: str) -> bool:
     """Accounts and environments are known to everybody with a role; one's own key is nobody's here."""
-    return bool(re.fullmatch(r"/api/v1/(accounts|environments)/1/", path)) or "/2fa/" in path
+    return bool(re.fullmatch(r"(/api/v1)?/(accounts|environments)/1/", path)) or "/2fa/" in path
 
 
 @pytest.mark.parametrize(

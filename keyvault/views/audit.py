@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import cast
+from urllib.parse import urlencode
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
@@ -20,7 +21,7 @@ from keyvault.audit.verify import BEGINNING, row_hash
 from keyvault.errors import BadInput, Denied
 from keyvault.permissions import Verb, may
 from keyvault.redaction import one_line
-from keyvault.views.pages import me, newest_first, next_link, number, page, words
+from keyvault.views.pages import me, newest_first, next_link, number, page, text, words
 
 _FILTERS = ("action", "actor", "object", "key", "text", "since", "until")
 _FORMATS: dict[str, tuple[str, Callable[[int, int | None], Iterator[str]]]] = {
@@ -44,10 +45,18 @@ def listing(request: HttpRequest) -> HttpResponse:
         "actions": Action.choices,
         "chosen": {name: words(request, name) for name in _FILTERS},
         "head": ChainHead.objects.first(),
+        "query": chosen_query(request.GET),
+        "views": list(me(request).views.filter(of="audit")[:50]),
         "unfit": [row.seq for row in rows if not fits(row)],
         "section": "audit",
     }
     return render(request, "keyvault/audit.html", facts)
+
+
+def chosen_query(said: QueryDict) -> str:
+    """Return the filters without empty ones, and without the place in the list."""
+    kept = {name: text(said, name) for name in _FILTERS}
+    return urlencode({name: value for name, value in kept.items() if value})
 
 
 def _filtered(request: HttpRequest) -> QuerySet[AuditEvent]:
@@ -64,10 +73,10 @@ def _filtered(request: HttpRequest) -> QuerySet[AuditEvent]:
         rows = rows.filter(at__gte=since)
     if until := _day(request, "until"):
         rows = rows.filter(at__lt=until + timedelta(days=1))
-    if text := words(request, "text"):
+    if wanted := words(request, "text"):
         # Without an index on words, the time that is searched is what bounds the work.
         since = since or timezone.now() - _SEARCHED
-        rows = rows.filter(at__gte=since, payload__icontains=text)
+        rows = rows.filter(at__gte=since, payload__icontains=wanted)
     return rows
 
 

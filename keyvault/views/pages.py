@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django_htmx.http import HttpResponseClientRedirect
 
 from keyvault.errors import Denied, KeyServiceError, NotFound
@@ -79,7 +79,12 @@ def number(text: str | None) -> int | None:
 
 def words(request: HttpRequest, name: str, most: int = 100) -> str:
     """Return a text from the URL's query, without the characters that a database cannot hold."""
-    return request.GET.get(name, "").replace("\x00", "").strip()[:most]
+    return text(request.GET, name, most)
+
+
+def text(said: QueryDict, name: str, most: int = 100) -> str:
+    """Return a text from a query or form, without the characters that a database cannot hold."""
+    return said.get(name, "").replace("\x00", "").strip()[:most]
 
 
 def newest_first(
@@ -93,7 +98,7 @@ def newest_first(
     return found[:size], found[size - 1].pk if more else None
 
 
-def next_link(request: HttpRequest, after: int | None) -> str:
+def next_link(request: HttpRequest, after: int | str | None) -> str:
     """Return the query of the next page with the same filters, empty when this is the last."""
     if after is None:
         return ""

@@ -4,14 +4,18 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from keyvault.errors import KeyServiceError
-from keyvault.inventory import visible_accounts
+from keyvault.inventory import get_account, visible_accounts
+from keyvault.models import Account
 from keyvault.permissions import Verb, may
+from keyvault.views.changing import refreshed, shown, without_mark
 from keyvault.views.pages import me, newest_first, next_link, number, page
-from rotation.accounts import add_account
-from rotation.forms import AccountForm
+from rotation.accounts import add_account, change_account, try_connection
+from rotation.forms import AccountChangeForm, AccountForm
+from rotation.levels import level_of
+from rotation.models import Usage
 from rotation.providers import PROVIDERS
 
 
@@ -33,6 +37,58 @@ def listing(request: HttpRequest) -> HttpResponse:
     return redirect("accounts")
 
 
+@require_http_methods(["GET", "POST"])
+@page
+def show(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Show one account, or change its name or its dashboard's address."""
+    account = get_account(me(request), account_id)
+    if request.method == "GET":
+        return _one(request, account, AccountChangeForm(initial=shown(account, AccountChangeForm)))
+    form = AccountChangeForm(request.POST)
+    if not form.is_valid():
+        return _one(request, account, form, status=400)
+    try:
+        change_account(me(request), account, form.cleaned_data["seen"], **without_mark(form))
+    except KeyServiceError as error:
+        form = refreshed(form, error, account)
+        return _one(request, account, form, error.message, error.status)
+    messages.success(request, "The change is stored.")
+    return redirect("account-of-vendor", account.pk)
+
+
+@require_POST
+@page
+def test(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Ask the vendor about a key that does not exist, and say how it answered."""
+    account = get_account(me(request), account_id)
+    found = try_connection(me(request), account)
+    tone = messages.SUCCESS if found.good else messages.ERROR
+    messages.add_message(request, tone, found.text)
+    if request.POST.get("next") == "start":
+        return redirect("start")
+    return redirect("account-of-vendor", account.pk)
+
+
+def _one(
+    request: HttpRequest,
+    account: Account,
+    form: AccountChangeForm,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    facts = {
+        "account": account,
+        "vendor": PROVIDERS.get(account.provider),
+        "usage": Usage.objects.filter(account=account).first(),
+        "level": level_of(account),
+        "form": form,
+        "problem": problem,
+        "can": may(me(request), Verb.MANAGE),
+        "section": "settings",
+    }
+    return render(request, "rotation/account.html", facts, status=status)
+
+
 def _list(
     request: HttpRequest, form: AccountForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
@@ -44,6 +100,6 @@ def _list(
         "form": form,
         "problem": problem,
         "can_add": may(me(request), Verb.MANAGE),
-        "section": "accounts",
+        "section": "settings",
     }
     return render(request, "rotation/accounts.html", facts, status=status)

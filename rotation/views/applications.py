@@ -10,6 +10,7 @@ from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.forms import ApplicationForm
 from keyvault.models import Application, Member
 from keyvault.permissions import Verb, may, visible_applications, visible_keys
+from keyvault.views.changing import refreshed, shown, without_mark
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
 from rotation import consumers
 from rotation.forms import ConsumerForm
@@ -27,7 +28,8 @@ def listing(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _list(request, form, status=400)
     try:
-        added = inventory.add_application(me(request), **form.cleaned_data)
+        said = without_mark(form)
+        added = inventory.add_application(me(request), **said)
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
     messages.success(request, f"{added.name} was added. Next: say where it runs.")
@@ -56,6 +58,24 @@ def show(request: HttpRequest, application_id: int) -> HttpResponse:
     """Show an application's consumers and keys."""
     application = inventory.get_application(me(request), application_id)
     return _page(request, application, ConsumerForm(me(request)))
+
+
+@require_POST
+@page
+def change(request: HttpRequest, application_id: int) -> HttpResponse:
+    """Change its name, its team, or where to write."""
+    application = inventory.get_application(me(request), application_id)
+    form, consumer = ApplicationForm(request.POST), ConsumerForm(me(request))
+    if not form.is_valid():
+        return _page(request, application, consumer, status=400, change_form=form)
+    try:
+        said = without_mark(form)
+        inventory.change_application(me(request), application, form.cleaned_data["seen"], **said)
+    except KeyServiceError as error:
+        form = refreshed(form, error, application)
+        return _page(request, application, consumer, error.message, error.status, change_form=form)
+    messages.success(request, "The change is stored.")
+    return redirect("application", application.pk)
 
 
 @require_POST
@@ -141,6 +161,7 @@ def _page(
     form: ConsumerForm,
     problem: str = "",
     status: int = 200,
+    change_form: ApplicationForm | None = None,
 ) -> HttpResponse:
     keys = visible_keys(me(request)).filter(application=application)
     facts = {
@@ -150,6 +171,8 @@ def _page(
         .prefetch_related(with_open_rotation())
         .order_by("environment__position", "name")[:200],
         "form": form,
+        "change_form": change_form or ApplicationForm(initial=shown(application, ApplicationForm)),
+        "can_change": may(me(request), Verb.MANAGE),
         "problem": problem,
         "can_add": _may_add(me(request), application),
         "section": "applications",

@@ -19,8 +19,8 @@ from keyvault.limits import count, network_of
 from keyvault.models import Environment
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, number, page, unstored, words
-from rotation import calendar, channels, policies
-from rotation.forecast import Freezes
+from rotation import calendar, channels, freezes
+from rotation.frozen import Freezes
 from rotation.models import Freeze
 
 _WRONG_FEEDS, _WINDOW = 60, 900
@@ -52,7 +52,7 @@ def freeze(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form, status=400)
     try:
-        added = policies.add_freeze(me(request), **form.cleaned_data)
+        added = freezes.add_freeze(me(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, form, error.message, error.status)
     messages.success(request, f"{added}: nothing rotates by itself then.")
@@ -66,7 +66,7 @@ def thaw(request: HttpRequest) -> HttpResponse:
     found = Freeze.objects.filter(pk=number(request.POST.get("freeze")) or 0).first()
     if found is None:
         raise NotFound("There is no such freeze.")
-    policies.end_freeze(me(request), found)
+    freezes.end_freeze(me(request), found)
     messages.success(request, f"{found.name} is over; what it held back is planned anew.")
     return redirect("calendar")
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.models import Account, Application, Environment, Member
-from keyvault.permissions import require_owner
+from keyvault.permissions import Verb, may, require_owner
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove
 from rotation import campaigns
 from rotation.campaign_models import Campaign
@@ -102,6 +102,7 @@ def show(request: HttpRequest, campaign_id: int) -> HttpResponse:
         "campaign": campaign,
         "rows": [campaigns.standing(one) for one in rows],
         "settled": settled,
+        "owner": may(me(request), Verb.MANAGE),
         "next": next_link(request, after),
         "section": "rotations",
         **_progress(campaign),
@@ -116,6 +117,16 @@ def live(request: HttpRequest, campaign_id: int) -> HttpResponse:
     campaign = _campaign(request, campaign_id)
     facts = {"campaign": campaign, **_progress(campaign)}
     return render(request, "rotation/_campaign_live.html", facts)
+
+
+@require_POST
+@page
+def end(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Begin nothing more of a planned campaign."""
+    campaign = _campaign(request, campaign_id)
+    campaigns.end(me(request), campaign)
+    messages.success(request, "Nothing more of it begins; what is under way goes on.")
+    return redirect("campaign", campaign.pk)
 
 
 @require_POST
@@ -138,8 +149,10 @@ def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> Http
 
 
 def _campaign(request: HttpRequest, campaign_id: int) -> Campaign:
-    require_owner(me(request), "look at campaigns")
+    """Return the campaign, to owners and to who started it."""
     found = Campaign.objects.select_related("started_by").filter(pk=campaign_id).first()
+    if found is None or found.started_by_id != me(request).pk:
+        require_owner(me(request), "look at campaigns")
     if found is None:
         raise NotFound("There is no such campaign.")
     return found

@@ -22,7 +22,12 @@ _WHOLE = (
 
 def rotations_of(member: Member) -> QuerySet[Rotation]:
     """Return the rotations of the keys that `member` may see, with what pages show of them."""
-    return Rotation.objects.filter(key__in=visible_keys(member)).select_related(*_WHOLE)
+    return rotations_among(visible_keys(member))
+
+
+def rotations_among(keys: QuerySet[ApiKey]) -> QuerySet[Rotation]:
+    """Return the rotations of these keys, with what pages show of them."""
+    return Rotation.objects.filter(key__in=keys.order_by().values("pk")).select_related(*_WHOLE)
 
 
 def get_rotation(member: Member, rotation_id: int) -> Rotation:

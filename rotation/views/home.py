@@ -4,15 +4,16 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault.models import ApiKey, Member
-from keyvault.permissions import visible_keys
+from keyvault.models import ApiKey
+from keyvault.permissions import Verb, may, visible_keys
 from keyvault.views.pages import me, page
+from rotation import guide
 from rotation.models import OPEN_STEPS, Rotation, Step
-from rotation.views.finding import open_tasks, rotations_of, state_of
+from rotation.views.finding import open_tasks, rotations_among, state_of
 from rotation.views.track import track
 
 _MOST = 20
@@ -25,15 +26,19 @@ _LATELY = timedelta(days=7)
 @page
 def home(request: HttpRequest) -> HttpResponse:
     """Show my tasks first, then what runs or failed and why, then what is late or ends soon."""
-    keys = visible_keys(me(request)).select_related(
-        "account", "environment", "application", "current", "policy"
-    )
+    owner = may(me(request), Verb.MANAGE)
+    first_steps = guide.steps() if owner else []
+    if owner and guide.untouched(first_steps):
+        return redirect("start")
+    seen = visible_keys(me(request))
+    keys = seen.select_related("account", "environment", "application", "current", "policy")
     facts = {
         "tasks": list(open_tasks(me(request))[:_MOST]),
-        "running": [_row(rotation) for rotation in _running(me(request))],
-        "failed": _failed(me(request)),
+        "running": [_row(rotation) for rotation in _running(seen)],
+        "failed": _failed(seen),
         "overdue": _overdue(keys),
         "ending": _ending(keys),
+        "guide": next((one for one in first_steps if one.next), None),
         "section": "home",
     }
     return render(request, "rotation/home.html", facts)
@@ -43,13 +48,15 @@ def _row(rotation: Rotation) -> dict[str, object]:
     return {"it": rotation, "state": state_of(rotation), "track": track(rotation)}
 
 
-def _running(member: Member) -> QuerySet[Rotation]:
-    return rotations_of(member).filter(step__in=OPEN_STEPS).order_by("step_since")[:_MOST]
+def _running(keys: QuerySet[ApiKey]) -> QuerySet[Rotation]:
+    return rotations_among(keys).filter(step__in=OPEN_STEPS).order_by("step_since")[:_MOST]
 
 
-def _failed(member: Member) -> list[Rotation]:
+def _failed(keys: QuerySet[ApiKey]) -> list[Rotation]:
     """Return what failed lately and was not made good by a later rotation of the same key."""
-    recent = rotations_of(member).filter(step=Step.FAILED, finished_at__gt=timezone.now() - _LATELY)
+    recent = rotations_among(keys).filter(
+        step=Step.FAILED, finished_at__gt=timezone.now() - _LATELY
+    )
     later = Rotation.objects.filter(key__in=recent.values("key"), step=Step.DONE)
     mended = dict(later.order_by("pk").values_list("key_id", "pk"))
     return [one for one in recent[:_MOST] if mended.get(one.key_id, 0) < one.pk]

@@ -17,13 +17,16 @@ from keyvault.forms import RevealForm
 from keyvault.models import ApiKey, Fetch, Member
 from keyvault.permissions import Verb, may
 from keyvault.revealing import needs_second_person
+from keyvault.staleness import mark
 from keyvault.views.pages import me, page
-from rotation import pausing, schedule
+from rotation import levels, pausing
 from rotation.adoption import consumers_of
 from rotation.checking import no_overlap
 from rotation.forecast import Run, coming
-from rotation.forms import PasteForm, PolicyForm, RotateForm, policy_values
+from rotation.forms import PasteForm, RotateForm
+from rotation.frozen import Freezes
 from rotation.models import Acknowledgement, Consumer, Rotation, RotationPolicy
+from rotation.policy_forms import PolicyForm, begin
 from rotation.views.finding import state_of
 from rotation.views.pauses import KeyPauseForm
 from rotation.views.track import track
@@ -58,7 +61,9 @@ def render_key(
         "section": "keys",
         "rotate_form": RotateForm(),
         "standby_form": PasteForm(prefix="standby"),
-        "policy_form": PolicyForm(initial=policy_values(policy)),
+        "policy_form": PolicyForm(
+            initial=begin(policy, mark(key)), above=levels.explain(key, None)
+        ),
         "reveal_form": RevealForm(prefix="reveal"),
         "runs_ahead": _ahead(policy),
         "pauses": pausing.lasting_on_key(key),
@@ -73,7 +78,7 @@ def _ahead(policy: RotationPolicy | None) -> list[Run]:
     """Return the next five runs."""
     if policy is None:
         return []
-    frozen = schedule.frozen_days(policy.key.environment_id)
+    frozen = Freezes().of(policy.key.environment_id)
     return list(islice(coming(policy, frozen, timezone.now()), 5))
 
 

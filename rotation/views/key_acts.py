@@ -13,13 +13,15 @@ from keyvault.errors import KeyServiceError
 from keyvault.forms import RevealForm
 from keyvault.permissions import Verb
 from keyvault.revealing import Wish
+from keyvault.staleness import mark
 from keyvault.views.pages import me, page, prove, unstored
-from rotation import workflow
+from rotation import levels, workflow
 from rotation.checking import provider_of
-from rotation.forms import PasteForm, PolicyForm, RotateForm
+from rotation.forms import PasteForm, RotateForm
 from rotation.models import Reason
 from rotation.pasting_keys import add_standby
 from rotation.policies import set_policy
+from rotation.policy_forms import PolicyForm, refreshed
 from rotation.views.key import render_key
 
 _CHECK_TONES = {VALID: messages.SUCCESS, REFUSED: messages.ERROR}
@@ -79,14 +81,20 @@ def check(request: HttpRequest, key_id: int) -> HttpResponse:
 @require_POST
 @page
 def policy(request: HttpRequest, key_id: int) -> HttpResponse:
-    """Set when the key rotates by itself."""
+    """Set when the key rotates by itself, or let it follow the levels above it again."""
     key = keys.get_key(me(request), key_id, Verb.ROTATE)
-    form = PolicyForm(request.POST)
+    if request.POST.get("follow"):
+        levels.forget_own(me(request), key)
+        messages.success(request, "It follows the levels above it in everything.")
+        return redirect("key", key.pk)
+    form = PolicyForm(request.POST, above=levels.explain(key, None))
     if not form.is_valid():
         return render_key(request, key, status=400, policy_form=form)
     try:
-        saved = set_policy(me(request), key, form.wish())
+        saved = set_policy(me(request), key, form.wish(), form.cleaned_data["seen"])
     except KeyServiceError as error:
+        if error.code == "stale":
+            form = refreshed(form, mark(key), levels.explain(key, None))
         return render_key(
             request, key, problem=error.message, status=error.status, policy_form=form
         )

@@ -5,14 +5,26 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keyvault.models import LIVE_STATES, Account, ApiKey, Application, Environment, KeyVersion
-from keyvault.permissions import Verb, may, visible_keys
-from keyvault.views.pages import me, newest_first, next_link, number, page, words
+from keyvault.permissions import Verb, may_somewhere, visible_keys
+from keyvault.views.pages import (
+    PAGE_SIZE,
+    me,
+    newest_first,
+    next_link,
+    number,
+    page,
+    text,
+    words,
+)
+from keyvault.views.sorting import Order
+from rotation import saved
+from rotation.guide_models import SavedView
 from rotation.models import OPEN_STEPS, Rotation, WaitingFor
 from rotation.views.finding import state_of, with_open_rotation
 from rotation.views.track import track
@@ -54,36 +66,53 @@ STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
 }
 
 
+ORDERS: dict[str, tuple[str, Order]] = {
+    "name": ("Name", Order("name")),
+    "due": ("Due first", Order("policy__next_run_at", moment=True)),
+    "expiry": ("Ends first", Order("current__expires_at", moment=True)),
+    "age": ("Oldest first", Order("current__published_at", moment=True)),
+}
+FILTERS = ("q", "state", *_OPTIONS)
+
+
 @require_GET
 @page
 def listing(request: HttpRequest) -> HttpResponse:
-    """Show the keys this person may see, filtered by what stands in the URL."""
+    """Show the keys this person may see, filtered and ordered by what stands in the URL."""
     visible = visible_keys(me(request))
-    found = _filtered(request, visible).select_related(
+    found = filtered(request.GET, visible).select_related(
         "account", "environment", "application", "member", "current", "policy"
     )
-    rows, after = newest_first(
-        found.prefetch_related(with_open_rotation()), number(request.GET.get("after"))
-    )
+    rows, following = _ordered(request, found.prefetch_related(with_open_rotation()))
     facts = {
         "rows": [_row(key) for key in rows],
-        "next": next_link(request, after),
+        "next": following,
         "options": {name: _options(model, name, visible) for name, model in _OPTIONS.items()},
         "states": [(code, word) for code, (word, _) in STATES.items()],
-        "chosen": {name: words(request, name) for name in ("q", "state", *_OPTIONS)},
-        "filtered": any(words(request, name) for name in ("q", "state", *_OPTIONS)),
-        "bulk": _bulk(request),
+        "orders": [(code, word) for code, (word, _) in ORDERS.items()],
+        "chosen": {name: words(request, name) for name in (*FILTERS, "order")},
+        "filtered": any(words(request, name) for name in FILTERS),
+        "query": chosen_query(request.GET),
+        "views": saved.of(me(request), SavedView.Of.KEYS),
+        "can_bulk": may_somewhere(me(request), Verb.ROTATE),
         "section": "keys",
     }
     return render(request, "rotation/keys.html", facts)
 
 
-def _bulk(request: HttpRequest) -> str:
-    """Return the query by which a campaign over the listed places begins; empty without any."""
-    if words(request, "q") or words(request, "state"):
-        return ""
-    chosen = {name: words(request, name) for name in _OPTIONS if words(request, name)}
-    return urlencode(chosen) if chosen and may(me(request), Verb.MANAGE) else ""
+def _ordered(request: HttpRequest, found: Keys) -> tuple[list[ApiKey], str]:
+    """Return one page in the order that was asked for, and the query of the next."""
+    if (order := words(request, "order")) not in ORDERS:
+        rows, after = newest_first(found, number(request.GET.get("after")))
+        return rows, next_link(request, after)
+    rows, mark = ORDERS[order][1].page(found, words(request, "after", 200), PAGE_SIZE)
+    return rows, next_link(request, mark or None)
+
+
+def chosen_query(said: QueryDict) -> str:
+    """Return the filters and the order, without empty ones and without the place in the list."""
+    kept = {name: text(said, name) for name in (*FILTERS, "order")}
+    return urlencode({name: value for name, value in kept.items() if value})
 
 
 def _row(key: ApiKey) -> dict[str, object]:
@@ -97,13 +126,14 @@ def _row(key: ApiKey) -> dict[str, object]:
     }
 
 
-def _filtered(request: HttpRequest, keys: Keys) -> Keys:
-    if text := words(request, "q"):
-        keys = keys.filter(_matching(text))
+def filtered(said: QueryDict, keys: Keys) -> Keys:
+    """Return the keys that fit the filters of a URL or a form."""
+    if q := text(said, "q"):
+        keys = keys.filter(_matching(q))
     for name in _OPTIONS:
-        if (chosen := number(request.GET.get(name))) is not None:
+        if (chosen := number(said.get(name))) is not None:
             keys = keys.filter(**{name: chosen})
-    if (state := words(request, "state")) in STATES:
+    if (state := text(said, "state")) in STATES:
         keys = STATES[state][1](keys)
     return keys
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from keyvault import approvals
 from keyvault.approval_models import Act
 from keyvault.models import Application, KeyVersion, Role
-from rotation import campaigns, consumers, notices, policies
+from rotation import campaigns, consumers, freezes, notices, policies
 from rotation.campaigns import Choice
 from rotation.models import Heartbeat, Reason, Rotation, WaitingFor
 from rotation.policies import Wish
@@ -75,9 +75,7 @@ def _world(vendor: Any, place: Any, people: Any) -> dict[str, str]:
     leaver = grant(make_member("grace@example.com"), Role.DEVELOPER)
     show(leaver, waiting.key)
     today = timezone.now().date()
-    policies.add_freeze(
-        people.owner, "Year end", date(today.year, 12, 24), date(today.year, 12, 31)
-    )
+    freezes.add_freeze(people.owner, "Year end", date(today.year, 12, 24), date(today.year, 12, 31))
     approvals.add_rule(people.owner, Act.WAIVER, place.production)
     exposed = campaigns.exposed_by(Choice(account=place.api_account))
     campaign = campaigns.start(people.owner, "A build server leaked", Reason.LEAK, exposed)

@@ -9,18 +9,13 @@ from django.utils import timezone
 from keyvault import env_format
 from keyvault.audit.models import AuditEvent
 from keyvault.models import ApiKey, KeyVersion
-from tests.api_client import sign_in
 from tests.factories import make_key, secret_of
+from tests.pages import as_
 
 
 @pytest.fixture
 def key(vendor, place, people):
     return make_key(vendor, place, people.owner, name="Video upload")
-
-
-def as_(client, member):
-    sign_in(client, member)
-    return client
 
 
 def last(action):

@@ -6,8 +6,8 @@ from django.urls import reverse
 from rotation import pasting_keys, workflow
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
 from rotation.views.track import track
-from tests.api_client import sign_in
 from tests.factories import make_key, secret_of
+from tests.pages import as_, text
 from tests.rotation.driving import drive, started
 
 
@@ -29,15 +29,6 @@ def waiting(people, manual):
     rotation = drive(started(people.operator, manual))
     assert rotation.waiting_for == WaitingFor.KEY
     return rotation
-
-
-def as_(client, member):
-    sign_in(client, member)
-    return client
-
-
-def text(answer):
-    return answer.content.decode()
 
 
 def made(vendor, place):

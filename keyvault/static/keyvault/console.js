@@ -5,9 +5,43 @@ function ask(selector, event) {
   if (document.hidden) return;
   document.querySelectorAll(selector).forEach((part) => htmx.trigger(part, event));
 }
-setInterval(() => ask("[data-poll]", "poll"), 2000);
+// Every two seconds; less often while nothing changes or nobody answers, at once on coming back.
+const soon = 2000;
+const latest = { same: 8000, lost: 30000 };
+let pause = soon;
+let due = 0;
+setInterval(() => {
+  if (document.hidden || Date.now() < due) return;
+  due = Date.now() + pause - 100;
+  ask("[data-poll]", "poll");
+}, soon);
 setInterval(() => ask("[data-slow]", "slow"), 30000);
-document.addEventListener("visibilitychange", () => ask("[data-poll]", "poll"));
+document.addEventListener("visibilitychange", () => {
+  pause = soon;
+  due = 0;
+  ask("[data-poll]", "poll");
+});
+
+// A page that cannot ask says so: what it shows is as old as the last answer.
+let heard = new Date();
+function lost() {
+  pause = Math.min(pause * 2, latest.lost);
+  const place = document.getElementById("connection");
+  if (!place || !place.hidden) return;
+  place.querySelector("time").textContent = heard.toLocaleTimeString();
+  place.hidden = false;
+}
+document.addEventListener("htmx:sendError", lost);
+document.addEventListener("htmx:timeout", lost);
+document.addEventListener("htmx:afterRequest", (event) => {
+  const status = event.detail.xhr.status;
+  if (status >= 500) lost();
+  if (status < 200 || status >= 500) return;
+  heard = new Date();
+  pause = status === 204 ? Math.min(pause * 1.25, latest.same) : soon;
+  const place = document.getElementById("connection");
+  if (place) place.hidden = true;
+});
 
 // Forms are replaced only when what can be done has changed; the keyboard stays where it was.
 let held = false;
@@ -68,13 +102,23 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     return;
   }
+  if (event.submitter && "stays" in event.submitter.dataset) return;  // a download: the page stays
   if (event.target.method === "post") event.target.dataset.sent = "yes";
   if (event.submitter) event.submitter.setAttribute("aria-busy", "true");
+  const said = event.target.dataset.busy;
+  if (said && event.submitter && event.submitter.classList.contains("main")) {
+    const word = document.createElement("span");
+    word.setAttribute("role", "status");
+    word.className = "dim busy";
+    word.textContent = said;
+    event.submitter.after(word);
+  }
   setTimeout(freeForms, 20000);
 });
 function freeForms() {
   document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
   document.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
+  document.querySelectorAll(".busy").forEach((word) => word.remove());
 }
 window.addEventListener("pageshow", (event) => { if (event.persisted) freeForms(); });
 
@@ -106,4 +150,12 @@ document.addEventListener("click", async (event) => {
     getSelection().selectAllChildren(code);
     button.lastChild.textContent = " Selected: press Ctrl+C";
   }
+});
+
+// One box ticks all of a page.
+document.addEventListener("change", (event) => {
+  if (!("tickAll" in event.target.dataset)) return;
+  event.target.closest("table").querySelectorAll("tbody input[type=checkbox]").forEach((box) => {
+    box.checked = event.target.checked;
+  });
 });

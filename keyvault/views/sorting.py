@@ -1,0 +1,55 @@
+"""Pages of rows in an order that people choose, each going on from the last row of the one before."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.db.models import F, Model, Q, QuerySet
+
+from keyvault.errors import NotFound
+
+Row = TypeVar("Row", bound=Model)
+_LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """One way to order rows: by a column whose values may be missing (then last), and the id."""
+
+    field: str
+    moment: bool = False
+
+    def page(self, rows: QuerySet[Row], after: str, size: int) -> tuple[list[Row], str]:
+        """Return one page after the mark, and the mark to go on from; "" when this is the last."""
+        if after:
+            rows = rows.filter(self._beyond(after))
+        found = list(rows.order_by(F(self.field).asc(nulls_last=True), "pk")[: size + 1])
+        return found[:size], self._mark(found[size - 1]) if len(found) > size else ""
+
+    def _beyond(self, after: str) -> Q:
+        text, _, number = after.rpartition("~")
+        if not (number.isascii() and number.isdigit() and int(number) <= _LARGEST_ID):
+            raise NotFound("The address goes on from a place that is none.")
+        if text == "~":
+            return Q(**{f"{self.field}__isnull": True, "pk__gt": int(number)})
+        value = self._value(text)
+        same = Q(**{self.field: value, "pk__gt": int(number)})
+        return Q(**{f"{self.field}__gt": value}) | same | Q(**{f"{self.field}__isnull": True})
+
+    def _value(self, text: str) -> Any:
+        if not self.moment:
+            return text.replace("\x00", "")
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            at = None
+        if at is None or at.tzinfo is None:
+            raise NotFound("The address goes on from a time that is none.")
+        return at
+
+    def _mark(self, row: Model) -> str:
+        value: Any = row
+        for name in self.field.split("__"):
+            value = getattr(value, name, None)
+        text = "~" if value is None else value.isoformat() if self.moment else str(value)
+        return f"{text}~{row.pk}"

@@ -1,0 +1,41 @@
+"""Keep a list's filters under a name, and remove one."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from keyvault.errors import NotFound
+from keyvault.views.audit import chosen_query as audit_query
+from keyvault.views.pages import me, page, text
+from rotation import saved
+from rotation.guide_models import SavedView
+from rotation.views.keys import chosen_query as keys_query
+
+_QUERIES = {SavedView.Of.KEYS: keys_query, SavedView.Of.AUDIT: audit_query}
+
+
+@require_POST
+@page
+def keep(request: HttpRequest, kind: str) -> HttpResponse:
+    """Keep what stands in the form under its name."""
+    of = _kind(kind)
+    query = _QUERIES[of](QueryDict(text(request.POST, "query", 1000)))
+    view = saved.keep(me(request), of, text(request.POST, "name", 200), query)
+    messages.success(request, f"“{view.name}” is kept; it stands above the list.")
+    return redirect(f"{reverse(of)}?{view.query}")
+
+
+@require_POST
+@page
+def drop(request: HttpRequest, kind: str, view_id: int) -> HttpResponse:
+    """Remove a view; the list itself stays as it is."""
+    saved.drop(me(request), view_id)
+    return redirect(reverse(_kind(kind)))
+
+
+def _kind(kind: str) -> SavedView.Of:
+    if kind not in SavedView.Of.values:
+        raise NotFound("There is no such list.")
+    return SavedView.Of(kind)

@@ -1,0 +1,116 @@
+"""Service tokens of all applications: who uses which, which are idle, and an end for one."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.contrib import messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault import inventory, tokens
+from keyvault.errors import BadInput, NotFound
+from keyvault.models import ServiceToken
+from keyvault.permissions import Verb, may, visible_applications
+from keyvault.views.pages import me, newest_first, next_link, number, page, unstored, words
+
+_IDLE, _SOON = timedelta(days=30), timedelta(days=30)
+Tokens = QuerySet[ServiceToken]
+
+STATES: dict[str, tuple[str, Callable[[Tokens], Tokens]]] = {
+    "live": ("Live", lambda rows: rows.filter(_live())),
+    "idle": (
+        "Not used for 30 days",
+        lambda rows: rows.filter(_live(), _unused_since(timezone.now() - _IDLE)),
+    ),
+    "ending": (
+        "Ends in 30 days",
+        lambda rows: rows.filter(_live(), expires_at__lt=timezone.now() + _SOON),
+    ),
+    "revoked": ("Revoked", lambda rows: rows.filter(revoked_at__isnull=False)),
+}
+
+
+def _live() -> Q:
+    unended = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+    return unended & Q(revoked_at__isnull=True)
+
+
+def _unused_since(then: object) -> Q:
+    return Q(last_used_at__lt=then) | Q(last_used_at__isnull=True, created_at__lt=then)
+
+
+@require_GET
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show the tokens that one may know of, without their texts."""
+    by = me(request)
+    found = _filtered(request, ServiceToken.objects.filter(inventory.within_reach(by)))
+    rows, after = newest_first(
+        found.select_related("application", "environment", "created_by", "consumer"),
+        number(request.GET.get("after")),
+    )
+    mine = set(
+        ServiceToken.objects.filter(
+            inventory.within_reach(by, Verb.MANAGE), pk__in=[one.pk for one in rows]
+        ).values_list("pk", flat=True)
+    )
+    facts = {
+        "rows": [{"it": one, "can": one.pk in mine and not one.revoked_at} for one in rows],
+        "next": next_link(request, after),
+        "applications": visible_applications(by)[:_MOST],
+        "environments": inventory.visible_environments(by)[:_MOST],
+        "states": [(code, word) for code, (word, _) in STATES.items()],
+        "chosen": {name: words(request, name) for name in ("application", "environment", "state")},
+        "section": "settings",
+    }
+    return render(request, "rotation/tokens.html", facts)
+
+
+def _filtered(request: HttpRequest, rows: Tokens) -> Tokens:
+    for name in ("application", "environment"):
+        if (chosen := number(request.GET.get(name))) is not None:
+            rows = rows.filter(**{name: chosen})
+    if (state := words(request, "state")) in STATES:
+        rows = STATES[state][1](rows)
+    return rows
+
+
+@require_POST
+@page
+def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
+    """End a token for good, once the person has ticked what that means."""
+    token = _token(request, token_id)
+    if request.POST.get("sure") != "yes":
+        raise BadInput("Nothing was changed. Tick the box if this token shall end now.")
+    tokens.revoke(me(request), token)
+    messages.success(request, f"{token} is revoked: it opens nothing any more.")
+    return redirect("tokens")
+
+
+@require_POST
+@page
+def renew(request: HttpRequest, token_id: int) -> HttpResponse:
+    """Give a token a new text, in this answer and never again; the old one works a day on."""
+    token = _token(request, token_id)
+    facts = {
+        "application": token.application,
+        "consumer": token,
+        "token": tokens.renew(me(request), token).reveal(),
+        "renewed": True,
+        "section": "settings",
+    }
+    return unstored(render(request, "rotation/consumer_added.html", facts))
+
+
+def _token(request: HttpRequest, token_id: int) -> ServiceToken:
+    found = ServiceToken.objects.select_related("application", "environment")
+    token = found.filter(pk=token_id).first()
+    if token is None or not may(me(request), Verb.VIEW, token):
+        raise NotFound("There is no such token, or it is not yours to see.")
+    return token
+
+
+_MOST = 500
