@@ -83,6 +83,13 @@ class Levels:
 
     def above(self, key: ApiKey) -> list[tuple[str, dict[str, Any]]]:
         """Return what the levels above a key say, the farthest first."""
+        return [(one.place, said_by(one)) for one in self._rows(key)]
+
+    def numbers_above(self, key: ApiKey) -> list[int]:
+        """Return the ids of the levels above a key."""
+        return [one.pk for one in self._rows(key)]
+
+    def _rows(self, key: ApiKey) -> list[PolicyLevel]:
         places: list[tuple[int | None, int | None, int | None]] = [
             (None, None, None),
             (key.account_id, None, None),
@@ -90,8 +97,7 @@ class Levels:
         ]
         if key.application_id:
             places.append((None, None, key.application_id))
-        found = [self._by_place[place] for place in places if place in self._by_place]
-        return [(one.place, said_by(one)) for one in found]
+        return [self._by_place[place] for place in places if place in self._by_place]
 
 
 def said_by(level: PolicyLevel) -> dict[str, Any]:

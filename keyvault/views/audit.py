@@ -45,6 +45,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "actions": Action.choices,
         "chosen": {name: words(request, name) for name in _FILTERS},
         "head": ChainHead.objects.first(),
+        "now": timezone.now(),
         "query": chosen_query(request.GET),
         "views": list(me(request).views.filter(of="audit")[:50]),
         "unfit": [row.seq for row in rows if not fits(row)],

@@ -12,14 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keyvault import keys
-from keyvault.audit.models import AuditEvent
 from keyvault.forms import RevealForm
 from keyvault.models import ApiKey, Fetch, Member
 from keyvault.permissions import Verb, may
 from keyvault.revealing import needs_second_person
 from keyvault.staleness import mark
-from keyvault.views.pages import me, page
-from rotation import levels, pausing
+from keyvault.views.pages import me, number, page, words
+from rotation import levels, overview, pausing, timeline
 from rotation.adoption import consumers_of
 from rotation.checking import no_overlap
 from rotation.forecast import Run, coming
@@ -31,7 +30,7 @@ from rotation.views.finding import state_of
 from rotation.views.pauses import KeyPauseForm
 from rotation.views.track import track
 
-_EVENTS, _RUNS, _VERSIONS = 40, 8, 30
+_RUNS, _VERSIONS = 8, 30
 
 
 @require_GET
@@ -47,6 +46,7 @@ def render_key(
     """Render the key's page, after a refused act with its words and the form as it was sent."""
     policy = RotationPolicy.objects.select_related("set_by", "key").filter(key=key).first()
     runs = _runs(key)
+    kind, before = words(request, "kind"), number(request.GET.get("before"))
     facts: dict[str, Any] = {
         "key": key,
         "policy": policy,
@@ -54,7 +54,11 @@ def render_key(
         "open": next((run for run in runs if run["it"].is_open), None),
         "past": [run for run in runs if not run["it"].is_open],
         "holders": holders(key),
-        "events": list(AuditEvent.objects.filter(key_id=key.pk)[:_EVENTS]),
+        "stream": timeline.stream(key, kind, before),
+        "kind": kind,
+        "before": before,
+        "kinds": [(code, word) for code, (word, _) in timeline.KINDS.items()],
+        "fetched": overview.fetches(key) if key.application_id else None,
         "can": _allowed(me(request), key),
         "no_overlap": no_overlap(key.account),
         "problem": problem,
@@ -99,6 +103,7 @@ class Holder:
 
     consumer: Consumer
     version: int | None
+    tail: str
     since: datetime | None
     last_at: datetime | None
     acknowledged: int | None
@@ -123,6 +128,7 @@ def _holder(
     return Holder(
         consumer=consumer,
         version=fetch.version.number if fetch else None,
+        tail=fetch.version.tail if fetch else "",
         since=fetch.first_at if fetch else None,
         last_at=fetch.last_at if fetch else None,
         acknowledged=proof.version.number if proof else None,

@@ -1,0 +1,53 @@
+"""How it all stands, in charts; and the style page for who builds on this console."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from keyvault.permissions import visible_keys
+from keyvault.templatetags.console import ICONS, STATES
+from keyvault.views.pages import me, page
+from rotation import overview
+from rotation.charts import chart
+from rotation.forms import AccountForm
+from rotation.models import Rotation, Step
+from rotation.views.track import track
+
+_TOKENS = (
+    *("bg", "card", "raised", "line", "line-strong", "text", "dim", "accent", "on-accent", "soft"),
+    *("good", "good-bg", "warn", "warn-bg", "bad", "bad-bg", "info", "info-bg", "calm", "calm-bg"),
+)
+
+
+@require_GET
+@page
+def show(request: HttpRequest) -> HttpResponse:
+    """Show the charts over the keys that one may see."""
+    keys = visible_keys(me(request))
+    charts = [
+        overview.by_state(keys),
+        overview.by_age(keys),
+        overview.per_week(keys),
+        overview.by_answer(keys),
+    ]
+    return render(request, "rotation/overview.html", {"charts": charts, "section": "home"})
+
+
+@require_GET
+@page
+def style(request: HttpRequest) -> HttpResponse:
+    """Show every part that pages are made of, drawn by the very templates that pages use."""
+    sample = Rotation(step=Step.VERIFY, step_since=timezone.now())
+    rows = [("Mon", [3, 1]), ("Tue", [5, 0]), ("Wed", [2, 2])]
+    facts = {
+        "states": [name for name in STATES if name],
+        "icons": list(ICONS),
+        "tokens": _TOKENS,
+        "track": track(sample),
+        "form": AccountForm(),
+        "chart": chart("sample", "A chart", [("done", "good"), ("failed", "bad")], rows),
+        "now": timezone.now(),
+        "section": "settings",
+    }
+    return render(request, "rotation/style.html", facts)
