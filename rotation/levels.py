@@ -32,6 +32,7 @@ _BATCH = 500
 # So many keys are settled while the person waits; the worker carries on with the rest.
 AT_ONCE = 2000
 _COLUMNS = [*SETTINGS, "next_run_at"]
+BUILT_IN = "built in"
 Place = Account | Environment | Application | None
 
 
@@ -62,7 +63,7 @@ def built_in() -> dict[str, Any]:
 
 def resolve(said: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Value]:
     """Return each setting with its source, from what the levels say, the farthest first."""
-    found = {name: Value(value, "built in") for name, value in built_in().items()}
+    found = {name: Value(value, BUILT_IN) for name, value in built_in().items()}
     for source, values in said:
         if values.get("every_days") is not None and not values.get("rule"):
             found["rule"] = Value("", source)  # a number of days replaces a rule from farther away

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from rotation.levels import Value
+from rotation.levels import BUILT_IN, Value
 from rotation.models import Missed, PolicyLevel, RotationPolicy
 from rotation.policy_models import SETTINGS
 from rotation.possible import Wish
@@ -13,6 +13,7 @@ from rotation.possible import Wish
 _HOUR, _MINUTE = 3600, 60
 _LONGEST_HOURS, _LONGEST_MINUTES = 24 * 365, 60 * 24 * 60
 _OPEN = ("", "Leave it open")
+_NONE = "none"
 
 
 class PolicyForm(forms.Form):
@@ -93,8 +94,9 @@ class PolicyForm(forms.Form):
             known = [tuple(one) for one in field.widget.choices if one[0]]
             field.choices = [("", f"{shown} ({value.source})"), *known]
             return
-        field.widget.attrs["placeholder"] = shown
-        field.help_text = f"{field.help_text} Empty: {shown}, from {value.source}.".strip()
+        source = "" if value.source == BUILT_IN else f", from {value.source}"
+        field.widget.attrs["placeholder"] = "" if shown == _NONE else shown
+        field.help_text = f"{field.help_text} Empty: {shown}{source}.".strip()
 
     def wish(self) -> Wish:
         """Return the policy as the doors take it."""
@@ -132,7 +134,7 @@ def _shown(name: str, value: Any) -> str:
         return "Yes" if value else "No"
     if name == "missed":
         return str(Missed(value).label).capitalize()
-    return str(value) if value or value == 0 else "nothing"
+    return str(value) if value or value == 0 else _NONE
 
 
 def begin(row: RotationPolicy | PolicyLevel | None, seen: str) -> dict[str, Any]:

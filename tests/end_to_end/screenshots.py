@@ -1,5 +1,7 @@
-"""`make screenshots`: every page at three widths in both themes into .run/screenshots/, and the six that
-README shows into docs/screenshots/ (SHOTS=best: these alone). Not collected by `make test`.
+"""`make screenshots`: every page at three widths in both themes into docs/screenshots/all/ (not kept in
+git), and the six that README shows into docs/screenshots/ (SHOTS=best: these alone).
+
+Not collected by `make test`.
 """
 
 import os
@@ -24,7 +26,7 @@ from tests.rotation.driving import drive, started
 
 __all__ = ["desk", "manual"]
 
-ALL, BEST = ROOT / ".run/screenshots", ROOT / "docs/screenshots"
+ALL, BEST = ROOT / "docs/screenshots/all", ROOT / "docs/screenshots"
 WIDTHS = (375, 768, 1440)
 NAMES = ("Video upload", "Reports", "Billing export", "Creator search", "Audience sync")
 

@@ -1,6 +1,7 @@
 """The console in Chromium, with a real worker and the sandbox vendor's own dashboard."""
 
 from contextlib import suppress
+from datetime import time
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from playwright.sync_api import Error as BrowserError
 from keyvault import approvals, grants
 from keyvault.approval_models import Act
 from keyvault.models import ApiKey, KeyVersion
-from rotation import campaigns, consumers
+from rotation import campaigns, consumers, levels, saved
 from rotation.campaigns import Choice
+from rotation.guide_models import SavedView
 from rotation.models import Heartbeat, HumanTask, Reason, Rotation, Step, WaitingFor
+from rotation.policies import Wish
 from tests.api_client import sign_in
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
@@ -289,6 +292,8 @@ def every_page(people, vendor, place, manual):
     group = grants.add_group(people.owner, "Night shift")
     grants.join_group(people.owner, group, people.viewer)
     approvals.add_rule(people.owner, Act.EXPORT)
+    levels.set_level(people.owner, None, Wish(90, time(3), "Europe/Berlin"))
+    saved.keep(people.owner, SavedView.Of.KEYS, "Overdue first", "order=due")
     exposed = campaigns.exposed_by(Choice(application=place.application))
     campaign = campaigns.start(people.owner, "A break-in", Reason.INCIDENT, exposed)
     return [
@@ -307,6 +312,17 @@ def every_page(people, vendor, place, manual):
         "/applications/",
         f"/applications/{place.application.pk}/",
         "/accounts/",
+        f"/accounts/{place.api_account.pk}/",
+        "/environments/",
+        f"/environments/{place.production.pk}/",
+        "/policies/",
+        f"/policies/application/{place.application.pk}/",
+        "/tokens/",
+        "/settings/",
+        "/start/?step=key",
+        "/start/?step=environments",
+        "/overview/",
+        "/style",
         "/audit/",
         "/account/",
         "/account/2fa/",

@@ -40,7 +40,7 @@ def test_the_pages_say_what_each_level_says_and_a_keys_page_where_it_comes_from(
     shown = text(client.get(reverse("key", args=[key.pk])))
     assert "Empty: 90, from the installation." in shown
     assert f"Empty: Tue-Thu 10:00-16:00, from environment {place.environment}." in shown
-    assert ", from built in." in shown
+    assert "Empty: none." in shown
     client.post(reverse("key-policy", args=[key.pk]), {"every_days": "7"})
     assert RotationPolicy.objects.get().own == ["every_days"]
     client.post(reverse("key-policy", args=[key.pk]), {"follow": "yes"})
