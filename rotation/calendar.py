@@ -33,12 +33,12 @@ class Planned:
     overdue: bool
 
 
-def planned(member: Member, until: datetime) -> list[Planned]:
+def planned(member: Member, until: datetime, freezes: Freezes | None = None) -> list[Planned]:
     """Return the runs of the keys that a member may see, up to then, in their order."""
     found = RotationPolicy.objects.filter(
         enabled=True, next_run_at__lte=until, key__in=visible_keys(member)
     ).select_related("key__account", "key__environment", "key__application")
-    freezes = Freezes()
+    freezes = freezes or Freezes()
     chosen = found.order_by(F("next_run_at"))[:MOST]
     runs = [run for policy in chosen for run in _runs(policy, freezes, until)]
     return sorted(runs, key=lambda run: (run.at, run.key.pk))

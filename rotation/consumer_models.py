@@ -101,6 +101,14 @@ class Freeze(models.Model):
     )
     # A recurrence rule (RFC 5545): it comes again for as many days, counted from the first day.
     rule = models.CharField(max_length=200, blank=True, default="")
+    # The calendar that it comes from, and with which it changes and goes.
+    feed = models.ForeignKey(
+        "rotation.FreezeFeed",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="freezes",
+    )
 
     class Meta:
         ordering = ["first_day"]

@@ -14,10 +14,10 @@ from keyvault.models import ApiKey, Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import Verb, may
 from rotation import levels, rules
-from rotation.models import Freeze, RotationPolicy
+from rotation.models import Freeze, FreezeFeed, RotationPolicy
 
 _LONGEST = timedelta(days=200)
-_LARGEST_FILE, _MOST_EVENTS = 500_000, 500
+LARGEST_FILE, _MOST_EVENTS = 500_000, 500
 
 
 def add_freeze(
@@ -47,7 +47,12 @@ def _require_owner(by: Member) -> None:
 
 
 def _save(
-    name: str, first_day: date, last_day: date, environment: Environment | None, rule: str
+    name: str,
+    first_day: date,
+    last_day: date,
+    environment: Environment | None,
+    rule: str,
+    feed: FreezeFeed | None = None,
 ) -> Freeze:
     if not first_day <= last_day:
         raise BadInput("The freeze would end before it begins. Nothing was changed.")
@@ -55,7 +60,7 @@ def _save(
         raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
     freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
     freeze.environment = environment
-    freeze.rule = _rule(rule, freeze)
+    freeze.rule, freeze.feed = _rule(rule, freeze), feed
     require_clean(freeze)
     _require_ages_left(freeze)
     freeze.save()
@@ -96,6 +101,10 @@ def end_freeze(by: Member, freeze: Freeze) -> None:
     """Remove a freeze; what it held back is planned anew at once."""
     if not may(by, Verb.MANAGE):
         raise Denied("Only an owner of the installation may end a freeze.")
+    if freeze.feed:
+        raise BadInput(
+            f"It comes from the calendar {freeze.feed}: end it there. Nothing was changed."
+        )
     with transaction.atomic():
         record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
         environment = freeze.environment
@@ -131,23 +140,26 @@ def add_from_calendar(
     _require_owner(by)
     events = read_calendar(content)
     with transaction.atomic():
-        added = [_of_event(one, environment) for one in events]
+        added = [save_event(one, environment) for one in events]
         replan(environment)
         for freeze in added:
             record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=True)
     return added
 
 
-def _of_event(event: Event, environment: Environment | None) -> Freeze:
+def save_event(
+    event: Event, environment: Environment | None, feed: FreezeFeed | None = None
+) -> Freeze:
+    """Store an event of a calendar as a freeze; BadInput names it if it cannot be one."""
     try:
-        return _save(event.name, event.first_day, event.last_day, environment, event.rule)
+        return _save(event.name, event.first_day, event.last_day, environment, event.rule, feed)
     except BadInput as error:
         raise BadInput(f"“{event.name[:60]}”: {error.message}") from None
 
 
 def read_calendar(content: bytes) -> list[Event]:
     """Return the events of a calendar file; BadInput for what is none, or none with events."""
-    if len(content) > _LARGEST_FILE:
+    if len(content) > LARGEST_FILE:
         raise BadInput("The file is larger than 500 KB. Nothing was changed.")
     try:
         found = Calendar.from_ical(content)

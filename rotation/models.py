@@ -19,7 +19,7 @@ from rotation.campaign_models import Campaign, CampaignItem
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 from rotation.guide_models import SavedView, SkippedStep
 from rotation.notice_models import Hook, Message, Notice, Preference
-from rotation.policy_models import Missed, PolicyLevel, RotationPolicy
+from rotation.policy_models import FreezeFeed, Missed, PolicyLevel, RotationPolicy
 from rotation.watch_models import Pause, Usage, Watch
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Consumer",
     "Delivery",
     "Freeze",
+    "FreezeFeed",
     "Hook",
     "Message",
     "Missed",

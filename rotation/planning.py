@@ -17,6 +17,7 @@ def plan_next(key_id: int) -> None:
     policy = RotationPolicy.objects.select_related("key__current").filter(key=key_id).first()
     if policy is not None:
         _store(policy, due_at(policy, Freezes().of(policy.key.environment_id)))
+        ask_if_too_late(policy)
 
 
 def due_at(policy: RotationPolicy, frozen: Sequence[Span]) -> datetime | None:
@@ -28,30 +29,30 @@ def due_at(policy: RotationPolicy, frozen: Sequence[Span]) -> datetime | None:
     return fitting.fit(last, _in_time(wanted, policy), policy, frozen)
 
 
-def plan(policy: RotationPolicy, wanted: datetime | None) -> None:
+def plan(policy: RotationPolicy, wanted: datetime | None, frozen: Sequence[Span]) -> None:
     """Store the first allowed moment at or after `wanted`; ask a person if the key ends before it."""
-    _store(policy, allowed(policy, wanted) if wanted else None)
+    _store(policy, allowed(policy, wanted, frozen) if wanted else None)
+    # A secret without an end is never asked about, so there is no question to look for.
+    if policy.key.current and policy.key.current.expires_at:
+        ask_if_too_late(policy)
 
 
 def _store(policy: RotationPolicy, at: datetime | None) -> None:
     policy.next_run_at = at
     policy.save(update_fields=["next_run_at"])
-    ask_if_too_late(policy)
 
 
-def allowed(policy: RotationPolicy, wanted: datetime) -> datetime | None:
+def allowed(policy: RotationPolicy, wanted: datetime, frozen: Sequence[Span]) -> datetime | None:
     """Return the first moment at or after `wanted` inside the policy's window and outside freezes."""
-    frozen = Freezes().of(policy.key.environment_id)
     return windows.next_open(
         wanted, windows.parse(policy.window), frozen, ZoneInfo(policy.time_zone)
     )
 
 
-def may_run_late(policy: RotationPolicy, now: datetime) -> bool:
+def may_run_late(policy: RotationPolicy, now: datetime, frozen: Sequence[Span]) -> bool:
     """Return whether a run that missed its window is to be made up for at once, freezes apart."""
     if policy.missed != "now":
         return False
-    frozen = Freezes().of(policy.key.environment_id)
     return windows.next_open(now, None, frozen, ZoneInfo(policy.time_zone)) == now
 
 

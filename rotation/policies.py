@@ -1,5 +1,7 @@
 """Set a key's policy, and start the rotations whose time has come: once each, never a storm."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -11,6 +13,7 @@ from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, may
 from keyvault.staleness import require_unchanged
 from rotation import levels, planning, schedule
+from rotation.frozen import Freezes, Span
 from rotation.models import OPEN_STEPS, Reason, RotationPolicy, WaitingFor
 from rotation.policy_models import SETTINGS
 from rotation.possible import Wish, require_possible, require_rhythm
@@ -88,11 +91,11 @@ def set_policy(by: Member, key: ApiKey, wish: Wish, seen: str | None = None) -> 
 
 def start_due() -> int:
     """Start the rotations that are due, within the storm caps; returns how many were started."""
-    started = 0
+    started, freezes = 0, Freezes()
     for policy_id in _next_due(settings.MAX_STARTS_PER_TICK * _LOOK_AHEAD):
         if started >= settings.MAX_STARTS_PER_TICK:
             break
-        started += _start_one(policy_id)
+        started += _start_one(policy_id, freezes)
     return started
 
 
@@ -117,7 +120,7 @@ def _next_due(limit: int) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _start_one(policy_id: int) -> int:
+def _start_one(policy_id: int, freezes: Freezes) -> int:
     """Claim one due policy, start its rotation and plan the next: one transaction, so once only."""
     try:
         with transaction.atomic():
@@ -130,28 +133,35 @@ def _start_one(policy_id: int) -> int:
             if policy is None:
                 return 0
             now = timezone.now()
-            if planning.allowed(policy, now) != now and not planning.may_run_late(policy, now):
+            frozen = freezes.of(policy.key.environment_id)
+            if not _may_begin(policy, now, frozen):
                 # The window was missed, or a freeze began: it moves to the next one.
-                planning.plan(policy, now)
+                planning.plan(policy, now, frozen)
                 return 0
             rotation = create(policy.key, Reason.SCHEDULE, None, scheduled_for=policy.next_run_at)
-            _move_on(policy)
+            _move_on(policy, frozen)
             by = f"schedule set up by {policy.set_by}" if policy.set_by else "schedule"
             record(Action.ROTATION_STARTED, system_actor(by), rotation, reason="schedule")
     except IntegrityError:
-        _skip(policy_id)
+        _skip(policy_id, freezes)
         return 0
     nudge(rotation.pk)
     return 1
 
 
-def _skip(policy_id: int) -> None:
+def _may_begin(policy: RotationPolicy, now: datetime, frozen: list[Span]) -> bool:
+    if planning.allowed(policy, now, frozen) == now:
+        return True
+    return planning.may_run_late(policy, now, frozen)
+
+
+def _skip(policy_id: int, freezes: Freezes) -> None:
     """A rotation is open already: this due time is served by it."""
     policy = RotationPolicy.objects.filter(pk=policy_id, next_run_at__lte=timezone.now()).first()
     if policy:
-        _move_on(policy)
+        _move_on(policy, freezes.of(policy.key.environment_id))
 
 
-def _move_on(policy: RotationPolicy) -> None:
+def _move_on(policy: RotationPolicy, frozen: list[Span]) -> None:
     """Plan the next run from now: however many windows were missed, one run makes up for them."""
-    planning.plan(policy, schedule.following(timezone.now(), policy))
+    planning.plan(policy, schedule.following(timezone.now(), policy), frozen)

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from keyvault.models import Account, ApiKey, Application, Environment, Member
+from keyvault.models import Account, ApiKey, Application, Environment, Member, name_field
 from rotation import rules
 
 # What a policy says, in the order of the pages. A level says some of it, a key's policy all of it.
@@ -73,6 +73,28 @@ class RotationPolicy(models.Model):
         if self.rule:
             return rules.words(self.rule)
         return f"every {self.every_days} days" if self.every_days else "at its maximum age"
+
+
+class FreezeFeed(models.Model):
+    """A calendar whose events are freezes, read each hour; its address lies in Vault at `path`."""
+
+    name = name_field(unique=True)
+    host = models.CharField(max_length=253)
+    environment = models.ForeignKey(
+        Environment, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
+    path = models.UUIDField(editable=False)
+    next_read_at = models.DateTimeField()
+    read_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True, default="")
+    failing_since = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.host}"
 
 
 class PolicyLevel(models.Model):

@@ -12,6 +12,7 @@ from rotation import (
     campaigns,
     crosschecking,
     digest,
+    freeze_feeds,
     levels,
     messages,
     notices,
@@ -69,9 +70,10 @@ def deliver(delivery_id: int) -> None:
 
 @shared_task(name="rotation.sweep")
 def sweep() -> None:
-    """Look once more for strays, finish destroying retired secrets, and drop what is long over."""
+    """Look for strays, finish destroying retired secrets, read calendars, drop what is long over."""
     with acting(uuid.uuid4().hex, "worker"):
         sweeping.sweep()
+        freeze_feeds.read_due()
     sessions.sweep()
     limits.sweep()
 

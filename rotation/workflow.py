@@ -29,7 +29,7 @@ from keyvault.secret_store import StoreUnavailable
 from rotation import outages
 from rotation.checking import provider_of
 from rotation.claims import Claim, ClaimLost, claim
-from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, RotationPolicy, Step, WaitingFor
+from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, Step, WaitingFor
 from rotation.outcomes import Outcome, Park, Retry
 from rotation.providers.base import VendorError
 from rotation.settling import settle
@@ -104,16 +104,19 @@ def create(
     scheduled_for: datetime | None = None,
 ) -> Rotation:
     """Insert a new rotation in the caller's transaction; IntegrityError if one is open."""
-    policy = RotationPolicy.objects.filter(key=key).first()
-    overlap = policy.overlap_seconds if policy else settings.DEFAULT_OVERLAP_SECONDS
+    current, overlap, quiet = ApiKey.objects.values_list(
+        "current_id", "policy__overlap_seconds", "policy__quiet_seconds"
+    ).get(pk=key.pk)
+    if overlap_seconds is None:
+        overlap_seconds = settings.DEFAULT_OVERLAP_SECONDS if overlap is None else overlap
     return Rotation.objects.create(
         key=key,
         reason=reason,
         requested_by=by,
         scheduled_for=scheduled_for,
-        old_version_id=ApiKey.objects.values_list("current_id", flat=True).get(pk=key.pk),
-        overlap_seconds=overlap if overlap_seconds is None else overlap_seconds,
-        quiet_seconds=policy.quiet_seconds if policy else settings.DEFAULT_QUIET_SECONDS,
+        old_version_id=current,
+        overlap_seconds=overlap_seconds,
+        quiet_seconds=settings.DEFAULT_QUIET_SECONDS if quiet is None else quiet,
         step_since=timezone.now(),
         due_at=Now(),
     )

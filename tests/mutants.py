@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         "nothing outside its window",
         "rotation/policies.py",
-        "            if planning.allowed(policy, now) != now and not planning.may_run_late(policy, now):",
+        "            if not _may_begin(policy, now, frozen):",
         "            if False:",
         "tests/rotation/test_windows.py -k outside_its_window",
     ),

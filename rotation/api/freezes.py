@@ -7,12 +7,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault import inventory
-from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
+from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretField, listing
+from keyvault.api.serializers import NamedSerializer
 from keyvault.errors import NotFound
 from keyvault.models import Member
-from rotation import freezes
+from rotation import freeze_feeds, freezes
 from rotation.api.serializers import FreezeSerializer
-from rotation.models import Freeze
+from rotation.models import Freeze, FreezeFeed
 
 
 class FreezeFields(Fields):
@@ -22,6 +23,28 @@ class FreezeFields(Fields):
     first_day = serializers.DateField()
     last_day = serializers.DateField()
     environment = IdField(default=None, allow_null=True)
+    rule = serializers.CharField(
+        default="", allow_blank=True, max_length=200, help_text="Again: an RRULE, or “first Monday”"
+    )
+
+
+class FeedFields(Fields):
+    """A calendar whose events are freezes, read each hour; its address goes to Vault."""
+
+    name = serializers.CharField(max_length=100)
+    url = SecretField(max_length=1000)
+    environment = IdField(default=None, allow_null=True)
+
+
+class FeedSerializer(serializers.ModelSerializer[FreezeFeed]):
+    """A calendar that is read, without its address."""
+
+    environment = NamedSerializer(allow_null=True)
+
+    class Meta:
+        model = FreezeFeed
+        fields = ["id", "name", "host", "environment", "read_at", "last_error"]
+        read_only_fields = fields
 
 
 class FreezeList(MemberView):
@@ -55,6 +78,46 @@ class FreezeDetail(MemberView):
             raise NotFound("There is no such freeze, or it is not yours to see.")
         freezes.end_freeze(self.by, freeze)
         return Response(status=204)
+
+
+class FeedList(MemberView):
+    """The calendars whose events are freezes."""
+
+    query_class = PageQuery
+
+    @listing(PageQuery, FeedSerializer)
+    def get(self, _request: Request) -> Response:
+        """List calendars, the newest first."""
+        return self.page(_feeds(self.by), FeedSerializer)
+
+    @extend_schema(request=FeedFields, responses={201: FeedSerializer})
+    def post(self, _request: Request) -> Response:
+        """Have a calendar read from now on."""
+        fields = self.body(FeedFields)
+        self.prove()
+        number = fields.pop("environment")
+        where = inventory.get_environment(self.by, number) if number else None
+        feed = freeze_feeds.add_feed(self.by, **fields, environment=where)
+        return Response(FeedSerializer(feed).data, status=201)
+
+
+class FeedDetail(MemberView):
+    """One calendar."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, _request: Request, feed_id: int) -> Response:
+        """Remove the calendar with its freezes."""
+        feed = _feeds(self.by).filter(pk=feed_id).first()
+        if feed is None:
+            raise NotFound("There is no such calendar, or it is not yours to see.")
+        freeze_feeds.end_feed(self.by, feed)
+        return Response(status=204)
+
+
+def _feeds(by: Member) -> QuerySet[FreezeFeed]:
+    mine = Q(environment__in=inventory.visible_environments(by))
+    found = FreezeFeed.objects.filter(mine | Q(environment__isnull=True))
+    return found.select_related("environment")
 
 
 def _seen(by: Member) -> QuerySet[Freeze]:

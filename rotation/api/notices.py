@@ -105,6 +105,16 @@ class NoticePreference(MemberView):
         return Response(PreferenceSerializer(chosen).data)
 
 
+class NoticeTest(MemberView):
+    """Try one's own mail."""
+
+    @extend_schema(request=Fields, responses={202: None})
+    def post(self, _request: Request) -> Response:
+        """Send oneself a test within half a minute."""
+        channels.send_test(self.by)
+        return Response(status=202)
+
+
 class HookList(MemberView):
     """The chats and programs that are told, for owners."""
 

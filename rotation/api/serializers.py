@@ -167,7 +167,7 @@ class FreezeSerializer(serializers.ModelSerializer[Freeze]):
 
     class Meta:
         model = Freeze
-        fields = ["id", "name", "first_day", "last_day", "environment"]
+        fields = ["id", "name", "first_day", "last_day", "environment", "rule"]
         read_only_fields = fields
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -18,10 +19,10 @@ from keyvault.errors import BadInput, Denied, KeyServiceError, NotFound
 from keyvault.limits import count, network_of
 from keyvault.models import Environment
 from keyvault.permissions import Verb, may
-from keyvault.views.pages import me, number, page, unstored, words
-from rotation import calendar, channels, freezes
-from rotation.frozen import Freezes
-from rotation.models import Freeze
+from keyvault.views.pages import me, number, page, prove, unstored, words
+from rotation import calendar, channels, freeze_feeds, freezes
+from rotation.frozen import Freezes, covering
+from rotation.models import Freeze, FreezeFeed
 
 _WRONG_FEEDS, _WINDOW = 60, 900
 
@@ -35,6 +36,40 @@ class FreezeForm(forms.Form):
     environment = forms.ModelChoiceField(
         Environment.objects.all(), required=False, empty_label="All environments"
     )
+    rule = forms.CharField(
+        required=False,
+        max_length=200,
+        label="And again",
+        help_text="Such as “last”, “first Monday”, or FREQ=YEARLY: for as many days each time.",
+    )
+
+
+class CalendarForm(forms.Form):
+    """A calendar whose events are freezes: a file, read once, or an address, read each hour."""
+
+    file = forms.FileField(
+        required=False,
+        label="A file (.ics)",
+        widget=forms.ClearableFileInput(attrs={"accept": ".ics,text/calendar"}),
+    )
+    name = forms.CharField(required=False, max_length=100, label="Or one by address: its name")
+    url = forms.URLField(
+        required=False,
+        max_length=1000,
+        assume_scheme="https",
+        label="Its address",
+        help_text="Read each hour. It goes to Vault, and no page shows it again.",
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(), required=False, empty_label="All environments"
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Take one of the two."""
+        said: dict[str, Any] = super().clean() or {}
+        if bool(said.get("file")) == bool(said.get("url")):
+            raise forms.ValidationError("Choose a file, or give a name and an address.")
+        return said
 
 
 @require_GET
@@ -56,6 +91,45 @@ def freeze(request: HttpRequest) -> HttpResponse:
     except KeyServiceError as error:
         return _page(request, form, error.message, error.status)
     messages.success(request, f"{added}: nothing rotates by itself then.")
+    return redirect("calendar")
+
+
+@require_POST
+@page
+def import_calendar(request: HttpRequest) -> HttpResponse:
+    """Take the events of a file as freezes, or read an address from now on."""
+    form = CalendarForm(request.POST, request.FILES, prefix="ics")
+    if not form.is_valid():
+        return _page(request, FreezeForm(), status=400, calendar_form=form)
+    said = form.cleaned_data
+    if said["url"]:
+        prove(request)
+    try:
+        word = _taken(request, said)
+    except KeyServiceError as error:
+        return _page(request, FreezeForm(), error.message, error.status, calendar_form=form)
+    messages.success(request, word)
+    return redirect("calendar")
+
+
+def _taken(request: HttpRequest, said: dict[str, Any]) -> str:
+    if said["url"]:
+        feed = freeze_feeds.add_feed(me(request), said["name"], said["url"], said["environment"])
+        return f"{feed} is read within a minute, and then each hour."
+    content = said["file"].read(freezes.LARGEST_FILE + 1)
+    added = freezes.add_from_calendar(me(request), content, said["environment"])
+    return f"{len(added)} freezes were added: nothing rotates by itself then."
+
+
+@require_POST
+@page
+def end_calendar(request: HttpRequest) -> HttpResponse:
+    """Remove a calendar with its freezes."""
+    found = FreezeFeed.objects.filter(pk=number(request.POST.get("feed")) or 0).first()
+    if found is None:
+        raise NotFound("There is no such calendar.")
+    freeze_feeds.end_feed(me(request), found)
+    messages.success(request, f"{found.name} is read no more, and its freezes are over.")
     return redirect("calendar")
 
 
@@ -97,32 +171,43 @@ def feed(request: HttpRequest, text: str) -> HttpResponse:  # noqa: ARG001
 
 
 def _page(
-    request: HttpRequest, form: FreezeForm, problem: str = "", status: int = 200
+    request: HttpRequest,
+    form: FreezeForm,
+    problem: str = "",
+    status: int = 200,
+    calendar_form: CalendarForm | None = None,
 ) -> HttpResponse:
-    zone = ZoneInfo(channels.preference_of(me(request)).time_zone)
+    wishes, held = channels.preference_of(me(request)), Freezes()
+    zone = ZoneInfo(wishes.time_zone)
     first = _month(words(request, "month", 7), zone)
     last = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
     until = datetime.combine(last, time(0), tzinfo=zone)
-    runs = [one for one in calendar.planned(me(request), until) if _in(one, first, zone)]
+    runs = [one for one in calendar.planned(me(request), until, held) if _in(one, first, zone)]
     seen = set(inventory.visible_environments(me(request)).values_list("pk", flat=True))
-    freezes = [
-        one for one in Freezes().rows if one.environment_id is None or one.environment_id in seen
-    ]
+    known = [one for one in held.rows if one.environment_id is None or one.environment_id in seen]
+    spans = [(one, span) for one, span in held.between(_first_shown(first), last) if one in known]
     facts: dict[str, Any] = {
-        "weeks": _weeks(first, runs, freezes, zone),
+        "weeks": _weeks(first, runs, spans, zone),
         "runs": runs,
         "zone": zone,
         "month": first,
         "before": (first - timedelta(days=1)).strftime("%Y-%m"),
         "after": last.strftime("%Y-%m"),
-        "freezes": [one for one in freezes if one.last_day >= timezone.now().date()],
+        "freezes": [one for one in known if one.rule or one.last_day >= timezone.now().date()],
+        "feeds": FreezeFeed.objects.filter(Q(environment__isnull=True) | Q(environment__in=seen)),
+        "calendar_form": calendar_form or CalendarForm(prefix="ics"),
         "can": may(me(request), Verb.MANAGE),
-        "has_feed": bool(channels.preference_of(me(request)).feed_digest),
+        "has_feed": bool(wishes.feed_digest),
         "form": form,
         "problem": problem,
         "section": "rotations",
     }
     return render(request, "rotation/calendar.html", facts, status=status)
+
+
+def _first_shown(first: date) -> date:
+    """Return the Monday with which the month's first week begins."""
+    return first - timedelta(days=first.weekday())
 
 
 def _month(text: str, zone: ZoneInfo) -> date:
@@ -143,7 +228,10 @@ def _in(run: calendar.Planned, first: date, zone: ZoneInfo) -> bool:
 
 
 def _weeks(
-    first: date, runs: list[calendar.Planned], freezes: list[Freeze], zone: ZoneInfo
+    first: date,
+    runs: list[calendar.Planned],
+    spans: list[tuple[Freeze, tuple[date, date]]],
+    zone: ZoneInfo,
 ) -> list[list[dict[str, Any]]]:
     by_day: dict[date, list[calendar.Planned]] = {}
     for run in runs:
@@ -157,7 +245,7 @@ def _weeks(
                 "today": day == today,
                 "runs": by_day.get(day, [])[:4],
                 "more": max(0, len(by_day.get(day, [])) - 4),
-                "frozen": [one for one in freezes if one.first_day <= day <= one.last_day],
+                "frozen": covering(spans, day),
             }
             for day in week
         ]

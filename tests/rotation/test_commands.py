@@ -4,6 +4,7 @@ import json
 from datetime import time, timedelta
 
 import pytest
+from django.test import override_settings
 from django.utils import timezone
 
 from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
@@ -119,6 +120,21 @@ def test_a_policy_that_is_off_is_not_in_the_plan(people, key):
     every(7, people.owner, key)
     RotationPolicy.objects.update(enabled=False)
     assert call("dueplan").out.strip() == "Nothing is planned."
+
+
+def test_the_plan_names_what_is_in_the_way_of_each_run(vendor, place, people, key):
+    other = make_key(vendor, place, people.owner, name="sibling")
+    every(7, people.owner, key)
+    every(7, people.owner, other)
+    KeyVersion.objects.filter(key=other).update(expires_at=timezone.now() + timedelta(days=10))
+    RotationPolicy.objects.update(next_run_at=timezone.now() + timedelta(days=8))
+    with override_settings(MAX_OPEN_PER_ACCOUNT=1):
+        runs = call("dueplan", "--days", "20", "--json").json
+        assert "another key of its application is due" in runs[0]["conflict"]
+        assert "more are due at Sandbox than may run there at once" in runs[0]["conflict"]
+    second = [run for run in runs if run["key"] == other.pk][1]
+    assert "the key ends before it" in second["conflict"]
+    assert "take turns" in call("dueplan").out
 
 
 @pytest.mark.parametrize("days", ["0", "-3", "4000"])

@@ -12,6 +12,7 @@ from django.utils import timezone
 from keyvault.errors import BadInput, Denied
 from keyvault.models import KeyVersion
 from rotation import policies, workflow
+from rotation.frozen import Freezes
 from rotation.models import Reason, Rotation, RotationPolicy, Step, WaitingFor
 from tests.factories import lone_key, make_key
 from tests.rotation.driving import drive
@@ -134,10 +135,10 @@ def test_two_keys_of_one_application_rotate_in_turn(vendor, place, people):
 def test_a_policy_that_was_seen_as_due_is_looked_at_again(people, key):
     """B49: another scheduler was faster, or a person switched it off: the claim sees it, not memory."""
     policy = policies.set_policy(people.operator, key, WISH)
-    assert policies._start_one(policy.pk) == 0
+    assert policies._start_one(policy.pk, Freezes()) == 0
     make_due(key)
     RotationPolicy.objects.update(enabled=False)
-    assert policies._start_one(policy.pk) == 0
+    assert policies._start_one(policy.pk, Freezes()) == 0
     assert not Rotation.objects.exists()
 
 
