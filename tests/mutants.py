@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants_access import ACCESS
+from tests.mutants_planning import PLANNING
 
 ROOT = Path(__file__).resolve().parent.parent
 _SKIP = shutil.ignore_patterns(".git", ".run", ".venv", "*_cache", "__pycache__", ".hypothesis")
@@ -417,7 +418,7 @@ MUTANTS = (
         "        pass\n    for",
         "tests/keyvault/test_client_address.py -k direct_caller",
     ),
-    *(Mutant(*one) for one in ACCESS),
+    *(Mutant(*one) for one in (*ACCESS, *PLANNING)),
 )
 
 

@@ -26,7 +26,7 @@ class ImportForm(forms.Form):
 
     text = forms.CharField(
         strip=False,
-        max_length=200_000,
+        max_length=500_000,
         label="CSV or .env",
         widget=forms.Textarea(
             attrs={"rows": 8, "autocomplete": "off", "spellcheck": "false", "class": "mono"}
@@ -45,6 +45,10 @@ class ImportForm(forms.Form):
     )
     unchecked = forms.BooleanField(
         required=False, label="Record them even if the vendor cannot be asked now"
+    )
+    # A long text comes in parts: the number of the line with which this one begins.
+    first = forms.IntegerField(
+        required=False, min_value=1, max_value=1_000_000, widget=forms.HiddenInput
     )
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
@@ -76,7 +80,15 @@ def many(request: HttpRequest) -> HttpResponse:
         fates = _run(me(request), form, really=really)
     except KeyServiceError as error:
         return _show(request, form, error.message, error.status)
+    _number(fates, form.cleaned_data["first"])
     return _show(request, form, fates=fates, really=really)
+
+
+def _number(fates: list[importing.Fate], first: int | None) -> None:
+    """Give the rows of a part the numbers that their lines have in the whole."""
+    shift = first - fates[0].line if first and fates else 0
+    for fate in fates:
+        fate.line += shift
 
 
 def _run(by: Member, form: ImportForm, *, really: bool) -> list[importing.Fate]:
@@ -87,7 +99,8 @@ def _run(by: Member, form: ImportForm, *, really: bool) -> list[importing.Fate]:
     if len(fates) > MOST_ON_PAGE:
         raise BadInput(
             f"It has {len(fates)} rows; a page takes {MOST_ON_PAGE}, since the vendor is asked about "
-            "each. Nothing was stored. Give it in parts, or use `manage.py importkeys`."
+            "each. Nothing was stored. A browser with scripts sends it in parts by itself; or use "
+            "`manage.py importkeys`."
         )
     return importing.run(
         by, said["text"], form.defaults(), really=True, unchecked=said["unchecked"]

@@ -1,0 +1,88 @@
+"""Guards of plans, policies and bulk acts, to be taken out one at a time; see mutants.py."""
+
+PLANNING: tuple[tuple[str, str, str, str, str], ...] = (
+    (
+        "siblings of one tick",
+        "rotation/policies.py",
+        "    WHERE among_its_own = 1\n",
+        "    WHERE TRUE\n",
+        "tests/rotation/test_policies.py -k in_turn",
+    ),
+    (
+        "a sibling that moves",
+        "rotation/policies.py",
+        "WHERE moving.application_id = key.application_id AND moving.key_id <> key.id",
+        "WHERE FALSE",
+        "tests/rotation/test_policies.py -k in_turn",
+    ),
+    (
+        "changed meanwhile",
+        "keyvault/staleness.py",
+        "    if not seen or last is None or str(last.seq) == seen:",
+        "    if True:",
+        "tests/rotation/test_set_up_views.py -k stale",
+    ),
+    (
+        "only one's own keys in bulk",
+        "rotation/bulk.py",
+        "    if allowed < len(chosen):",
+        "    if False:",
+        "tests/rotation/test_bulk.py -k nobody_rotates",
+    ),
+    (
+        "planned ones begin in their window",
+        "rotation/planned.py",
+        "        opens = windows.next_open(self.now, window, frozen, zone) == self.now",
+        "        opens = True",
+        "tests/rotation/test_bulk.py -k spreads",
+    ),
+    (
+        "planned ones are spread",
+        "rotation/planned.py",
+        "    return min(math.floor(total * share) + 1, total) - begun",
+        "    return total",
+        "tests/rotation/test_bulk.py -k spreads",
+    ),
+    (
+        "late, but in no freeze",
+        "rotation/planning.py",
+        "    return windows.next_open(now, None, frozen, ZoneInfo(policy.time_zone)) == now",
+        "    return True",
+        "tests/rotation/test_levels.py -k missed_window",
+    ),
+    (
+        "a freeze as long as a maximum age",
+        "rotation/freezes.py",
+        "    if tight is None or tight.max_age_days is None or days < tight.max_age_days:",
+        "    if True:",
+        "tests/rotation/test_levels.py -k covers_a_maximum",
+    ),
+    (
+        "a level that a key cannot keep",
+        "rotation/levels.py",
+        "        if strict:\n            raise\n",
+        "",
+        "tests/rotation/test_levels.py -k impossible_level",
+    ),
+    (
+        "freezes of a calendar end with it",
+        "rotation/freezes.py",
+        "    if freeze.feed:",
+        "    if False:",
+        "tests/rotation/test_freeze_feeds.py -k follow_it",
+    ),
+    (
+        "views are one's own",
+        "rotation/saved.py",
+        "    SavedView.objects.filter(member=member, pk=view_id).delete()",
+        "    SavedView.objects.filter(pk=view_id).delete()",
+        "tests/rotation/test_bulk.py -k ones_own",
+    ),
+    (
+        "an account's address stays",
+        "rotation/accounts.py",
+        '        addresses.require_safe(changes["dashboard_url"], "A vendor\'s", path_only=True)\n',
+        "        pass\n",
+        "tests/rotation/test_set_up_views.py -k nowhere_else",
+    ),
+)
