@@ -57,6 +57,20 @@ def may(member: Member, verb: Verb, thing: Thing = None) -> bool:
     return _granted(member, verb, thing)
 
 
+def verbs_on(member: Member, key: ApiKey) -> frozenset[Verb]:
+    """Return all that `member` may do to a key, in one statement; agrees with `may` for each verb."""
+    if not (member.is_active and member.pk):
+        return frozenset()
+    roles = live_grants(member).filter(_covers(Verb.VIEW, key)).values_list("role", flat=True)
+    granted = frozenset(verb for role in roles for verb in ALLOWED[role])
+    if key.member_id is None:
+        return granted
+    if key.member_id == member.pk:
+        return granted | OWN_KEY
+    # An owner only, and never alone: revealing.py asks a second person.
+    return granted if Verb.MANAGE in granted else granted - {Verb.REVEAL}
+
+
 def require_owner(member: Member, what: str) -> None:
     """Raise Denied, saying what (such as "add groups"), unless the member owns the installation."""
     if not may(member, Verb.MANAGE):

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.models import Account, Application, Environment, Member
 from keyvault.permissions import Verb, may, require_owner
-from keyvault.views.pages import me, newest_first, next_link, number, page, prove
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove, text
 from rotation import campaigns
 from rotation.campaign_models import Campaign
 from rotation.campaigns import Choice
@@ -138,7 +138,7 @@ def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> Http
     if item is None:
         raise NotFound("This campaign has no such key.")
     if deed == "accept":
-        campaigns.accept(me(request), item, request.POST.get("reason", "")[:500])
+        campaigns.accept(me(request), item, text(request.POST, "reason", 500))
         messages.success(request, f"{item.key.name} is accepted as it is.")
     elif deed == "retry":
         campaigns.retry(me(request), item)
@@ -162,7 +162,7 @@ def _progress(campaign: Campaign) -> dict[str, Any]:
     counts = campaigns.counts(campaign)
     total = sum(counts.values())
     settled = sum(counts.get(name, 0) for name in campaigns.SETTLED_STATES)
-    parts = [(text, look, counts[name]) for name, text, look in _WORDS if counts.get(name)]
+    parts = [(word, look, counts[name]) for name, word, look in _WORDS if counts.get(name)]
     return {"total": total, "done": settled, "parts": parts}
 
 

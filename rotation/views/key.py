@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from keyvault import keys
 from keyvault.forms import RevealForm
 from keyvault.models import ApiKey, Fetch, Member
-from keyvault.permissions import Verb, may
+from keyvault.permissions import Verb, verbs_on
 from keyvault.revealing import needs_second_person
 from keyvault.staleness import mark
 from keyvault.views.pages import me, number, page, words
@@ -93,8 +93,8 @@ def _runs(key: ApiKey) -> list[dict[str, Any]]:
 
 
 def _allowed(member: Member, key: ApiKey) -> dict[str, bool]:
-    verbs = (Verb.ROTATE, Verb.PASTE, Verb.REVEAL, Verb.WAIVE)
-    return {verb.value: may(member, verb, key) for verb in verbs}
+    allowed = verbs_on(member, key)
+    return {verb.value: verb in allowed for verb in Verb}
 
 
 @dataclass(frozen=True)

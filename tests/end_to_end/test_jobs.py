@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from keyvault import approvals
 from keyvault.approval_models import Act
-from keyvault.models import ApiKey, Member
+from keyvault.models import ApiKey, Member, Role
 from rotation import consumers, policies
 from rotation.models import PolicyLevel, Rotation, RotationPolicy, Step
 from rotation.policies import Wish
@@ -35,7 +35,7 @@ def second(browser: Any, live_url: str) -> Any:
 
 
 def test_first_run_leads_from_nothing_to_a_fetched_key(desk: Any, vendor: Any, database: None):
-    owner = grant(make_member("first@example.com"), "owner")
+    owner = grant(make_member("first@example.com"), Role.OWNER)
     at_vendor = vendor.create_account("influtics")
     made = vendor.create_key(at_vendor["id"])
     desk.enter(owner)
@@ -113,7 +113,7 @@ def test_a_secret_is_revealed_once_a_second_person_agreed(
 ):
     key = make_key(vendor, place, people.owner, environment=place.production)
     approvals.add_rule(people.owner, Act.REVEAL, place.production)
-    asker = grant(make_member("asker@example.com"), "developer")
+    asker = grant(make_member("asker@example.com"), Role.DEVELOPER)
     desk.enter(asker)
     page = desk.go(f"/keys/{key.pk}/")
 
@@ -140,7 +140,7 @@ def test_a_person_is_off_boarded_and_what_they_saw_rotates(
     desk: Any, vendor: Any, place: Any, people: Any, worker
 ):
     key = make_key(vendor, place, people.owner, name="Seen by Grace")
-    grace = grant(make_member("grace@example.com"), "developer")
+    grace = grant(make_member("grace@example.com"), Role.DEVELOPER)
     show(grace, key)
     old = secret_of(key.current)
     desk.enter(people.owner)

@@ -21,7 +21,15 @@ from keyvault.models import (
     Role,
     ServiceToken,
 )
-from keyvault.permissions import ALLOWED, OWN_KEY, Verb, may, visible_applications, visible_keys
+from keyvault.permissions import (
+    ALLOWED,
+    OWN_KEY,
+    Verb,
+    may,
+    verbs_on,
+    visible_applications,
+    visible_keys,
+)
 from tests.factories import make_key, make_member, show
 
 # What each role may do, written down a second time: a slip in the code is a difference here.
@@ -106,6 +114,7 @@ def test_may_and_the_lists_agree_for_every_scope_verb_and_key(
                 wanted = expected([grant], me, verb, key)
                 assert may(me, verb, key) == wanted, (str(grant), verb, str(key))
                 assert (key in listed) == wanted, (str(grant), verb, str(key))
+                assert (verb in verbs_on(me, key)) == wanted, (str(grant), verb, str(key))
         apps = set(visible_applications(me))
         assert apps == {app for app in world["apps"] if may(me, Verb.VIEW, app)}
 
@@ -121,6 +130,7 @@ def test_two_grants_add_up_and_do_not_multiply(world: dict[str, Any]) -> None:
         wanted = expected(grants, me, verb, key)
         assert may(me, verb, key) == wanted
         assert (key in visible_keys(me, verb)) == wanted
+        assert (verb in verbs_on(me, key)) == wanted
 
 
 def test_a_members_own_key_is_revealed_to_that_member_and_else_to_owners_only(
