@@ -8,9 +8,11 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 MINUTES ?= 10
-export MINUTES
+KEYS ?= 50000
+AUDIT ?= 200000
+export MINUTES KEYS AUDIT
 
-.PHONY: help run stop faults soak mutants bench screenshots demo test check lock clean venv browser
+.PHONY: help run stop faults soak mutants bench bench-data screenshots demo test check lock clean venv browser
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -32,6 +34,9 @@ mutants: venv ## take each guard out of a copy and see its tests fail (about ten
 
 bench: venv ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
 	@$(PYTHON_BIN) -m tests.bench
+
+bench-data: venv ## a large installation by COPY (KEYS=50000 AUDIT=200000) and its pages beside a small one
+	@$(PYTHON_BIN) -m tests.bench.pages
 
 screenshots: venv browser ## every page at three widths in both themes; README's six into docs/screenshots/
 	@$(PYTHON_BIN) -m pytest -n0 -q tests/end_to_end/screenshots.py

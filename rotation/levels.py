@@ -58,6 +58,7 @@ def built_in() -> dict[str, Any]:
         "max_age_days": None,
         "overlap_seconds": settings.DEFAULT_OVERLAP_SECONDS,
         "quiet_seconds": settings.DEFAULT_QUIET_SECONDS,
+        "standbys": 0,
     }
 
 

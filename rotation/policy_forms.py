@@ -74,6 +74,13 @@ class PolicyForm(forms.Form):
         label="Oldest, days",
         help_text="However the rule falls, no key grows older.",
     )
+    standbys = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=5,
+        label="Standbys to keep",
+        help_text="Made ahead of time and given to nobody; people are asked for what is missing.",
+    )
     enabled = forms.ChoiceField(
         required=False,
         choices=[_OPEN, ("on", "Yes"), ("off", "No")],
@@ -113,6 +120,7 @@ class PolicyForm(forms.Form):
             missed=said["missed"] or None,
             jitter_minutes=said["jitter_minutes"],
             max_age_days=said["max_age_days"],
+            standbys=said["standbys"],
         )
 
 

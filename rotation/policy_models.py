@@ -19,6 +19,7 @@ SETTINGS = (
     "max_age_days",
     "overlap_seconds",
     "quiet_seconds",
+    "standbys",
 )
 
 
@@ -51,6 +52,8 @@ class RotationPolicy(models.Model):
     missed = models.CharField(max_length=4, choices=Missed.choices, default=Missed.NEXT)
     jitter_minutes = models.PositiveIntegerField(default=0)
     max_age_days = models.PositiveIntegerField(null=True, blank=True)
+    # How many secrets made ahead of time the key is to have; people are asked for what is missing.
+    standbys = models.PositiveSmallIntegerField(default=0)
     next_run_at = models.DateTimeField(null=True, blank=True)
     set_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     changed_at = models.DateTimeField(auto_now=True)
@@ -61,6 +64,7 @@ class RotationPolicy(models.Model):
         ]
         indexes = [
             models.Index(fields=["next_run_at"], condition=Q(enabled=True), name="policy_due"),
+            models.Index(fields=["key"], condition=Q(standbys__gt=0), name="policy_standbys"),
         ]
 
     def __str__(self) -> str:
@@ -121,6 +125,7 @@ class PolicyLevel(models.Model):
     missed = models.CharField(max_length=4, choices=Missed.choices, null=True)  # noqa: DJ001
     jitter_minutes = models.PositiveIntegerField(null=True)
     max_age_days = models.PositiveIntegerField(null=True)
+    standbys = models.PositiveSmallIntegerField(null=True)
     set_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     changed_at = models.DateTimeField(auto_now=True)
     applied_to = models.BigIntegerField(default=0)

@@ -16,6 +16,7 @@ from rotation.schedule import following
 _LONGEST_DAYS = 3650
 _LONGEST_SECONDS = _LONGEST_DAYS * 86400
 _DAY = 86400
+_MOST_STANDBYS = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Wish:
     missed: str | None = None
     jitter_minutes: int | None = None
     max_age_days: int | None = None
+    standbys: int | None = None
 
     def cleaned(self) -> dict[str, Any]:
         """Return what is said, each part possible by itself; BadInput for what is not."""
@@ -46,6 +48,7 @@ class Wish:
         _require_range("The overlap is", self.overlap_seconds, 0, _LONGEST_SECONDS, "seconds")
         # Without a quiet period nothing would show that the old key is no longer used.
         _require_range("The quiet period is", self.quiet_seconds, 1, _LONGEST_SECONDS, "seconds")
+        _require_range("Standbys are", self.standbys, 0, _MOST_STANDBYS, "at a key")
         if self.time_zone is not None and self.time_zone not in available_timezones():
             raise _impossible(f"“{self.time_zone[:60]}” is not a known time zone.")
         if self.missed is not None and self.missed not in Missed.values:

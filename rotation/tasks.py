@@ -20,6 +20,7 @@ from rotation import (
     outbox,
     policies,
     reconciling,
+    standbys,
     sweeping,
     watching,
     workflow,
@@ -81,6 +82,7 @@ def sweep() -> None:
 @shared_task(name="rotation.tell")
 def tell() -> None:
     """Tell people what is new, and send what waits to be sent."""
+    standbys.ask()
     notices.scan()
     digest.tell_all()
     for message_id in messages.due():

@@ -62,6 +62,7 @@ class PolicyFields(Fields):
     missed = _optional(serializers.CharField, max_length=4, help_text="next or now")
     jitter_minutes = _optional(serializers.IntegerField, min_value=0, max_value=24 * 60)
     max_age_days = _optional(serializers.IntegerField, min_value=1, max_value=3650)
+    standbys = _optional(serializers.IntegerField, min_value=0, max_value=5)
 
 
 class KeyRotate(MemberView):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from keyvault.audit.models import AuditEvent
 from keyvault.errors import BadInput, Denied
 from keyvault.models import ApiKey
-from rotation import freezes, levels, policies, rules
+from rotation import freezes, levels, policies, rules, standbys
 from rotation.models import Freeze, HumanTask, PolicyLevel, Rotation, RotationPolicy
+from rotation.pasting_keys import add_standby
 from rotation.policies import Wish
 from rotation.schedule import following
 from tests.factories import lone_key, make_key
@@ -246,6 +247,24 @@ def test_a_level_that_one_key_cannot_keep_is_told_by_the_worker(people, place, k
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert "cannot be kept" in task.text
     assert policy(key).max_age_days == 40, "it keeps what it had"
+
+
+def test_the_standbys_that_a_level_asks_for_are_asked_of_people_until_they_are_there(
+    vendor, people, place
+):
+    key = make_key(vendor, place, people.owner, manual=True)
+    levels.set_level(people.owner, place.manual_account, Wish(90, standbys=1))
+    standbys.ask()
+    standbys.ask()
+    task = HumanTask.objects.get(closed_at=None)
+    assert task.key == key
+    assert "is to have 1 standby" in task.text
+    add_standby(people.owner, key, vendor.create_key(place.vendor_manual["id"])["key"])
+    standbys.ask()
+    task.refresh_from_db()
+    assert task.closed_at is not None
+    with pytest.raises(BadInput, match="Standbys are 0 to 5"):
+        levels.set_level(people.owner, None, Wish(90, standbys=9))
 
 
 class Timing:

@@ -85,6 +85,7 @@ def test_the_connection_to_a_vendor_is_tested(client, vendor, place, people):
     as_(client, people.operator)
     assert client.post(address).status_code == 403
     shown = client.get(reverse("account-of-vendor", args=[place.api_account.pk]))
+    assert "Rotate all of them" not in text(shown)
     assert "Test the connection" not in text(shown)
     assert "In Vault" in text(shown)
 
