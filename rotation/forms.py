@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from keyvault.forms import SecretField, SeenForm, offer
 from keyvault.inventory import visible_environments
@@ -20,8 +21,8 @@ class RotateForm(forms.Form):
     accept_outage = forms.CharField(
         required=False,
         max_length=500,
-        label="Why may applications be refused for a moment?",
-        help_text="Leave empty to be asked when it is about to happen. This goes on record.",
+        label=_("Why may applications be refused for a moment?"),
+        help_text=_("Leave empty to be asked when it is about to happen. This goes on record."),
     )
 
 
@@ -29,8 +30,8 @@ class PasteForm(forms.Form):
     """One secret that a person made at the vendor."""
 
     secret = SecretField(
-        label="New key",
-        help_text="It is checked at once and goes straight to Vault; nobody sees it again.",
+        label=_("New key"),
+        help_text=_("It is checked at once and goes straight to Vault; nobody sees it again."),
     )
 
 
@@ -39,22 +40,24 @@ class WaiveForm(forms.Form):
 
     reason = forms.CharField(
         max_length=500,
-        label="How do you know that nothing uses the old key?",
-        help_text="This goes on record under your name.",
+        label=_("How do you know that nothing uses the old key?"),
+        help_text=_("This goes on record under your name."),
     )
 
 
 class ConsumerForm(forms.Form):
     """A running place of an application."""
 
-    name = forms.CharField(max_length=100, help_text="Where it runs, for example “eu-west-1”.")
+    name = forms.CharField(max_length=100, help_text=_("Where it runs, for example “eu-west-1”."))
     environment = forms.ModelChoiceField(Environment.objects.none(), empty_label=None)
     webhook_url = forms.URLField(
         required=False,
         max_length=500,
         assume_scheme="https",
-        label="Webhook address",
-        help_text="Told at once about a new key, without the key itself. Leave empty to poll only.",
+        label=_("Webhook address"),
+        help_text=_(
+            "Told at once about a new key, without the key itself. Leave empty to poll only."
+        ),
     )
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
@@ -65,36 +68,36 @@ class ConsumerForm(forms.Form):
 class AccountChangeForm(SeenForm):
     """What may change about an account. Not its API address: keys would go elsewhere."""
 
-    name = forms.CharField(max_length=100, help_text="What people call it.")
+    name = forms.CharField(max_length=100, help_text=_("What people call it."))
     dashboard_url = forms.URLField(
         required=False,
         max_length=500,
         assume_scheme="https",
-        label="Dashboard address",
-        help_text="Where people make and delete keys; tasks link to it.",
+        label=_("Dashboard address"),
+        help_text=_("Where people make and delete keys; tasks link to it."),
     )
 
 
 class AccountForm(forms.Form):
     """An account at a vendor."""
 
-    name = forms.CharField(max_length=100, help_text="What people call it.")
-    provider = forms.ChoiceField(label="Vendor", choices=providers.choices)
+    name = forms.CharField(max_length=100, help_text=_("What people call it."))
+    provider = forms.ChoiceField(label=_("Vendor"), choices=providers.choices)
     base_url = forms.URLField(
         max_length=500,
         assume_scheme="https",
-        label="API address",
-        help_text="Where its API answers, without a path unless the vendor says so.",
+        label=_("API address"),
+        help_text=_("Where its API answers, without a path unless the vendor says so."),
     )
     dashboard_url = forms.URLField(
         required=False,
         max_length=500,
         assume_scheme="https",
-        label="Dashboard address",
-        help_text="Where people make and delete keys; tasks link to it.",
+        label=_("Dashboard address"),
+        help_text=_("Where people make and delete keys; tasks link to it."),
     )
     management_credential = SecretField(
         required=False,
-        label="Management credential",
-        help_text="Only for vendors that make keys by API. It goes straight to Vault.",
+        label=_("Management credential"),
+        help_text=_("Only for vendors that make keys by API. It goes straight to Vault."),
     )

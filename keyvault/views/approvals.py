@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault import approvals
@@ -25,7 +26,7 @@ class RuleForm(forms.Form):
         choices=[(one.value, one.label) for one in Act if one not in (Act.RULE, Act.REVEAL)]
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label="All environments"
+        Environment.objects.all(), required=False, empty_label=_("All environments")
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
@@ -27,24 +28,26 @@ class ImportForm(forms.Form):
     text = forms.CharField(
         strip=False,
         max_length=500_000,
-        label="CSV or .env",
+        label=_("CSV or .env"),
         widget=forms.Textarea(
             attrs={"rows": 8, "autocomplete": "off", "spellcheck": "false", "class": "mono"}
         ),
-        help_text="A CSV with a header line (name, account, environment, application, secret, "
-        "vendor_id, expires_at, purpose), or NAME=value lines.",
+        help_text=_(
+            "A CSV with a header line (name, account, environment, application, secret, "
+            "vendor_id, expires_at, purpose), or NAME=value lines."
+        ),
     )
     account = forms.ModelChoiceField(
-        Account.objects.none(), required=False, empty_label="As each row says"
+        Account.objects.none(), required=False, empty_label=_("As each row says")
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.none(), required=False, empty_label="As each row says"
+        Environment.objects.none(), required=False, empty_label=_("As each row says")
     )
     application = forms.ModelChoiceField(
-        Application.objects.none(), required=False, empty_label="As each row says"
+        Application.objects.none(), required=False, empty_label=_("As each row says")
     )
     unchecked = forms.BooleanField(
-        required=False, label="Record them even if the vendor cannot be asked now"
+        required=False, label=_("Record them even if the vendor cannot be asked now")
     )
     # A long text comes in parts: the number of the line with which this one begins.
     first = forms.IntegerField(

@@ -5,26 +5,27 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('keyvault', '0007_find_for_fetch'),
-        ('rotation', '0017_freeze_feeds'),
+        ("keyvault", "0007_find_for_fetch"),
+        ("rotation", "0017_freeze_feeds"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='policylevel',
-            name='standbys',
+            model_name="policylevel",
+            name="standbys",
             field=models.PositiveSmallIntegerField(null=True),
         ),
         migrations.AddField(
-            model_name='rotationpolicy',
-            name='standbys',
+            model_name="rotationpolicy",
+            name="standbys",
             field=models.PositiveSmallIntegerField(default=0),
         ),
         migrations.AddIndex(
-            model_name='rotationpolicy',
-            index=models.Index(condition=models.Q(('standbys__gt', 0)), fields=['key'], name='policy_standbys'),
+            model_name="rotationpolicy",
+            index=models.Index(
+                condition=models.Q(("standbys__gt", 0)), fields=["key"], name="policy_standbys"
+            ),
         ),
     ]

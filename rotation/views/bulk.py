@@ -11,6 +11,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from keyvault.audit.export import safe_cell
@@ -42,13 +43,17 @@ _COLUMNS = (
 class BulkForm(forms.Form):
     """Why, and until when."""
 
-    title = forms.CharField(max_length=200, label="Why", help_text="It stands on each rotation.")
+    title = forms.CharField(
+        max_length=200, label=_("Why"), help_text=_("It stands on each rotation.")
+    )
     finish_by = forms.DateField(
         required=False,
-        label="Finished by the end of",
+        label=_("Finished by the end of"),
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="They are spread evenly until then, each in its own window, two keys of one "
-        "application never at once. Empty: as fast as the limits allow.",
+        help_text=_(
+            "They are spread evenly until then, each in its own window, two keys of one "
+            "application never at once. Empty: as fast as the limits allow."
+        ),
     )
 
     def until(self, zone: ZoneInfo) -> datetime | None:

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from keyvault import inventory
@@ -30,17 +31,17 @@ _WRONG_FEEDS, _WINDOW = 60, 900
 class FreezeForm(forms.Form):
     """Days on which nothing rotates by itself; both count."""
 
-    name = forms.CharField(max_length=100, help_text="Such as “Black Friday”.")
+    name = forms.CharField(max_length=100, help_text=_("Such as “Black Friday”."))
     first_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
     last_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label="All environments"
+        Environment.objects.all(), required=False, empty_label=_("All environments")
     )
     rule = forms.CharField(
         required=False,
         max_length=200,
-        label="And again",
-        help_text="Such as “last”, “first Monday”, or FREQ=YEARLY: for as many days each time.",
+        label=_("And again"),
+        help_text=_("Such as “last”, “first Monday”, or FREQ=YEARLY: for as many days each time."),
     )
 
 
@@ -49,19 +50,19 @@ class CalendarForm(forms.Form):
 
     file = forms.FileField(
         required=False,
-        label="A file (.ics)",
+        label=_("A file (.ics)"),
         widget=forms.ClearableFileInput(attrs={"accept": ".ics,text/calendar"}),
     )
-    name = forms.CharField(required=False, max_length=100, label="Or one by address: its name")
+    name = forms.CharField(required=False, max_length=100, label=_("Or one by address: its name"))
     url = forms.URLField(
         required=False,
         max_length=1000,
         assume_scheme="https",
-        label="Its address",
-        help_text="Read each hour. It goes to Vault, and no page shows it again.",
+        label=_("Its address"),
+        help_text=_("Read each hour. It goes to Vault, and no page shows it again."),
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label="All environments"
+        Environment.objects.all(), required=False, empty_label=_("All environments")
     )
 
     def clean(self) -> dict[str, Any]:

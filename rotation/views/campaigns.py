@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault.errors import BadInput, KeyServiceError, NotFound
@@ -32,31 +33,37 @@ _WORDS = [
 class StartForm(forms.Form):
     """What happened, and which keys it is about, in one of three ways."""
 
-    title = forms.CharField(max_length=200, label="What happened")
+    title = forms.CharField(max_length=200, label=_("What happened"))
     reason = forms.ChoiceField(
         choices=[(one.value, one.label) for one in campaigns.REASONS if one != Reason.LEAVER]
     )
     account = forms.ModelChoiceField(
-        Account.objects.all(), required=False, empty_label="All", label="Keys of the account"
+        Account.objects.all(), required=False, empty_label=_("All"), label=_("Keys of the account")
     )
     application = forms.ModelChoiceField(
-        Application.objects.all(), required=False, empty_label="All", label="of the application"
+        Application.objects.all(),
+        required=False,
+        empty_label=_("All"),
+        label=_("of the application"),
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label="All", label="in the environment"
+        Environment.objects.all(),
+        required=False,
+        empty_label=_("All"),
+        label=_("in the environment"),
     )
     person = forms.ModelChoiceField(
-        Member.objects.order_by("email"), required=False, label="Or all that this person knows"
+        Member.objects.order_by("email"), required=False, label=_("Or all that this person knows")
     )
     readable_by = forms.ModelChoiceField(
         Application.objects.all(),
         required=False,
-        label="Or all that this application's tokens read",
+        label=_("Or all that this application's tokens read"),
     )
     since = forms.DateTimeField(
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="At any time since then (UTC).",
+        help_text=_("At any time since then (UTC)."),
     )
 
     def choice(self) -> Choice:

@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault import grants, people
@@ -18,7 +19,7 @@ from rotation.views import roles
 class JoinForm(forms.Form):
     """Who joins."""
 
-    member = forms.ModelChoiceField(Member.objects.none(), label="Who joins")
+    member = forms.ModelChoiceField(Member.objects.none(), label=_("Who joins"))
 
     def __init__(self, group: Group, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
@@ -41,18 +42,18 @@ class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type w
 class HookForm(forms.Form):
     """Who else is told."""
 
-    name = forms.CharField(max_length=100, help_text="Such as “#platform” or “pager”.")
+    name = forms.CharField(max_length=100, help_text=_("Such as “#platform” or “pager”."))
     kind = forms.ChoiceField(choices=Hook.Kind.choices)
     url = forms.CharField(
         max_length=500,
-        label="Address",
+        label=_("Address"),
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
-        help_text="It goes to Vault and is never shown again.",
+        help_text=_("It goes to Vault and is never shown again."),
     )
     application = forms.ModelChoiceField(
-        Application.objects.all(), required=False, empty_label="Everything", label="About"
+        Application.objects.all(), required=False, empty_label=_("Everything"), label=_("About")
     )
-    only_urgent = forms.BooleanField(required=False, label="Only what is urgent")
+    only_urgent = forms.BooleanField(required=False, label=_("Only what is urgent"))
 
 
 @require_GET

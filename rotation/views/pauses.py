@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from keyvault import keys
@@ -20,10 +21,10 @@ from rotation import pausing
 class PauseForm(forms.Form):
     """Why, until when, and of what."""
 
-    reason = forms.CharField(max_length=300, label="Why")
-    days = forms.IntegerField(min_value=1, max_value=90, initial=1, label="For how many days")
+    reason = forms.CharField(max_length=300, label=_("Why"))
+    days = forms.IntegerField(min_value=1, max_value=90, initial=1, label=_("For how many days"))
     account = forms.ModelChoiceField(
-        Account.objects.all(), required=False, empty_label="Everything", label="What"
+        Account.objects.all(), required=False, empty_label=_("Everything"), label=_("What")
     )
 
 

@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault import grants, people, sessions
@@ -21,20 +22,20 @@ from rotation.views import roles
 class InviteForm(forms.Form):
     """Whom to invite."""
 
-    email = forms.CharField(max_length=254, label="E-mail")
+    email = forms.CharField(max_length=254, label=_("E-mail"))
     name = forms.CharField(max_length=100, required=False)
 
 
 class LeaveForm(forms.Form):
     """Who takes over, how long tokens go on, and the name as a confirmation."""
 
-    heir = forms.ModelChoiceField(Member.objects.none(), label="Who gets their keys")
+    heir = forms.ModelChoiceField(Member.objects.none(), label=_("Who gets their keys"))
     token_hours = forms.TypedChoiceField(
         coerce=int,
         choices=[(0, "end at once"), (24, "end in 24 hours"), (72, "end in three days")],
-        label="Service tokens they made",
+        label=_("Service tokens they made"),
     )
-    email = forms.CharField(max_length=254, label="Their e-mail address, to confirm")
+    email = forms.CharField(max_length=254, label=_("Their e-mail address, to confirm"))
 
     def __init__(self, member: Member, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
 from keyvault import grants
 from keyvault.errors import KeyServiceError, NotFound
@@ -25,14 +26,14 @@ class RoleForm(forms.Form):
 
     role = forms.ChoiceField(choices=Role.choices)
     application = forms.ModelChoiceField(
-        Application.objects.none(), required=False, empty_label="All applications"
+        Application.objects.none(), required=False, empty_label=_("All applications")
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.none(), required=False, empty_label="All environments"
+        Environment.objects.none(), required=False, empty_label=_("All environments")
     )
     expires_at = forms.DateTimeField(
         required=False,
-        label="Until",
+        label=_("Until"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
 

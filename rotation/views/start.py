@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
@@ -36,9 +37,9 @@ class EnvironmentsForm(forms.Form):
         choices=[(name, name) for name, _ in _SUGGESTED],
         initial=[name for name, _ in _SUGGESTED],
         widget=forms.CheckboxSelectMultiple,
-        label="Which do you have?",
+        label=_("Which do you have?"),
     )
-    another = forms.CharField(max_length=100, required=False, label="Another one")
+    another = forms.CharField(max_length=100, required=False, label=_("Another one"))
 
 
 class FirstConsumerForm(ConsumerForm):
