@@ -78,6 +78,10 @@ class WaitingFor(models.TextChoices):
     RECONCILE = "reconcile", "a clean comparison after a restore"
 
 
+# Before anything was published, or after all had moved: it keeps no other key from rotating.
+AT_REST = (WaitingFor.KEY, WaitingFor.DELETION)
+
+
 class Reason(models.TextChoices):
     """Why a rotation was started."""
 

@@ -13,7 +13,7 @@ from rotation import windows
 from rotation.campaign_models import Campaign
 from rotation.frozen import Freezes
 from rotation.human_tasks import close_alert, open_alert
-from rotation.models import OPEN_STEPS, HumanTask, Reason, Rotation, RotationPolicy, WaitingFor
+from rotation.models import AT_REST, OPEN_STEPS, HumanTask, Reason, Rotation, RotationPolicy
 
 WAITS = {
     False: "Its turn has not come yet.",
@@ -21,7 +21,6 @@ WAITS = {
 }
 # The last begin when a tenth of the time is left, so that they can end within it.
 _BEGUN_BY = 0.9
-_AT_REST = (WaitingFor.KEY, WaitingFor.DELETION)
 _MANY = 1_000_000
 
 
@@ -47,7 +46,7 @@ class Gate:
 
     def _moving(self) -> set[int | None]:
         """Return the applications of which a key moves at the moment; see policies.py."""
-        found = Rotation.objects.filter(step__in=OPEN_STEPS).exclude(waiting_for__in=_AT_REST)
+        found = Rotation.objects.filter(step__in=OPEN_STEPS).exclude(waiting_for__in=AT_REST)
         return set(found.values_list("key__application", flat=True))
 
     def look_at(self, room: int) -> int:

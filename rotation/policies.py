@@ -14,7 +14,7 @@ from keyvault.permissions import Verb, may
 from keyvault.staleness import require_unchanged
 from rotation import levels, planning, schedule
 from rotation.frozen import Freezes, Span
-from rotation.models import OPEN_STEPS, Reason, RotationPolicy, WaitingFor
+from rotation.models import AT_REST, OPEN_STEPS, Reason, RotationPolicy
 from rotation.policy_models import SETTINGS
 from rotation.possible import Wish, require_possible, require_rhythm
 from rotation.workflow import create, nudge
@@ -24,7 +24,6 @@ __all__ = ["Wish", "set_policy", "start_due"]
 _LOOK_AHEAD = 5
 # Two keys of one application never move at once. One that waits for a person at the vendor, before
 # anything was published or after all had moved, keeps no other from rotating.
-_AT_REST = [str(WaitingFor.KEY), str(WaitingFor.DELETION)]
 _NEXT_DUE = """
 WITH busy AS (
     SELECT key.account_id, count(*) AS open
@@ -111,7 +110,7 @@ def _next_due(limit: int) -> list[int]:
                 [str(step) for step in OPEN_STEPS],
                 str(Reason.SCHEDULE),
                 [str(step) for step in OPEN_STEPS],
-                _AT_REST,
+                [str(one) for one in AT_REST],
                 timezone.now(),
                 settings.MAX_OPEN_PER_ACCOUNT,
                 limit,

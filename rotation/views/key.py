@@ -18,7 +18,7 @@ from keyvault.permissions import Verb, verbs_on
 from keyvault.revealing import needs_second_person
 from keyvault.staleness import mark
 from keyvault.views.pages import me, number, page, words
-from rotation import levels, overview, pausing, timeline
+from rotation import holding, levels, overview, pausing, timeline
 from rotation.adoption import consumers_of
 from rotation.checking import no_overlap
 from rotation.forecast import Run, coming
@@ -44,7 +44,7 @@ def render_key(
     request: HttpRequest, key: ApiKey, *, problem: str = "", status: int = 200, **changed: Form
 ) -> HttpResponse:
     """Render the key's page, after a refused act with its words and the form as it was sent."""
-    policy = RotationPolicy.objects.select_related("set_by", "key").filter(key=key).first()
+    policy = RotationPolicy.objects.select_related("set_by", "key__account").filter(key=key).first()
     runs = _runs(key)
     kind, before = words(request, "kind"), number(request.GET.get("before"))
     facts: dict[str, Any] = {
@@ -70,6 +70,7 @@ def render_key(
         ),
         "reveal_form": RevealForm(prefix="reveal"),
         "runs_ahead": _ahead(policy),
+        "held": holding.why(policy),
         "pauses": pausing.lasting_on_key(key),
         "pause_form": KeyPauseForm(),
         "second_person": needs_second_person(me(request), key),

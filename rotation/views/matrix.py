@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -74,10 +74,17 @@ def _cells(keys: QuerySet[ApiKey], applications: Iterable[int]) -> dict[tuple[in
             overdue=Count("pk", filter=Q(policy__enabled=True, policy__next_run_at__lt=now)),
             expiring=Count("pk", filter=Q(current__expires_at__lt=soon)),
             rotating=Count("pk", filter=Q(rotations__step__in=OPEN_STEPS)),
+            oldest=Min("current__published_at"),
+            due=Min("policy__next_run_at", filter=Q(policy__enabled=True)),
         )
     )
     return {
-        (row[0], row[1]): _cell(row[2], dict(zip(_WORST, row[3:], strict=True))) for row in found
+        (row[0], row[1]): {
+            **_cell(row[2], dict(zip(_WORST, row[3:7], strict=True))),
+            "oldest": row[7],
+            "due": row[8],
+        }
+        for row in found
     }
 
 

@@ -34,6 +34,8 @@ def test_each_cell_shows_how_many_and_the_worst_state(vendor: Any, place: Any, p
     policies.set_policy(people.operator, keys[2], Wish(30, time(3), "UTC", 0, 1))
     RotationPolicy.objects.update(next_run_at=timezone.now() - timedelta(days=1))
     assert "1 overdue" in text(owner)
+    assert "· due <time" in text(owner)
+    assert "oldest <time" in text(owner)
     KeyVersion.objects.filter(key=far).update(check_answer="refused")
     page = text(owner)
     assert "1 refused by the vendor" in page

@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from keyvault.errors import BadInput, Denied
 from keyvault.models import KeyVersion
-from rotation import policies, workflow
+from rotation import holding, policies, workflow
 from rotation.frozen import Freezes
-from rotation.models import Reason, Rotation, RotationPolicy, Step, WaitingFor
+from rotation.models import Outage, Reason, Rotation, RotationPolicy, Step, WaitingFor
 from tests.factories import lone_key, make_key
+from tests.pages import as_
 from tests.rotation.driving import drive
 
 WISH = policies.Wish(
@@ -127,6 +128,9 @@ def test_two_keys_of_one_application_rotate_in_turn(vendor, place, people):
     Rotation.objects.update(waiting_for=WaitingFor.KEY)
     assert policies.start_due() == 1
     assert policies.start_due() == 0
+    held = holding.why(RotationPolicy.objects.exclude(key__rotations__isnull=False).get())
+    assert held is not None
+    assert "Two keys of one application never move at the same time" in held.text
     waits = next(one for one in keys if not Rotation.objects.filter(key=one).exists())
     KeyVersion.objects.filter(key=waits).update(expires_at=timezone.now() + timedelta(hours=20))
     assert policies.start_due() == 1, "one that is about to end waits for no other"
@@ -180,3 +184,30 @@ def test_a_change_takes_effect_at_once(people, key):
     policies.set_policy(people.operator, key, policies.Wish(**{**vars(WISH), "every_days": 1}))
     due = RotationPolicy.objects.get(key=key).next_run_at
     assert due < datetime.now(UTC) + timedelta(days=2, hours=3)
+
+
+def test_an_overdue_key_says_what_holds_it(client, vendor, place, people):
+    """Why it waits, since when, and who can do what; nothing is said of one that waits for nothing."""
+    first, second = (lone_key(vendor, place, people.owner) for _ in range(2))
+    for key in (first, second):
+        policies.set_policy(people.owner, key, WISH)
+    assert holding.why(RotationPolicy.objects.get(key=second)) is None, "it is not due"
+    make_due(first, second)
+    assert holding.why(RotationPolicy.objects.get(key=second)) is None, "the next tick starts it"
+    with override_settings(MAX_OPEN_PER_ACCOUNT=1):
+        assert policies.start_due() == 1
+        waits = RotationPolicy.objects.get(next_run_at__lt=timezone.now())
+        held = holding.why(waits)
+        assert held is not None
+        assert "As many rotations run at Sandbox as may (1)" in held.text
+        page = as_(client, people.owner).get(f"/keys/{waits.key_id}/").content.decode()
+        assert "it begins when one of them ends" in page
+    Outage.objects.create(
+        account=place.api_account,
+        failing_since=timezone.now(),
+        next_try_at=timezone.now(),
+        told_at=timezone.now(),
+    )
+    held = holding.why(waits)
+    assert held is not None
+    assert "does not answer" in held.text
