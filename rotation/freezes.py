@@ -78,7 +78,13 @@ def _rule(text: str, freeze: Freeze) -> str:
             f"It would recur before its {days} days are over: nothing could rotate any more. "
             "Nothing was changed."
         )
+    if rule and len(rules.spans(rule, freeze.first_day, _LONGEST, *_twelve_years(freeze))) < 2:
+        raise BadInput("Counted from its first day it never comes again. Nothing was changed.")
     return rule
+
+
+def _twelve_years(freeze: Freeze) -> tuple[date, date]:
+    return freeze.first_day + timedelta(days=12 * 366), freeze.first_day
 
 
 def _require_ages_left(freeze: Freeze) -> None:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from keyvault import importing
+from keyvault import importing, key_files
 from keyvault.errors import BadInput, KeyServiceError
 from keyvault.forms import offer
 from keyvault.importing import Defaults
@@ -96,12 +96,12 @@ def _number(fates: list[importing.Fate], first: int | None) -> None:
 
 def _run(by: Member, form: ImportForm, *, really: bool) -> list[importing.Fate]:
     said = form.cleaned_data
-    fates = importing.run(by, said["text"], form.defaults(), really=False)
     if not really:
-        return fates
-    if len(fates) > MOST_ON_PAGE:
+        return importing.run(by, said["text"], form.defaults(), really=False)
+    rows = len(key_files.read(said["text"]))
+    if rows > MOST_ON_PAGE:
         raise BadInput(
-            f"It has {len(fates)} rows; a page takes {MOST_ON_PAGE}, since the vendor is asked about "
+            f"It has {rows} rows; a page takes {MOST_ON_PAGE}, since the vendor is asked about "
             "each. Nothing was stored. A browser with scripts sends it in parts by itself; or use "
             "`manage.py importkeys`."
         )

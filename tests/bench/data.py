@@ -137,6 +137,7 @@ def _policy_rows(first: int, ages: list[int], now: datetime) -> Iterator[dict[st
             "window": "",
             "missed": "next",
             "jitter_minutes": 0,
+            "standbys": 0,
             "next_run_at": now + timedelta(days=90 - age),
             "changed_at": now,
         }

@@ -210,9 +210,6 @@ def test_a_thousand_rows_are_imported_and_the_seven_bad_ones_named(
     # The header is line 1; the third row takes two lines, which a purpose may not.
     expected = {number + 1 + (number >= 3) for number in bad}
     assert {int(one.locator("td").first.inner_text()) for one in refused.all()} == expected
-    page.get_by_role("button", name="Record them").click()
-    page.get_by_text("993 of 1000 rows are recorded.").wait_for(timeout=90_000)
-    assert ApiKey.objects.count() == 993, "doing it again records nothing twice"
 
 
 def test_a_lost_connection_is_said_and_found_again(desk: Any, vendor: Any, place: Any, people: Any):

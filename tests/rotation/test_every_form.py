@@ -22,8 +22,8 @@ CORPUS = {
     "empty": "",
     "long": "x" * 6000,
     "markup": MARKUP,
-    "right to left": "\u202eevil\u2066 \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
-    "emoji": "\U0001f511\U0001f469\u200d\U0001f4bb key \U0001f3f4\U000e0067\U000e0062",
+    "foreign": "\u202eevil\u2066 \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 "
+    "\U0001f511\U0001f469\u200d\U0001f4bb \U0001f3f4\U000e0067",
     "odd": "a\x00b\r\nSet-Cookie: x=1 \ud7ff' OR 1=1 --",
 }
 # Leads away, or ends what the walk needs.
@@ -117,7 +117,7 @@ def test_no_form_breaks_whatever_is_written_into_it(
     wrong = []
     for what, text in CORPUS.items():
         for where, fields in forms.items():
-            for _ in range(2 if what == "emoji" else 1):  # a doubled submit is no harm either
+            for _ in range(2 if what == "markup" else 1):  # a doubled submit is no harm either
                 answer = client.post(where, filled(fields, text))
                 if answer.status_code not in FINE:
                     wrong.append(f"{where} with {what}: {answer.status_code}")
