@@ -12,7 +12,8 @@ from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.models import Account, ApiKey, KeyVersion, Member
 from keyvault.permissions import Verb, grants_with, may, visible_keys
-from rotation.models import HumanTask, Rotation
+from keyvault.redaction import one_line
+from rotation.models import TASK_TEXT, HumanTask, Rotation
 
 _WORD_LEAST = 5
 
@@ -99,8 +100,9 @@ def close_alert(
 
 def open_review(by: Member, key: ApiKey | None, text: str, about: str) -> None:
     """Have another person look at what `by` did alone; everybody who may see the key is told."""
+    clean = one_line(text, TASK_TEXT)  # it quotes a reason that a person typed
     with transaction.atomic():
-        task = open_alert(member_actor(by), HumanTask.Kind.REVIEW, about[:200], text, key=key)
+        task = open_alert(member_actor(by), HumanTask.Kind.REVIEW, about[:200], clean, key=key)
         HumanTask.objects.filter(pk=task.pk, person=None).update(person=by)
 
 
