@@ -19,7 +19,7 @@ from rotation.frozen import Freezes
 from rotation.models import Preference, RotationPolicy
 
 # So many policies are looked at for one page or feed; who has more filters by account or application.
-MOST = 1000
+MOST = 500
 _FEED_DAYS = 90
 
 

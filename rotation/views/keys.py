@@ -31,6 +31,7 @@ from rotation.views.track import track
 
 _SOON = timedelta(days=30)
 _TAIL = 4
+_MOST_OPTIONS = 200
 _OPTIONS: dict[str, type[Model]] = {
     "account": Account,
     "environment": Environment,
@@ -139,8 +140,9 @@ def filtered(said: QueryDict, keys: Keys) -> Keys:
 
 
 def _matching(text: str) -> Q:
-    """Match a part of the name, or the last four characters of a secret that is still alive."""
-    match = Q(name__icontains=text)
+    """Match a part of its name or its application's, or the last four of a secret that is alive."""
+    named = Application.objects.filter(name__icontains=text).values("pk")
+    match = Q(name__icontains=text) | Q(application__in=named)
     if len(text) == _TAIL:
         alive = KeyVersion.objects.filter(tail=text, state__in=LIVE_STATES)
         match |= Q(pk__in=alive.values("key"))
@@ -148,6 +150,10 @@ def _matching(text: str) -> Q:
 
 
 def _options(model: type[Model], name: str, keys: Keys) -> list[tuple[int, str]]:
-    """Return the choices of a filter: only those under which this person has a key."""
-    owned = Exists(keys.filter(**{name: OuterRef("pk")}))
-    return [(row.pk, str(row)) for row in model._default_manager.filter(owned)]
+    """Return the choices of a filter: those under which this person has a key, the first of many.
+
+    Whoever looks for another application finds it by its name, or through its own page.
+    """
+    owned = Exists(keys.filter(**{name: OuterRef("pk")}).order_by())
+    found = model._default_manager.filter(owned)[:_MOST_OPTIONS]
+    return [(row.pk, str(row)) for row in found]
