@@ -271,3 +271,7 @@ def test_every_mutant_finds_the_guard_that_it_takes_out() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     found = {mutant.name: (ROOT / mutant.file).read_text().count(mutant.old) for mutant in MUTANTS}
     assert {name: times for name, times in found.items() if times != 1} == {}
+
+
+def test_the_stylesheet_stays_small():
+    assert (ROOT / "keyvault/static/keyvault/console.css").stat().st_size <= 25_000

@@ -1,5 +1,7 @@
 """Policies in the console and by API: where each value comes from, and what others changed."""
 
+import re
+
 import pytest
 from django.urls import reverse
 
@@ -41,6 +43,8 @@ def test_the_pages_say_what_each_level_says_and_a_keys_page_where_it_comes_from(
     assert "Empty: 90, from the installation." in shown
     assert f"Empty: Tue-Thu 10:00-16:00, from environment {place.environment}." in shown
     assert "Empty: none." in shown
+    coming = re.findall(r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d Europe/Berlin", shown)
+    assert len(coming) == 5, "the next five runs, in local time and UTC"
     client.post(reverse("key-policy", args=[key.pk]), {"every_days": "7"})
     assert RotationPolicy.objects.get().own == ["every_days"]
     client.post(reverse("key-policy", args=[key.pk]), {"follow": "yes"})
