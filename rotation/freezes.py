@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 from icalendar import Calendar
 
 from keyvault.audit.log import member_actor, record
@@ -16,7 +17,7 @@ from keyvault.permissions import Verb, may
 from rotation import levels, rules
 from rotation.models import Freeze, FreezeFeed, RotationPolicy
 
-_LONGEST = timedelta(days=200)
+_LONGEST, _YEARS = timedelta(days=200), (2000, 2100)
 LARGEST_FILE, _MOST_EVENTS = 500_000, 500
 
 
@@ -56,6 +57,8 @@ def _save(
 ) -> Freeze:
     if not first_day <= last_day:
         raise BadInput("The freeze would end before it begins. Nothing was changed.")
+    if not (_YEARS[0] <= first_day.year and last_day.year <= _YEARS[1]):
+        raise BadInput("A freeze lies between the years 2000 and 2100. Nothing was changed.")
     if last_day - first_day > _LONGEST:
         raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
     freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
@@ -94,6 +97,8 @@ def _require_ages_left(freeze: Freeze) -> None:
         below = below.filter(key__environment=freeze.environment)
     tight = below.select_related("key").order_by("max_age_days").first()
     days = (freeze.last_day - freeze.first_day).days + 1
+    if freeze.last_day < timezone.now().date() and not freeze.rule:
+        return  # it is over: calendars keep what was
     if tight is None or tight.max_age_days is None or days < tight.max_age_days:
         return
     last = freeze.first_day + timedelta(days=tight.max_age_days - 2)
@@ -115,15 +120,18 @@ def end_freeze(by: Member, freeze: Freeze) -> None:
         record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
         environment = freeze.environment
         freeze.delete()
-        replan(environment)
+        replan(environment, strict=False)
 
 
-def replan(environment: Environment | None) -> None:
-    """Compute anew when each key of the environment (or of all) is due."""
+def replan(environment: Environment | None, *, strict: bool = True) -> None:
+    """Compute anew when each key of the environment (or of all) is due.
+
+    If strict, raises BadInput for a key whose policy cannot be kept then; else people are asked.
+    """
     keys = ApiKey.objects.filter(policy__isnull=False)
     if environment is not None:
         keys = keys.filter(environment=environment)
-    levels.settle(keys)
+    levels.settle(keys, strict=strict)
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,7 @@ def read_calendar(content: bytes) -> list[Event]:
     try:
         found = Calendar.from_ical(content)
         events = [_event(one) for one in found.walk("VEVENT")]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
         raise BadInput("This is no iCalendar file (.ics). Nothing was changed.") from None
     if not 0 < len(events) <= _MOST_EVENTS:
         raise BadInput(f"It has {len(events)} events: 1 to {_MOST_EVENTS}. Nothing was changed.")

@@ -10,8 +10,8 @@ from datetime import time
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from keyvault import inventory
@@ -23,12 +23,13 @@ from keyvault.permissions import Verb, may
 from keyvault.staleness import require_unchanged
 from rotation import planning
 from rotation.frozen import Freezes, Span
-from rotation.human_tasks import open_alert
+from rotation.human_tasks import close_alert, open_alert
 from rotation.models import HumanTask, PolicyLevel, RotationPolicy
 from rotation.policy_models import SETTINGS
 from rotation.possible import Wish, require_possible
 
 _BATCH = 500
+_LOCK = 7_301_226_500  # of this project alone in its database
 # So many keys are settled while the person waits; the worker carries on with the rest.
 AT_ONCE = 2000
 _COLUMNS = [*SETTINGS, "next_run_at"]
@@ -144,7 +145,7 @@ def set_level(
         raise Denied("Only an owner of it may set a policy for all keys below it.")
     said = wish.cleaned()
     with transaction.atomic():
-        PolicyLevel.objects.select_for_update(of=("self",)).filter(**where(place)).first()
+        hold()
         require_unchanged(seen, level_of(place))
         level, _ = PolicyLevel.objects.update_or_create(
             **where(place), defaults={**said, "set_by": by, "applied_to": 0, "applied_at": None}
@@ -215,26 +216,44 @@ def settle_new() -> None:
     settle(fresh, strict=False)
 
 
+def hold() -> None:
+    """Let one transaction at a time write policies, until it ends.
+
+    A key's own setting would be lost to a level's change that read it a moment before.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+@transaction.atomic
 def settle(keys: QuerySet[ApiKey], *, strict: bool = True) -> int:
     """Store for each key what follows from the levels and itself, and when it is due.
 
     Raises BadInput for a policy that cannot be kept; if not strict, such a key keeps what it has and
     people are asked.
     """
-    levels, freezes, seen = Levels(), Freezes(), 0
-    last = 0
+    hold()
+    levels, freezes, changed = Levels(), Freezes(), []
+    last = seen = 0
     while batch := list(
         keys.filter(pk__gt=last)
         .select_related("current", "policy", "account", "environment", "application")
         .order_by("pk")[:_BATCH]
     ):
-        _settle(batch, levels, freezes, strict=strict)
+        changed += _settle(batch, levels, freezes, strict=strict)
         last, seen = batch[-1].pk, seen + len(batch)
+    # Questions are on record: the head of the log is locked last, after every policy.
+    for number in range(0, len(changed), _BATCH):
+        _ask(changed[number : number + _BATCH])
     return seen
 
 
-def _settle(batch: list[ApiKey], levels: Levels, freezes: Freezes, *, strict: bool) -> None:
+def _settle(
+    batch: list[ApiKey], levels: Levels, freezes: Freezes, *, strict: bool
+) -> list[RotationPolicy]:
+    """Store what changed of a batch; return its policies, the impossible ones with the reason."""
     changed: list[RotationPolicy] = []
+    seen: list[RotationPolicy] = []
     for key in batch:
         policy = getattr(key, "policy", None)
         own = own_of(policy)
@@ -248,7 +267,9 @@ def _settle(batch: list[ApiKey], levels: Levels, freezes: Freezes, *, strict: bo
         made.key = key
         fill(made, found, own)
         frozen = freezes.of(key.environment_id)
-        if not _possible(made, frozen, strict):
+        seen.append(made)
+        made.impossible = _impossible(made, frozen, strict)
+        if made.impossible:
             continue
         made.next_run_at = planning.due_at(made, frozen)
         if policy is None or was != [getattr(made, name) for name in _COLUMNS]:
@@ -257,36 +278,44 @@ def _settle(batch: list[ApiKey], levels: Levels, freezes: Freezes, *, strict: bo
     RotationPolicy.objects.bulk_create(
         changed, update_conflicts=True, unique_fields=["key"], update_fields=_COLUMNS
     )
-    _ask(changed)
+    return seen
 
 
-def _possible(policy: RotationPolicy, frozen: list[Span], strict: bool) -> bool:
+def _impossible(policy: RotationPolicy, frozen: list[Span], strict: bool) -> str:
     try:
         require_possible(policy, frozen)
     except BadInput as error:
         if strict:
             raise
-        text = f"What the levels above {policy.key} say cannot be kept for it: {error.message}"
-        about = f"impossible:{policy.key_id}"
-        key = policy.key
-        actor = system_actor("schedule")
-        open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)
-        return False
-    return True
+        return error.message
+    return ""
 
 
 def _ask(policies: list[RotationPolicy]) -> None:
-    """Ask people about the keys that end first; close what was asked about the others."""
-    about = [f"ends-first:{one.key_id}" for one in policies]
+    """Ask people about keys that end first or cannot keep their levels; close what is answered."""
+    abouts = [f"{what}:{one.key_id}" for one in policies for what in ("ends-first", "impossible")]
     asked = set(
         HumanTask.objects.filter(
-            Q(closed_at__isnull=True), kind=HumanTask.Kind.FINDING, about__in=about
-        ).values_list("key_id", flat=True)
+            closed_at__isnull=True, kind=HumanTask.Kind.FINDING, about__in=abouts
+        ).values_list("about", flat=True)
     )
     for one in policies:
-        current = one.key.current
-        if one.key_id in asked or (current and current.expires_at):
+        current, about = one.key.current, f"impossible:{one.key_id}"
+        if one.impossible:
+            _tell_impossible(one, about)
+            continue
+        if about in asked:
+            actor = system_actor("schedule")
+            close_alert(actor, HumanTask.Kind.FINDING, about, "It can be kept now.")
+        if f"ends-first:{one.key_id}" in asked or (current and current.expires_at):
             planning.ask_if_too_late(one)
+
+
+def _tell_impossible(policy: RotationPolicy, about: str) -> None:
+    key = policy.key
+    text = f"What the levels above {key} say cannot be kept for it: {policy.impossible}"
+    actor = system_actor("schedule")
+    open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)
 
 
 def forget_own(by: Member, key: ApiKey) -> None:
@@ -294,6 +323,7 @@ def forget_own(by: Member, key: ApiKey) -> None:
     if not may(by, Verb.ROTATE, key):
         raise Denied("Your role does not let you set this key's rotation policy.")
     with transaction.atomic():
+        hold()
         RotationPolicy.objects.filter(key=key).update(own=[])
         settle(ApiKey.objects.filter(pk=key.pk))
         record(Action.POLICY_CHANGED, member_actor(by), key, policy="as the levels above it say")

@@ -71,15 +71,15 @@ def set_policy(by: Member, key: ApiKey, wish: Wish, seen: str | None = None) -> 
         raise Denied("Your role does not let you set this key's rotation policy.")
     said = wish.cleaned()
     own = {name: said[name] for name in SETTINGS if said[name] is not None}
-    policy = RotationPolicy.objects.filter(key=key).first() or RotationPolicy(key=key)
-    policy.key = key
-    found = levels.resolve([*levels.Levels().above(key), ("this key", own)])
-    levels.fill(policy, found, own)
-    require_rhythm(policy)
-    require_possible(policy)
     with transaction.atomic():
-        ApiKey.objects.select_for_update(of=("self",), no_key=True).get(pk=key.pk)
+        levels.hold()
         require_unchanged(seen, key)
+        policy = RotationPolicy.objects.filter(key=key).first() or RotationPolicy(key=key)
+        policy.key = key
+        found = levels.resolve([*levels.Levels().above(key), ("this key", own)])
+        levels.fill(policy, found, own)
+        require_rhythm(policy)
+        require_possible(policy)
         policy.set_by = by
         policy.save()
         planning.plan_next(key.pk)

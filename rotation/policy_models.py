@@ -58,6 +58,9 @@ class RotationPolicy(models.Model):
     set_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     changed_at = models.DateTimeField(auto_now=True)
 
+    # Why it cannot be kept; set while levels are carried to keys, never stored.
+    impossible = ""
+
     class Meta:
         constraints = [
             models.CheckConstraint(name="policy_days", condition=Q(every_days__gte=1)),

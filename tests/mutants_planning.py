@@ -85,4 +85,25 @@ PLANNING: tuple[tuple[str, str, str, str, str], ...] = (
         "        pass\n",
         "tests/rotation/test_set_up_views.py -k nowhere_else",
     ),
+    (
+        "policies are written in turn",
+        "rotation/policies.py",
+        "        levels.hold()\n",
+        "",
+        "tests/rotation/test_levels.py -k no_setting_is_lost",
+    ),
+    (
+        "levels are carried in turn",
+        "rotation/levels.py",
+        "    hold()\n    levels, freezes, changed",
+        "    levels, freezes, changed",
+        "tests/rotation/test_levels.py -k no_setting_is_lost",
+    ),
+    (
+        "a freeze can be ended",
+        "rotation/freezes.py",
+        "        replan(environment, strict=False)",
+        "        replan(environment)",
+        "tests/rotation/test_levels.py -k always_be_ended",
+    ),
 )

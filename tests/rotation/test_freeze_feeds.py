@@ -1,5 +1,6 @@
 """Freezes from calendars: a file once, an address each hour; one that is away changes nothing."""
 
+import re
 import threading
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,7 +95,7 @@ def test_one_that_cannot_be_read_leaves_what_it_said_last(
     assert read_again() == 0
     assert names() == ["Black Friday", "Year end"]
     feed = FreezeFeed.objects.get()
-    assert __import__("re").search(why, feed.last_error), feed.last_error
+    assert re.search(why, feed.last_error), feed.last_error
     assert not HumanTask.objects.exists(), "not at once"
     FreezeFeed.objects.update(failing_since=timezone.now() - timedelta(hours=7))
     read_again()

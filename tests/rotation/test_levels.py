@@ -1,10 +1,12 @@
 """Policies follow from levels: the installation, account, environment, application, then the key."""
 
+import threading
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 import time_machine
+from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from rotation.pasting_keys import add_standby
 from rotation.policies import Wish
 from rotation.schedule import following
 from tests.factories import lone_key, make_key
+from tests.waiting import until
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -267,6 +270,65 @@ def test_the_standbys_that_a_level_asks_for_are_asked_of_people_until_they_are_t
         levels.set_level(people.owner, None, Wish(90, standbys=9))
 
 
+def waits_for_the_lock(act):
+    """Return whether `act` waits while another transaction writes policies, and ends well after it."""
+    failed = []
+
+    def run():
+        try:
+            act()
+        except DatabaseError as error:
+            failed.append(error)
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        levels.hold()
+        thread.start()
+        until(_somebody_waits, 2.5, "the other to wait")
+    thread.join()
+    return not failed
+
+
+def _somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return cursor.fetchone()
+
+
+def test_no_two_write_policies_at_once_so_that_no_setting_is_lost(people, place, key):
+    """A level that is carried to its keys would write over what a key was just given for itself."""
+    policies.set_policy(people.operator, key, Wish(20))
+    assert waits_for_the_lock(lambda: policies.set_policy(people.operator, key, Wish(7)))
+    assert waits_for_the_lock(lambda: levels.set_level(people.owner, None, Wish(90)))
+    assert waits_for_the_lock(lambda: levels.settle(ApiKey.objects.all()))
+    assert waits_for_the_lock(lambda: levels.forget_own(people.operator, key))
+    assert policy(key).every_days == 90
+
+
+def test_a_freeze_can_always_be_ended_whatever_a_policy_cannot_keep(people, place, key):
+    policies.set_policy(people.operator, key, Wish(40, max_age_days=50))
+    today = timezone.now().date()
+    freeze = freezes.add_freeze(people.owner, "Fair", today, today)
+    RotationPolicy.objects.update(
+        overlap_seconds=90 * 86400, own=["max_age_days", "overlap_seconds"]
+    )
+    freezes.end_freeze(people.owner, freeze)
+    assert not Freeze.objects.exists()
+    task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
+    assert "cannot be kept" in task.text
+    RotationPolicy.objects.update(overlap_seconds=0)
+    levels.settle(ApiKey.objects.all(), strict=False)
+    task.refresh_from_db()
+    assert task.closed_at is not None, "it is answered once it can be kept"
+
+
+@pytest.mark.parametrize("year", [b"0001", b"9999"])
+def test_a_calendar_of_another_age_is_refused_and_breaks_nothing(people, place, year):
+    with pytest.raises(BadInput):
+        freezes.add_from_calendar(people.owner, CALENDAR.replace(b"2030", year))
+
+
 class Timing:
     """A policy's timing without a database."""
 
@@ -280,7 +342,7 @@ class Timing:
 @settings(max_examples=200, deadline=None)
 @given(
     st.datetimes(datetime(2020, 1, 1), datetime(2035, 12, 31)),
-    st.sampled_from(sorted(__import__("zoneinfo").available_timezones())),
+    st.sampled_from(sorted(available_timezones())),
     st.times(),
     st.sampled_from(["", *map(rules.parse, ["tue", "last", "FREQ=DAILY;INTERVAL=3"])]),
     st.integers(1, 400),
