@@ -256,6 +256,7 @@ def end(by: Member, campaign: Campaign) -> None:
         open_now = Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=True)
         if not open_now.update(closed_at=timezone.now()):
             raise Conflict("It is closed already.")
+        planned.forget_lateness(campaign, "It was ended.")
         record(Action.CAMPAIGN_CLOSED, member_actor(by), campaign, ended="by hand")
 
 

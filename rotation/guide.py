@@ -1,7 +1,7 @@
 """The first steps: from an empty installation to an application that fetches its key.
 
 What is done shows by what there is, so that leaving and coming back loses nothing; a step may be
-left out, and taken up again later.
+left out, and done later all the same.
 """
 
 from dataclasses import dataclass
@@ -78,9 +78,3 @@ def skip(by: Member, name: Name) -> None:
     """Leave a step out."""
     require_owner(by, "leave out a step")
     SkippedStep.objects.get_or_create(step=name, defaults={"skipped_by": by})
-
-
-def take_up(by: Member, name: Name) -> None:
-    """Take up a step that was left out."""
-    require_owner(by, "take up a step")
-    SkippedStep.objects.filter(step=name).delete()

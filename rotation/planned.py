@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils import timezone
 
-from keyvault.audit.log import system_actor
+from keyvault.audit.log import Actor, system_actor
 from keyvault.models import ApiKey
 from rotation import windows
 from rotation.campaign_models import Campaign
@@ -71,16 +71,28 @@ class Gate:
 
 def tell_if_late(campaign: Campaign) -> None:
     """Ask people about a planned campaign that was to be finished and has keys that wait."""
-    about, actor = f"campaign-late:{campaign.pk}", system_actor(f"campaign {campaign.pk}")
     if campaign.finish_by is None or campaign.finish_by > timezone.now():
         return
     waiting = campaign.items.filter(rotation=None, accepted_at=None).count()
     if not waiting:
-        close_alert(actor, HumanTask.Kind.FINDING, about, "All its keys have begun.")
+        forget_lateness(campaign, "All its keys have begun.")
         return
     text = (
         f"“{campaign}” was to be finished by {campaign.finish_by:%Y-%m-%d %H:%M} UTC, and {waiting} "
         "of its keys have not begun: their windows or a freeze keep them. Rotate them by hand, or "
         "give them more time."
     )
-    open_alert(actor, HumanTask.Kind.FINDING, about, text)
+    open_alert(_actor(campaign), HumanTask.Kind.FINDING, _about(campaign), text)
+
+
+def forget_lateness(campaign: Campaign, why: str) -> None:
+    """Close what people were asked about a late campaign."""
+    close_alert(_actor(campaign), HumanTask.Kind.FINDING, _about(campaign), why)
+
+
+def _actor(campaign: Campaign) -> Actor:
+    return system_actor(f"campaign {campaign.pk}")
+
+
+def _about(campaign: Campaign) -> str:
+    return f"campaign-late:{campaign.pk}"

@@ -35,12 +35,13 @@ def tick() -> None:
     with acting(uuid.uuid4().hex, "worker"):
         offboarding.finish_leavers()
         campaigns.work()
-        levels.carry_on()
         policies.start_due()
     for rotation_id in workflow.take_due():
         workflow.send("rotation.advance", rotation_id)
     for delivery_id in outbox.due():
         workflow.send("rotation.deliver", delivery_id)
+    # What can wait comes last, so that its failure holds up nothing above.
+    levels.carry_on()
 
 
 @shared_task(name="rotation.pulse")
@@ -82,11 +83,11 @@ def sweep() -> None:
 @shared_task(name="rotation.tell")
 def tell() -> None:
     """Tell people what is new, and send what waits to be sent."""
-    standbys.ask()
     notices.scan()
     digest.tell_all()
     for message_id in messages.due():
         workflow.send("rotation.message", message_id)
+    standbys.ask()
 
 
 @shared_task(name="rotation.message")
@@ -98,9 +99,9 @@ def message(message_id: int) -> None:
 @shared_task(name="rotation.watch")
 def watch() -> None:
     """Give new keys their policies, and ask vendors about the keys whose day has come."""
-    levels.settle_new()
     for key_id in watching.claim_due():
         workflow.send("rotation.check", key_id)
+    levels.settle_new()
 
 
 @shared_task(name="rotation.check")

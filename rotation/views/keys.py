@@ -139,12 +139,12 @@ def filtered(said: QueryDict, keys: Keys) -> Keys:
     return keys
 
 
-def _matching(text: str) -> Q:
+def _matching(part: str) -> Q:
     """Match a part of its name or its application's, or the last four of a secret that is alive."""
-    named = Application.objects.filter(name__icontains=text).values("pk")
-    match = Q(name__icontains=text) | Q(application__in=named)
-    if len(text) == _TAIL:
-        alive = KeyVersion.objects.filter(tail=text, state__in=LIVE_STATES)
+    named = Application.objects.filter(name__icontains=part).values("pk")
+    match = Q(name__icontains=part) | Q(application__in=named)
+    if len(part) == _TAIL:
+        alive = KeyVersion.objects.filter(tail=part, state__in=LIVE_STATES)
         match |= Q(pk__in=alive.values("key"))
     return match
 

@@ -46,6 +46,7 @@ async function inParts(form, button, all, header, size) {
     word.textContent = `${at} of ${rows.length} rows; leave this page open.`;
     bar.value = at;
     const part = await sendPart(form, button, rows.slice(at, at + size), header);
+    if (!part) throw new Error("sign in again");
     const problem = part.querySelector("[role=alert]");
     if (problem) {
       place.append(problem);
