@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
 from keyvault import tokens
 from keyvault.audit.models import AuditEvent
@@ -126,7 +127,7 @@ class ServiceTokenAdmin(ReadOnlyAdmin):
         for token in rows[:100]:
             try:
                 tokens.revoke(cast(Member, request.user), token)
-                messages.success(request, f"{token} is revoked.")
+                messages.success(request, _("{token} is revoked.").format(token=token))
             except KeyServiceError as error:
                 messages.error(request, f"{token}: {error.message}")
 

@@ -18,6 +18,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, ProgrammingError
 from django.db.models import CharField, Model, QuerySet, Value
 from django.db.models.functions import Concat
+from django.utils.translation import gettext as _
 from psycopg.errors import UndefinedTable
 
 from keyvault.audit.context import acting
@@ -132,7 +133,11 @@ def find(things: QuerySet[T], name: str, what: str) -> T:
     if found is None and name.isascii() and name.isdigit():
         found = things.filter(pk=int(name)).first()
     if found is None:
-        raise NotFound(f"There is no {what} named “{one_line(name, 100)}”.")
+        raise NotFound(
+            _("There is no {what} named “{one_line}”.").format(
+                what=what, one_line=one_line(name, 100)
+            )
+        )
     return found
 
 

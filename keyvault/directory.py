@@ -5,6 +5,7 @@ Nobody gets a role by it, and nobody who was off-boarded comes back by it.
 """
 
 from django.db import IntegrityError, models, transaction
+from django.utils.translation import gettext as _
 
 from keyvault import grants, sessions
 from keyvault.audit.log import Actor, record, system_actor
@@ -28,7 +29,7 @@ def get(member_id: int) -> Member:
     """Return a member; raises NotFound."""
     found = Member.objects.filter(pk=member_id).first()
     if found is None:
-        raise NotFound("There is no such person.")
+        raise NotFound(_("There is no such person."))
     return found
 
 
@@ -43,7 +44,9 @@ def add(address: str, name: str) -> Member:
             member.save(force_insert=True)
             record(Action.MEMBER_CREATED, _actor(), member)
     except IntegrityError:
-        raise Conflict(f"There is a member “{address}” already.", code="name_used") from None
+        raise Conflict(
+            _("There is a member “{address}” already.").format(address=address), code="name_used"
+        ) from None
     return member
 
 
@@ -51,7 +54,11 @@ def set_active(member: Member, active: bool) -> None:
     """Deactivate a person at once; Conflict for the last owner, and for one who is to come back."""
     if active:
         if not member.is_active:
-            raise Conflict(f"{member} was off-boarded: nobody comes back by the directory.")
+            raise Conflict(
+                _("{member} was off-boarded: nobody comes back by the directory.").format(
+                    member=member
+                )
+            )
         return
     with transaction.atomic():
         grants.lock_owners()

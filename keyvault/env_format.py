@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from keyvault.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,8 +36,10 @@ def written(code: str, name: str, value: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise BadInput(
-            f"“{name[:60]}” cannot be the name of a variable: letters, digits and _ only, and no "
-            "digit first. Nothing was written.",
+            _(
+                "“{name}” cannot be the name of a variable: letters, digits and _ only, and no "
+                "digit first. Nothing was written."
+            ).format(name=name[:60]),
             code="bad_name",
         )
     return FORMATS[code].write(name, value)
@@ -43,8 +47,10 @@ def written(code: str, name: str, value: str) -> str:
 
 def _refuse(name: str, title: str, what: str) -> BadInput:
     return BadInput(
-        f"{title} cannot carry the value of {name}: it contains {what}. Nothing was written. Choose "
-        "another format, or fetch the key by the API.",
+        _(
+            "{title} cannot carry the value of {name}: it contains {what}. Nothing was "
+            "written. Choose another format, or fetch the key by the API."
+        ).format(title=title, name=name, what=what),
         code="not_carried",
         details={"field": name},
     )

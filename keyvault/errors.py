@@ -3,7 +3,10 @@
 Every message is a text for people: what was wrong, what was not lost, what to do. None holds a secret.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 
 class KeyServiceError(Exception):
@@ -14,10 +17,15 @@ class KeyServiceError(Exception):
     retryable = False
 
     def __init__(
-        self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None
+        self,
+        message: "str | _StrPromise",
+        *,
+        code: str | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        # A text that waits for its language is told in the language of this moment.
+        self.message = str(message)
+        super().__init__(self.message)
         self.code = code or self.code
         self.details = details or {}
 

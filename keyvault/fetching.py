@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import limits, secret_cache, tokens, versions
 from keyvault.audit.context import current
@@ -59,7 +60,7 @@ def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
         raise _foreign_key(token, key_id)
     version = key.current
     if version is None:
-        raise Conflict("This key has no current secret.")
+        raise Conflict(_("This key has no current secret."))
     tokens.touch(token)
     secret = None
     if etag(version) not in known_etag:
@@ -140,7 +141,7 @@ def _require_own_place(token: ServiceToken, application_id: int, environment_id:
         reason="not the application and environment of this token",
         asked_for=f"{application_id} in {environment_id}",
     )
-    raise NotFound("There are no keys of this application and environment for this token.")
+    raise NotFound(_("There are no keys of this application and environment for this token."))
 
 
 def authenticate(token_text: str) -> ServiceToken:
@@ -190,7 +191,7 @@ def _foreign_key(token: ServiceToken, key_id: int) -> NotFound:
         reason="not a key of this application and environment",
         asked_for=key_id,
     )
-    return NotFound("There is no such key for this application and environment.")
+    return NotFound(_("There is no such key for this application and environment."))
 
 
 def _note(token: ServiceToken, given: Sequence[KeyVersion]) -> None:

@@ -48,9 +48,11 @@ class RegisterForm(forms.Form):
     """A key that exists at the vendor already."""
 
     account = forms.ModelChoiceField(
-        Account.objects.none(), help_text=_("The vendor account that issued the key.")
+        Account.objects.none(),
+        help_text=_("The vendor account that issued the key."),
+        label=_("Account"),
     )
-    environment = forms.ModelChoiceField(Environment.objects.none())
+    environment = forms.ModelChoiceField(Environment.objects.none(), label=_("Environment"))
     application = forms.ModelChoiceField(
         Application.objects.none(),
         required=False,
@@ -59,9 +61,12 @@ class RegisterForm(forms.Form):
             "The program that uses it. “Nobody's but mine” makes it a key that you alone "
             "can reveal."
         ),
+        label=_("Application"),
     )
     name = forms.CharField(
-        max_length=100, help_text=_("What people call it, for example “Video upload”.")
+        max_length=100,
+        help_text=_("What people call it, for example “Video upload”."),
+        label=_("Name"),
     )
     secret = SecretField(
         label=_("Key"),
@@ -83,6 +88,7 @@ class RegisterForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text=_("What it is for; whoever must decide about it later will thank you."),
+        label=_("Purpose"),
     )
     unchecked = forms.BooleanField(
         required=False,
@@ -145,17 +151,19 @@ class SeenForm(forms.Form):
 class ApplicationForm(SeenForm):
     """A program that uses keys."""
 
-    name = forms.CharField(max_length=100)
-    team = forms.CharField(max_length=100, required=False, help_text=_("Who looks after it."))
+    name = forms.CharField(max_length=100, label=_("Name"))
+    team = forms.CharField(
+        max_length=100, required=False, help_text=_("Who looks after it."), label=_("Team")
+    )
     contact = forms.EmailField(
-        required=False, help_text=_("Where to write when a key of it is late.")
+        required=False, help_text=_("Where to write when a key of it is late."), label=_("Contact")
     )
 
 
 class EnvironmentForm(SeenForm):
     """Where keys are used: development, production, or another."""
 
-    name = forms.CharField(max_length=100, help_text=_("Such as “Staging”."))
+    name = forms.CharField(max_length=100, help_text=_("Such as “Staging”."), label=_("Name"))
     is_production = forms.BooleanField(
         required=False,
         label=_("This is production"),

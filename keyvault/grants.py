@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
@@ -34,11 +35,17 @@ def give(
     role or a time that has passed; Conflict when it was given already.
     """
     if role not in Role.values:
-        raise BadInput(f"There is no such role. Choose one of {', '.join(Role.values)}.")
+        raise BadInput(
+            _("There is no such role. Choose one of {values}.").format(
+                values=", ".join(Role.values)
+            )
+        )
     if expires_at is not None and expires_at <= timezone.now():
-        raise BadInput("The role would end before it begins: its end lies in the past.")
+        raise BadInput(_("The role would end before it begins: its end lies in the past."))
     if isinstance(holder, Member) and not holder.is_active:
-        raise Conflict(f"{holder} is not active any more. Nothing was changed.")
+        raise Conflict(
+            _("{holder} is not active any more. Nothing was changed.").format(holder=holder)
+        )
     grant = Grant(
         role=role, application=application, environment=environment, expires_at=expires_at
     )
@@ -52,7 +59,11 @@ def give(
             grant.save()
             record(Action.GRANT_CHANGED, member_actor(by), holder, added=True, grant=str(grant))
     except IntegrityError:
-        raise Conflict(f"{holder} is {grant} already. Nothing was changed.") from None
+        raise Conflict(
+            _("{holder} is {grant} already. Nothing was changed.").format(
+                holder=holder, grant=grant
+            )
+        ) from None
     return grant
 
 
@@ -65,7 +76,7 @@ def take(by: Member, grant: Grant) -> None:
     with transaction.atomic():
         lock_owners()
         if not Grant.objects.filter(pk=grant.pk).delete()[0]:
-            raise Conflict("This role was taken back already.")
+            raise Conflict(_("This role was taken back already."))
         if _owns_everything(grant):
             require_an_owner()
         record(Action.GRANT_CHANGED, member_actor(by), holder, added=False, grant=str(grant))
@@ -91,7 +102,7 @@ def get_grant(by: Member, grant_id: int) -> Grant:
     found = visible_grants(by).select_related("member", "group", "application", "environment")
     grant = found.filter(pk=grant_id).first()
     if grant is None:
-        raise NotFound("There is no such role, or it is not yours to see.")
+        raise NotFound(_("There is no such role, or it is not yours to see."))
     return grant
 
 
@@ -105,7 +116,9 @@ def add_group(by: Member, name: str) -> Group:
             group.save()
             record(Action.GROUP_CHANGED, member_actor(by), group, added=True)
     except IntegrityError:
-        raise Conflict(f"There is a group “{name}” already. Nothing was stored.") from None
+        raise Conflict(
+            _("There is a group “{name}” already. Nothing was stored.").format(name=name)
+        ) from None
     return group
 
 
@@ -120,7 +133,7 @@ def get_group(by: Member, group_id: int) -> Group:
     """Return a group, for who may manage or audit them; NotFound alike for the rest."""
     found = visible_groups(by).filter(pk=group_id).first()
     if found is None:
-        raise NotFound("There is no such group, or it is not yours to see.")
+        raise NotFound(_("There is no such group, or it is not yours to see."))
     return found
 
 
@@ -129,9 +142,11 @@ def join_group(by: Member, group: Group, member: Member) -> None:
     require_owner(by, "change groups")
     _refuse_own(by, member)
     if not member.is_active:
-        raise Conflict(f"{member} is not active any more. Nothing was changed.")
+        raise Conflict(
+            _("{member} is not active any more. Nothing was changed.").format(member=member)
+        )
     if group.members.filter(pk=member.pk).exists():
-        raise Conflict(f"{member} is in this group already.")
+        raise Conflict(_("{member} is in this group already.").format(member=member))
     with transaction.atomic():
         group.members.add(member)
         record(Action.GROUP_CHANGED, member_actor(by), group, joined=str(member))
@@ -144,7 +159,7 @@ def leave_group(by: Member, group: Group, member: Member) -> None:
     with transaction.atomic():
         lock_owners()
         if not group.members.filter(pk=member.pk).exists():
-            raise Conflict(f"{member} is not in this group.")
+            raise Conflict(_("{member} is not in this group.").format(member=member))
         group.members.remove(member)
         require_an_owner()
         record(Action.GROUP_CHANGED, member_actor(by), group, left=str(member))
@@ -154,7 +169,7 @@ def drop_group(by: Member, group: Group) -> None:
     """Remove a group with its roles; Conflict when that would leave no owner."""
     require_owner(by, "remove groups")
     if group.members.filter(pk=by.pk).exists():
-        raise Denied("You are in this group: let another owner remove it. Nothing was changed.")
+        raise Denied(_("You are in this group: let another owner remove it. Nothing was changed."))
     with transaction.atomic():
         lock_owners()
         record(Action.GROUP_CHANGED, member_actor(by), group, added=False)
@@ -177,8 +192,10 @@ def require_an_owner() -> None:
     """Raise Conflict when nobody owns the installation any more; call it inside the transaction."""
     if not owners().exists():
         raise Conflict(
-            "That would leave the installation without an owner whose role does not end. Nothing "
-            "was changed. Make somebody else an owner first.",
+            _(
+                "That would leave the installation without an owner whose role does not end. Nothing "
+                "was changed. Make somebody else an owner first."
+            ),
             code="last_owner",
         )
 
@@ -212,10 +229,10 @@ def _same(grant: Grant) -> models.QuerySet[Grant]:
 
 def _require_owner_of(by: Member, grant: Grant) -> None:
     if not manages(by, grant.application_id, grant.environment_id):
-        raise Denied("Only an owner of all that this role reaches may give or take it.")
+        raise Denied(_("Only an owner of all that this role reaches may give or take it."))
 
 
 def _refuse_own(by: Member, holder: Holder) -> None:
     own = holder == by or (isinstance(holder, Group) and holder.members.filter(pk=by.pk).exists())
     if own:
-        raise Denied("Nobody changes what they themselves may do. Ask another owner.")
+        raise Denied(_("Nobody changes what they themselves may do. Ask another owner."))

@@ -10,17 +10,18 @@ from typing import Generic, TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import key_files, keys, pasting
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
+from keyvault.ends import end_as_typed
 from keyvault.errors import BadInput, KeyServiceError
 from keyvault.fingerprints import fingerprint
 from keyvault.inventory import visible_accounts, visible_environments
 from keyvault.key_files import Row
 from keyvault.keys import NewKey
 from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
-from keyvault.moments import end_as_typed
 from keyvault.permissions import Verb, may, visible_applications
 
 MOST = 2000
@@ -60,13 +61,15 @@ class _Named(Generic[T]):
         """Return the thing of this name, or the default; BadInput when there is none."""
         if not name:
             if self.default is None:
-                raise BadInput(f"It names no {self.what}, and none was chosen for all.")
+                raise BadInput(
+                    _("It names no {what}, and none was chosen for all.").format(what=self.what)
+                )
             return self.default
         if name not in self.found:
             self.found[name] = self.rows.filter(name__iexact=name).first()
         found = self.found[name]
         if found is None:
-            raise BadInput(f"There is no such {self.what}.")
+            raise BadInput(_("There is no such {what}.").format(what=self.what))
         return found
 
 
@@ -97,7 +100,11 @@ def run(
     """
     rows = key_files.read(text)
     if len(rows) > MOST:
-        raise BadInput(f"It has {len(rows)} rows; {MOST} are taken at once. Nothing was stored.")
+        raise BadInput(
+            _("It has {count} rows; {most} are taken at once. Nothing was stored.").format(
+                count=len(rows), most=MOST
+            )
+        )
     places = _places(by, defaults)
     return [_one(by, row, places, really=really, unchecked=unchecked) for row in rows]
 
@@ -167,5 +174,5 @@ def _without(by: Member, row: Row, new: NewKey, *, really: bool) -> Fate:
             key.save()
             record(Action.KEY_REGISTERED, member_actor(by), key, reason="without a secret")
     except IntegrityError:
-        raise BadInput("Somebody recorded the same name at this moment.") from None
+        raise BadInput(_("Somebody recorded the same name at this moment.")) from None
     return Fate(row.line, new.name, "without", text, key.pk)

@@ -9,6 +9,7 @@ import csv
 import io
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
 from dotenv.parser import parse_stream
 
 from keyvault.errors import BadInput
@@ -47,7 +48,7 @@ def decode(data: bytes) -> str:
         return data.decode(encoding)
     except (UnicodeDecodeError, LookupError):
         raise BadInput(
-            "The file is neither UTF-8 nor UTF-16 text. Nothing was stored. Save it as UTF-8.",
+            _("The file is neither UTF-8 nor UTF-16 text. Nothing was stored. Save it as UTF-8."),
             code="bad_encoding",
         ) from None
 
@@ -56,7 +57,7 @@ def read(text: str) -> list[Row]:
     """Return the rows of a CSV or a .env text, whichever it is; raises BadInput for neither."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise BadInput("There is nothing in it. Paste a CSV with a header line, or a .env text.")
+        raise BadInput(_("There is nothing in it. Paste a CSV with a header line, or a .env text."))
     first = next(line for line in text.split("\n") if line.strip())
     names = [one.strip().strip('"').lower() for one in first.replace(";", ",").split(",")]
     rows = _csv(text) if "name" in names else _env(text)
@@ -90,12 +91,16 @@ def _header(cells: list[str]) -> list[str]:
     for place, name in enumerate(names, start=1):
         if name not in COLUMNS:
             raise BadInput(
-                f"The header of column {place} is not known. Nothing was stored. The columns are "
-                f"{', '.join(COLUMNS)}.",
+                _(
+                    "The header of column {place} is not known. Nothing was stored. The columns "
+                    "are {columns}."
+                ).format(place=place, columns=", ".join(COLUMNS)),
                 code="bad_header",
             )
         if names.count(name) > 1:
-            raise BadInput(f"The column “{name}” stands there twice. Nothing was stored.")
+            raise BadInput(
+                _("The column “{name}” stands there twice. Nothing was stored.").format(name=name)
+            )
     return names
 
 

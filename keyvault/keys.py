@@ -9,8 +9,9 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from keyvault import checking, moments, pasting, versions
+from keyvault import checking, ends, pasting, versions
 from keyvault.audit.log import member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.checking import Verdict
@@ -66,9 +67,13 @@ def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
         .first()
     )
     if key is None or not may(by, Verb.VIEW, key):
-        raise NotFound("There is no such key, or it is not yours to see.")
+        raise NotFound(_("There is no such key, or it is not yours to see."))
     if not may(by, verb, key):
-        raise Denied(f"You may see this key, but your role does not let you {verb.label.lower()}.")
+        raise Denied(
+            _("You may see this key, but your role does not let you {act}.").format(
+                act=verb.label.lower()
+            )
+        )
     return key
 
 
@@ -104,7 +109,7 @@ def require_recordable(by: Member, new: NewKey) -> ApiKey:
     """Return the unsaved row of a key that may be recorded so; raises as `register_key` does."""
     key = _new_key(by, new)
     _refuse_used_name(key)
-    moments.refuse_past(new.expires_at, timezone.now())
+    ends.refuse_past(new.expires_at, timezone.now())
     return key
 
 
@@ -114,7 +119,7 @@ def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added
     Raises BadInput, Conflict or Unavailable; then nothing is stored.
     """
     if not may(by, Verb.PASTE, key):
-        raise Denied("Your role does not let you add secrets to this key.")
+        raise Denied(_("Your role does not let you add secrets to this key."))
     pasted = pasting.clean(text)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(key.account, pasted.secret)
@@ -140,7 +145,7 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
     Raises Denied, BadInput for an empty or odd name, Conflict for a used one.
     """
     if not may(by, Verb.REGISTER, key):
-        raise Denied("Your role does not let you change this key.")
+        raise Denied(_("Your role does not let you change this key."))
     key.name, key.purpose = name.strip(), purpose
     _refuse_used_name(key)
     try:
@@ -154,9 +159,9 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
 def check_key(by: Member, key: ApiKey) -> Verdict:
     """Ask the vendor about the current secret and note the answer."""
     if not may(by, Verb.VIEW, key):
-        raise NotFound("There is no such key, or it is not yours to see.")
+        raise NotFound(_("There is no such key, or it is not yours to see."))
     if key.current is None:
-        raise Conflict("This key has no current secret to check.")
+        raise Conflict(_("This key has no current secret to check."))
     record_now(Action.KEY_CHECKED, member_actor(by), key, version=key.current.number)
     verdict = checking.ask_vendor(key.account, versions.read_secret(key.current))
     versions.save_verdict(key.current, verdict)
@@ -173,16 +178,24 @@ def refuse_known(by: Member, secret: Secret) -> None:
     )
     if known is None:
         return
-    which = f" as “{known.key}”, version {known.number}" if may(by, Verb.VIEW, known.key) else ""
+    which = (
+        _(" as “{key}”, version {number}").format(key=known.key, number=known.number)
+        if may(by, Verb.VIEW, known.key)
+        else ""
+    )
     if known.state not in LIVE_STATES:
         raise Conflict(
-            f"This secret was recorded before{which} and has been retired. Nothing was stored. "
-            "Make a new key at the vendor.",
+            _(
+                "This secret was recorded before{which} and has been retired. Nothing was "
+                "stored. Make a new key at the vendor."
+            ).format(which=which),
             code="retired_secret",
         )
     raise Conflict(
-        f"This secret is recorded already{which}. Nothing was stored. "
-        "If you meant to replace a key, make a new one at the vendor first.",
+        _(
+            "This secret is recorded already{which}. Nothing was stored. If you meant to "
+            "replace a key, make a new one at the vendor first."
+        ).format(which=which),
         code="duplicate",
     )
 
@@ -191,14 +204,18 @@ def require_valid(verdict: Verdict, *, accept_unknown: bool = False) -> None:
     """Raise BadInput for a refused secret, and Unavailable when the vendor gave no verdict."""
     if verdict.answer == checking.REFUSED:
         raise BadInput(
-            f"The vendor refuses this key: {verdict.text} Nothing was stored. "
-            "Check that you copied the right key, and that it is active.",
+            _(
+                "The vendor refuses this key: {text} Nothing was stored. Check that you copied "
+                "the right key, and that it is active."
+            ).format(text=verdict.text),
             code="refused_by_vendor",
         )
     if verdict.answer != checking.VALID and not accept_unknown:
         raise Unavailable(
-            f"The vendor could not be asked about this key: {verdict.text} "
-            "Nothing was stored. Try again in a moment.",
+            _(
+                "The vendor could not be asked about this key: {text} Nothing was stored. Try "
+                "again in a moment."
+            ).format(text=verdict.text),
             code="vendor_cannot_tell",
         )
 
@@ -211,9 +228,11 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
     if known.answer != checking.VALID or known.facts == verdict.facts:
         return
     raise BadInput(
-        "This key belongs to another account at the vendor: it reports "
-        f"{_facts(verdict)}, the current key reports {_facts(known)}. Nothing was stored. "
-        "Sign in to the right account there and make the key again.",
+        _(
+            "This key belongs to another account at the vendor: it reports {facts}, the "
+            "current key reports {known_facts}. Nothing was stored. Sign in to the right "
+            "account there and make the key again."
+        ).format(facts=_facts(verdict), known_facts=_facts(known)),
         code="other_account",
     )
 
@@ -224,7 +243,7 @@ def _facts(verdict: Verdict) -> str:
 
 def _new_key(by: Member, new: NewKey) -> ApiKey:
     if (new.application is None) == (new.member is None):
-        raise BadInput("A key belongs to an application or to a member: give one of them.")
+        raise BadInput(_("A key belongs to an application or to a member: give one of them."))
     key = ApiKey(
         account=new.account,
         environment=new.environment,
@@ -235,9 +254,11 @@ def _new_key(by: Member, new: NewKey) -> ApiKey:
         created_by=by,
     )
     if new.member is not None and new.member.pk != by.pk:
-        raise Denied("A person's own key can be recorded by that person only.")
+        raise Denied(_("A person's own key can be recorded by that person only."))
     if not may(by, Verb.REGISTER, key):
-        raise Denied("Your role does not let you record keys for this application and environment.")
+        raise Denied(
+            _("Your role does not let you record keys for this application and environment.")
+        )
     return key
 
 
@@ -251,14 +272,18 @@ def _refuse_used_name(key: ApiKey) -> None:
     ).exclude(pk=key.pk)
     if taken.exists():
         raise Conflict(
-            f"There is already a key named “{key.name}” in this account and environment. "
-            "Nothing was stored. Choose another name.",
+            _(
+                "There is already a key named “{key}” in this account and environment. Nothing "
+                "was stored. Choose another name."
+            ).format(key=key.name),
             code="name_used",
         )
 
 
 def _lost_race() -> Conflict:
     return Conflict(
-        "Someone recorded the same key or name at this moment. Nothing was stored twice. "
-        "Look at the list and try again if yours is missing."
+        _(
+            "Someone recorded the same key or name at this moment. Nothing was stored twice. "
+            "Look at the list and try again if yours is missing."
+        )
     )

@@ -7,6 +7,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
 
 from keyvault.approval_models import Approval, ApprovalRule
 from keyvault.disclosure_models import Reveal, TokenText
@@ -95,11 +96,11 @@ class Application(models.Model):
 class Role(models.TextChoices):
     """What a grant lets a member do; permissions.py says what each one means."""
 
-    VIEWER = "viewer"
-    DEVELOPER = "developer"
-    OPERATOR = "operator"
-    OWNER = "owner"
-    AUDITOR = "auditor"
+    VIEWER = "viewer", _("Viewer")
+    DEVELOPER = "developer", _("Developer")
+    OPERATOR = "operator", _("Operator")
+    OWNER = "owner", _("Owner")
+    AUDITOR = "auditor", _("Auditor")
 
 
 class Grant(models.Model):
@@ -198,12 +199,12 @@ class ApiKey(models.Model):
 class VersionState(models.TextChoices):
     """The life of one secret: pending, standby or current, previous, deleted; or discarded."""
 
-    PENDING = "pending"
-    STANDBY = "standby"
-    CURRENT = "current"
-    PREVIOUS = "previous"
-    DELETED = "deleted"
-    DISCARDED = "discarded"
+    PENDING = "pending", _("Pending")
+    STANDBY = "standby", _("Standby")
+    CURRENT = "current", _("Current")
+    PREVIOUS = "previous", _("Previous")
+    DELETED = "deleted", _("Deleted")
+    DISCARDED = "discarded", _("Discarded")
 
 
 LIVE_STATES = (

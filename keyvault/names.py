@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.utils.translation import gettext as _
 
 from keyvault.errors import BadInput
 
@@ -24,7 +25,9 @@ def require_clean(row: models.Model, *, exclude: Sequence[str] = ()) -> None:
     except ValidationError as error:
         fields = sorted(getattr(error, "error_dict", {"name": None}))
         raise BadInput(
-            f"Check {', '.join(fields)}: {' '.join(error.messages)} Nothing was stored.",
+            _("Check {fields}: {messages} Nothing was stored.").format(
+                fields=", ".join(fields), messages=" ".join(error.messages)
+            ),
             code="bad_field",
             details={"fields": fields},
         ) from None

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
+
 from keyvault.errors import BadInput
 from keyvault.secret_text import Secret
 
@@ -82,8 +84,11 @@ def _refuse_odd_characters(text: str) -> None:
             continue
         name = unicodedata.name(character, "a control character")
         raise BadInput(
-            f"Character {position} is U+{ord(character):04X} ({name}), which no API key contains. "
-            "Nothing was stored. Copy the key again from the vendor's page, not from a document.",
+            _(
+                "Character {position} is U+{ord:04X} ({name}), which no API key contains. "
+                "Nothing was stored. Copy the key again from the vendor's page, not from a "
+                "document."
+            ).format(position=position, ord=ord(character), name=name),
             code="odd_character",
             details={"position": position, "code_point": f"U+{ord(character):04X}"},
         )
@@ -91,19 +96,25 @@ def _refuse_odd_characters(text: str) -> None:
 
 def _refuse_unusable(text: str) -> None:
     if not text:
-        raise BadInput("The key is empty. Nothing was stored. Paste the whole key.", code="empty")
+        raise BadInput(
+            _("The key is empty. Nothing was stored. Paste the whole key."), code="empty"
+        )
     if len(text) > MAX_LENGTH:
         raise BadInput(
-            f"The key has {len(text):,} characters; keys of up to {MAX_LENGTH:,} are accepted. "
-            "Nothing was stored. Check that only the key was copied.",
+            _(
+                "The key has {count:,} characters; keys of up to {max_length:,} are accepted. "
+                "Nothing was stored. Check that only the key was copied."
+            ).format(count=len(text), max_length=MAX_LENGTH),
             code="too_long",
             details={"length": len(text), "limit": MAX_LENGTH},
         )
     for position, character in enumerate(text, start=1):
         if character in _SPACE:
             raise BadInput(
-                f"There is white space inside the key, at character {position}. Nothing was stored. "
-                "Copy the key again in one piece.",
+                _(
+                    "There is white space inside the key, at character {position}. Nothing was "
+                    "stored. Copy the key again in one piece."
+                ).format(position=position),
                 code="inner_space",
                 details={"position": position},
             )
@@ -111,15 +122,19 @@ def _refuse_unusable(text: str) -> None:
         raise _masked()
     if len(text) < MIN_LENGTH:
         raise BadInput(
-            f"The key has only {len(text)} characters; {MIN_LENGTH} are the least. Nothing was "
-            "stored. Check that the whole key was copied.",
+            _(
+                "The key has only {count} characters; {min_length} are the least. Nothing was "
+                "stored. Check that the whole key was copied."
+            ).format(count=len(text), min_length=MIN_LENGTH),
             code="too_short",
         )
 
 
 def _masked() -> BadInput:
     return BadInput(
-        "This looks like a masked key as shown in lists, not the key itself. Nothing was "
-        "stored. Copy the full key; if it is no longer shown, make a new one at the vendor.",
+        _(
+            "This looks like a masked key as shown in lists, not the key itself. Nothing was "
+            "stored. Copy the full key; if it is no longer shown, make a new one at the vendor."
+        ),
         code="masked",
     )

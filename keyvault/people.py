@@ -13,6 +13,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import limits, sessions
 from keyvault.audit.context import current
@@ -48,7 +49,8 @@ def invite(by: Member, email: str, *, name: str = "") -> tuple[Member, Secret]:
             link = _new_link(by, member)
     except IntegrityError:
         raise Conflict(
-            f"There is a member “{address}” already. Nothing was stored.", code="name_used"
+            _("There is a member “{address}” already. Nothing was stored.").format(address=address),
+            code="name_used",
         ) from None
     return member, link
 
@@ -61,14 +63,16 @@ def invite_again(by: Member, member: Member) -> Secret:
     """
     require_owner(by, "set back how people sign in")
     if by.pk == member.pk:
-        raise Denied("Nobody sets back their own sign-in. Ask another owner.")
+        raise Denied(_("Nobody sets back their own sign-in. Ask another owner."))
     if not member.is_active:
-        raise Conflict(f"{member} is not active any more. Nothing was changed.")
+        raise Conflict(
+            _("{member} is not active any more. Nothing was changed.").format(member=member)
+        )
     with transaction.atomic():
         sessions.end(member_actor(by), member)
         member.set_unusable_password()
         member.save(update_fields=["password"])
-        removed, _ = Authenticator.objects.filter(user=member).delete()
+        removed, _each = Authenticator.objects.filter(user=member).delete()
         if removed:
             record(Action.MEMBER_FACTOR_CHANGED, member_actor(by), member, removed=removed)
         return _new_link(by, member)
@@ -82,7 +86,7 @@ def join(code: str, password: str, *, name: str = "") -> Member:
     """
     source = limits.network_of(current().source)
     if limits.count("join", source, _WINDOW) > _TRIES:
-        raise Denied("Too many tries. Wait a quarter of an hour.", code="locked_out")
+        raise Denied(_("Too many tries. Wait a quarter of an hour."), code="locked_out")
     invitation = _open_invitation(code)
     member = invitation.member
     if name.strip():
@@ -114,7 +118,7 @@ def get_member(by: Member, member_id: int) -> Member:
     """Return a person that `by` may know of; NotFound alike for unknown and foreign ones."""
     found = visible_members(by).filter(pk=member_id).first()
     if found is None:
-        raise NotFound("There is no such person, or they are not yours to see.")
+        raise NotFound(_("There is no such person, or they are not yours to see."))
     return found
 
 
@@ -156,6 +160,6 @@ def _open_invitation(code: str) -> Invitation:
 
 def _no_such_link() -> Denied:
     return Denied(
-        "This link is not valid any more: it works once, and for a week. Ask for another one.",
+        _("This link is not valid any more: it works once, and for a week. Ask for another one."),
         code="link_refused",
     )

@@ -20,6 +20,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import limits, sessions
 from keyvault.audit.context import current
@@ -168,7 +169,9 @@ def prove_by_password(member: Member, password: str) -> bool:
     try:
         _count_try(typed)
     except ValidationError:
-        raise Denied(f"{_LOCKED} Nothing was done.", code="locked_out") from None
+        raise Denied(
+            _("{locked} Nothing was done.").format(locked=_LOCKED), code="locked_out"
+        ) from None
     if not (password and member.check_password(password)):
         _record_failure(member, "wrong password")
         return False

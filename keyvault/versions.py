@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import secret_store
 from keyvault.checking import Verdict
@@ -53,8 +54,10 @@ def read_secret(version: KeyVersion) -> Secret:
     secret = Secret(secret_store.read(AREA, version.path).get("secret", ""))
     if fingerprint(secret) != version.fingerprint:
         raise Unavailable(
-            "Vault holds another value than was recorded for this version: someone changed it "
-            "there. Nothing was released. Compare with Vault's audit log, then rotate the key.",
+            _(
+                "Vault holds another value than was recorded for this version: someone changed it "
+                "there. Nothing was released. Compare with Vault's audit log, then rotate the key."
+            ),
             code="secret_changed",
         )
     return secret
@@ -139,14 +142,14 @@ def discard(version: KeyVersion) -> None:
     if not KeyVersion.objects.filter(pk=version.pk, state__in=states).update(
         state=VersionState.DISCARDED
     ):
-        raise Conflict("This version is not one that can be discarded.")
+        raise Conflict(_("This version is not one that can be discarded."))
     version.state = VersionState.DISCARDED
 
 
 def destroy_secret(version: KeyVersion) -> None:
     """Destroy the secret of a deleted or discarded version in Vault, for good."""
     if version.state not in (VersionState.DELETED, VersionState.DISCARDED):
-        raise Conflict("Only the secret of a deleted or discarded version may be destroyed.")
+        raise Conflict(_("Only the secret of a deleted or discarded version may be destroyed."))
     secret_store.destroy(AREA, version.path)
     KeyVersion.objects.filter(pk=version.pk).update(destroyed_at=timezone.now())
 
@@ -155,5 +158,9 @@ def _move(
     version: KeyVersion, old: VersionState, new: VersionState, **changes: datetime | None
 ) -> None:
     if not KeyVersion.objects.filter(pk=version.pk, state=old).update(state=new, **changes):
-        raise Conflict(f"Version {version.number} is no longer {old.label.lower()}.")
+        raise Conflict(
+            _("Version {number} is no longer {state}.").format(
+                number=version.number, state=old.label.lower()
+            )
+        )
     version.state = new

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
 
 from keyvault import approvals, inventory, pasting, secret_store
 from keyvault.approval_models import Act
@@ -35,7 +36,7 @@ def add_account(
     """
     require_owner(by, "add accounts")
     if provider not in PROVIDERS:
-        raise BadInput(f"“{provider}” is not a known vendor.")
+        raise BadInput(_("“{provider}” is not a known vendor.").format(provider=provider))
     for url in filter(None, (base_url, dashboard_url)):
         addresses.require_safe(url, "A vendor's", path_only=True)
     parameters = {
@@ -52,13 +53,19 @@ def add_account(
     if management_credential:
         account.management_path = _store_credential(management_credential)
     elif PROVIDERS[provider].can_create or PROVIDERS[provider].replaces_in_place:
-        raise BadInput(f"{PROVIDERS[provider].name} needs a management credential to make keys.")
+        raise BadInput(
+            _("{providers} needs a management credential to make keys.").format(
+                providers=PROVIDERS[provider].name
+            )
+        )
     try:
         with transaction.atomic():
             account.save()
             record(Action.ACCOUNT_CREATED, member_actor(by), account, provider=provider)
     except IntegrityError:
-        raise Conflict(f"There is already an account named “{name}”.", code="name_used") from None
+        raise Conflict(
+            _("There is already an account named “{name}”.").format(name=name), code="name_used"
+        ) from None
     return account
 
 

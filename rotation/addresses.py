@@ -8,6 +8,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from keyvault.errors import BadInput
 
@@ -22,7 +23,7 @@ def require_safe(url: str, whose: str, *, path_only: bool = False) -> None:
     """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, _port = parts.hostname or "", parts.port
     except ValueError:
         raise _bad(f"{whose} address is not a valid one.") from None
     if not host or any(sign in url for sign in "\\ ") or not url.isprintable():
@@ -34,10 +35,15 @@ def require_safe(url: str, whose: str, *, path_only: bool = False) -> None:
     if settings.ALLOW_LOOPBACK_TARGETS and host in _LOOPBACK and parts.scheme in ("http", "https"):
         return
     if parts.scheme != "https":
-        raise BadInput(f"{whose} address must begin with https://.", code="insecure_address")
+        raise BadInput(
+            _("{whose} address must begin with https://.").format(whose=whose),
+            code="insecure_address",
+        )
     if _is_private(host):
         raise BadInput(
-            f"{whose} address is private or local, which is not allowed. Nothing was stored.",
+            _(
+                "{whose} address is private or local, which is not allowed. Nothing was stored."
+            ).format(whose=whose),
             code="forbidden_address",
         )
 
@@ -54,4 +60,4 @@ def _is_private(host: str) -> bool:
 
 
 def _bad(text: str) -> BadInput:
-    return BadInput(f"{text} Nothing was stored.", code="bad_address")
+    return BadInput(_("{text} Nothing was stored.").format(text=text), code="bad_address")

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from keyvault.admin import ApiKeyAdmin, ReadOnlyAdmin
 from keyvault.errors import KeyServiceError
@@ -25,7 +26,7 @@ def each(request: HttpRequest, rows: Iterable[Any], act: Callable[[Member, Any],
         except KeyServiceError as error:
             messages.error(request, f"{row}: {error.message}")
     if done:
-        messages.success(request, f"Done for {done}.")
+        messages.success(request, _("Done for {done}.").format(done=done))
 
 
 admin.site.unregister(ApiKey)

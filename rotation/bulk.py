@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault.audit.log import member_actor
 from keyvault.errors import BadInput, Denied
@@ -43,7 +44,11 @@ def preview(by: Member, keys: QuerySet[ApiKey]) -> Preview:
         ]
     )
     if len(rows) > MOST:
-        raise BadInput(f"These are more than {MOST} keys: choose fewer. Nothing was started.")
+        raise BadInput(
+            _("These are more than {most} keys: choose fewer. Nothing was started.").format(
+                most=MOST
+            )
+        )
     by_hand = {
         code for code, one in PROVIDERS.items() if not (one.can_create or one.replaces_in_place)
     }
@@ -78,13 +83,19 @@ def start(
     """
     chosen = campaigns.secrets_of(keys.filter(current__isnull=False).order_by("pk"))
     if len(chosen) > MOST:
-        raise BadInput(f"These are more than {MOST} keys: choose fewer. Nothing was started.")
+        raise BadInput(
+            _("These are more than {most} keys: choose fewer. Nothing was started.").format(
+                most=MOST
+            )
+        )
     allowed = _mine(by, keys.filter(current__isnull=False)).count()
     if allowed < len(chosen):
         raise Denied(
-            f"You may not rotate {len(chosen) - allowed} of these keys. Nothing was started."
+            _("You may not rotate {denied} of these keys. Nothing was started.").format(
+                denied=len(chosen) - allowed
+            )
         )
     now = timezone.now()
     if finish_by is not None and not now < finish_by <= now + _LONGEST:
-        raise BadInput("Choose a day within the next 180. Nothing was started.")
+        raise BadInput(_("Choose a day within the next 180. Nothing was started."))
     return campaigns.begin(member_actor(by), by, title, Reason.MANUAL, chosen, finish_by)

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import approvals, secret_store
 from keyvault.approval_models import Act
@@ -94,7 +95,7 @@ def remove_hook(by: Member, hook: Hook) -> None:
     with transaction.atomic():
         record(Action.HOOK_CHANGED, member_actor(by), hook, added=False, host=hook.host)
         if not Hook.objects.filter(pk=hook.pk).delete()[0]:
-            raise Conflict("It was removed already.")
+            raise Conflict(_("It was removed already."))
 
 
 def visible_hooks(by: Member) -> QuerySet[Hook]:
@@ -107,7 +108,7 @@ def get_hook(by: Member, hook_id: int) -> Hook:
     """Return a hook; raises Denied, NotFound."""
     found = visible_hooks(by).filter(pk=hook_id).first()
     if found is None:
-        raise NotFound("There is no such hook.")
+        raise NotFound(_("There is no such hook."))
     return found
 
 
@@ -151,11 +152,13 @@ def set_preference(
     """Choose how oneself is told; raises BadInput for half quiet hours or an unknown zone."""
     if time_zone not in available_timezones():
         raise BadInput(
-            f"“{one_line(time_zone, 60)}” is not a known time zone. Nothing was changed."
+            _("“{one_line}” is not a known time zone. Nothing was changed.").format(
+                one_line=one_line(time_zone, 60)
+            )
         )
     if (quiet_from is None) != (quiet_to is None):
-        raise BadInput("Quiet hours need a beginning and an end. Nothing was changed.")
-    chosen, _ = Preference.objects.update_or_create(
+        raise BadInput(_("Quiet hours need a beginning and an end. Nothing was changed."))
+    chosen, _made = Preference.objects.update_or_create(
         member=by,
         defaults={
             "mail": mail,
@@ -188,4 +191,7 @@ def log(by: Member) -> QuerySet[Message]:
 
 
 def _used(name: str) -> Conflict:
-    return Conflict(f"There is a hook “{name}” already. Nothing was stored.", code="name_used")
+    return Conflict(
+        _("There is a hook “{name}” already. Nothing was stored.").format(name=name),
+        code="name_used",
+    )

@@ -1,6 +1,7 @@
 """Ask vendors: build the account a provider needs, and get its verdict on a secret."""
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from keyvault import secret_store
 from keyvault.errors import BadInput
@@ -18,8 +19,10 @@ def provider_of(account: Account) -> Provider:
         return PROVIDERS[account.provider]
     except KeyError:
         raise BadInput(
-            f"The account “{account}” names the vendor “{account.provider}”, which this version "
-            "does not know. Nothing was changed.",
+            _(
+                "The account “{account}” names the vendor “{provider}”, which this version "
+                "does not know. Nothing was changed."
+            ).format(account=account, provider=account.provider),
             code="unknown_provider",
         ) from None
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from django.core import signing
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import approvals, fetching, secret_store, tokens, versions
 from keyvault.approval_models import Act
@@ -60,7 +61,7 @@ def add_consumer(
     if webhook_url:
         addresses.require_safe(webhook_url, "A webhook's")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
-        raise Denied("Only an owner of this application and environment may add consumers.")
+        raise Denied(_("Only an owner of this application and environment may add consumers."))
     approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
     with transaction.atomic():
@@ -97,10 +98,10 @@ def _asked_for(
 def remove_consumer(by: Member, consumer: Consumer) -> None:
     """Take a consumer out of use: its token ends, and no rotation waits for it any more."""
     if not may(by, Verb.MANAGE, consumer.token):
-        raise NotFound("There is no such consumer.")
+        raise NotFound(_("There is no such consumer."))
     with transaction.atomic():
         if not Consumer.objects.filter(pk=consumer.pk, active=True).update(active=False):
-            raise Conflict("This consumer is out of use already.")
+            raise Conflict(_("This consumer is out of use already."))
         if consumer.token.revoked_at is None:
             tokens.revoke(by, consumer.token)
         record(Action.CONSUMER_CHANGED, member_actor(by), consumer, removed=True)
@@ -118,7 +119,7 @@ def nonce(token_text: str, key_id: int) -> tuple[str, int]:
     token = fetching.authenticate(token_text)
     key = fetching.reachable_key(token, key_id)
     if key.current is None:
-        raise Conflict("This key has no current secret to acknowledge.")
+        raise Conflict(_("This key has no current secret to acknowledge."))
     value = f"{token.pk}:{key.pk}:{secrets.token_urlsafe(16)}"
     return signing.TimestampSigner(salt=_SALT).sign(value), key.current.number
 
@@ -133,11 +134,15 @@ def acknowledge(token_text: str, key_id: int, version: int, nonce: str, proof: s
     key = fetching.reachable_key(token, key_id)
     consumer = Consumer.objects.filter(token=token, active=True).first()
     if consumer is None:
-        raise NotFound("This token belongs to no consumer; only consumers acknowledge.")
+        raise NotFound(_("This token belongs to no consumer; only consumers acknowledge."))
     _require_fresh(token, key, nonce)
     current = key.current
     if current is None or current.number != version:
-        raise Conflict(f"Version {version} is not the current one; fetch the key again.")
+        raise Conflict(
+            _("Version {version} is not the current one; fetch the key again.").format(
+                version=version
+            )
+        )
     _require_proof(token, key, current, nonce, proof)
     _note(consumer, key, current, token)
     return consumer.name
@@ -153,9 +158,9 @@ def _require_fresh(token: ServiceToken, key: ApiKey, nonce: str) -> None:
     try:
         value = signing.TimestampSigner(salt=_SALT).unsign(nonce, max_age=NONCE_SECONDS)
     except signing.BadSignature:
-        raise BadInput("The nonce is not ours or is too old; ask for a new one.") from None
+        raise BadInput(_("The nonce is not ours or is too old; ask for a new one.")) from None
     if not value.startswith(f"{token.pk}:{key.pk}:"):
-        raise BadInput("The nonce was given for another token or key; ask for a new one.")
+        raise BadInput(_("The nonce was given for another token or key; ask for a new one."))
 
 
 def _require_proof(
@@ -173,7 +178,9 @@ def _require_proof(
         version=version.number,
     )
     raise BadInput(
-        "The proof does not match: this consumer does not hold the current secret. Fetch it again.",
+        _(
+            "The proof does not match: this consumer does not hold the current secret. Fetch it again."
+        ),
         code="wrong_proof",
     )
 

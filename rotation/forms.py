@@ -17,7 +17,9 @@ _BY_HAND = (Reason.MANUAL, Reason.LEAK, Reason.LEAVER, Reason.INCIDENT)
 class RotateForm(forms.Form):
     """Why a rotation is started by hand."""
 
-    reason = forms.ChoiceField(choices=[(one.value, one.label) for one in _BY_HAND])
+    reason = forms.ChoiceField(
+        choices=[(one.value, one.label) for one in _BY_HAND], label=_("Reason")
+    )
     accept_outage = forms.CharField(
         required=False,
         max_length=500,
@@ -48,8 +50,12 @@ class WaiveForm(forms.Form):
 class ConsumerForm(forms.Form):
     """A running place of an application."""
 
-    name = forms.CharField(max_length=100, help_text=_("Where it runs, for example “eu-west-1”."))
-    environment = forms.ModelChoiceField(Environment.objects.none(), empty_label=None)
+    name = forms.CharField(
+        max_length=100, help_text=_("Where it runs, for example “eu-west-1”."), label=_("Name")
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(), empty_label=None, label=_("Environment")
+    )
     webhook_url = forms.URLField(
         required=False,
         max_length=500,
@@ -68,7 +74,7 @@ class ConsumerForm(forms.Form):
 class AccountChangeForm(SeenForm):
     """What may change about an account. Not its API address: keys would go elsewhere."""
 
-    name = forms.CharField(max_length=100, help_text=_("What people call it."))
+    name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))
     dashboard_url = forms.URLField(
         required=False,
         max_length=500,
@@ -81,7 +87,7 @@ class AccountChangeForm(SeenForm):
 class AccountForm(forms.Form):
     """An account at a vendor."""
 
-    name = forms.CharField(max_length=100, help_text=_("What people call it."))
+    name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))
     provider = forms.ChoiceField(label=_("Vendor"), choices=providers.choices)
     base_url = forms.URLField(
         max_length=500,

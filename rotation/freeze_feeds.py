@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import secret_store
 from keyvault.audit.log import Actor, member_actor, record, system_actor
@@ -53,7 +54,9 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
             feed.save(force_insert=True)
             record(Action.FREEZE_CHANGED, member_actor(by), feed, added=True)
     except IntegrityError:
-        raise Conflict(f"There is a calendar named “{feed.name}” already.") from None
+        raise Conflict(
+            _("There is a calendar named “{feed}” already.").format(feed=feed.name)
+        ) from None
     return feed
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from icalendar import Calendar
 
 from keyvault.audit.log import member_actor, record
@@ -44,7 +45,9 @@ def add_freeze(
 
 def _require_owner(by: Member) -> None:
     if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may freeze rotations. Nothing was changed.")
+        raise Denied(
+            _("Only an owner of the installation may freeze rotations. Nothing was changed.")
+        )
 
 
 def _save(
@@ -56,11 +59,11 @@ def _save(
     feed: FreezeFeed | None = None,
 ) -> Freeze:
     if not first_day <= last_day:
-        raise BadInput("The freeze would end before it begins. Nothing was changed.")
+        raise BadInput(_("The freeze would end before it begins. Nothing was changed."))
     if not (_YEARS[0] <= first_day.year and last_day.year <= _YEARS[1]):
-        raise BadInput("A freeze lies between the years 2000 and 2100. Nothing was changed.")
+        raise BadInput(_("A freeze lies between the years 2000 and 2100. Nothing was changed."))
     if last_day - first_day > _LONGEST:
-        raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
+        raise BadInput(_("A freeze may last 200 days at most. Nothing was changed."))
     freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
     freeze.environment = environment
     freeze.rule, freeze.feed = _rule(rule, freeze), feed
@@ -74,15 +77,17 @@ def _rule(text: str, freeze: Freeze) -> str:
     try:
         rule = rules.parse(text)
     except ValueError as error:
-        raise BadInput(f"{error} Nothing was changed.") from None
+        raise BadInput(_("{error} Nothing was changed.").format(error=error)) from None
     days = (freeze.last_day - freeze.first_day).days + 1
     if rule and rules.shortest_gap(rule, freeze.first_day) <= days:
         raise BadInput(
-            f"It would recur before its {days} days are over: nothing could rotate any more. "
-            "Nothing was changed."
+            _(
+                "It would recur before its {days} days are over: nothing could rotate any "
+                "more. Nothing was changed."
+            ).format(days=days)
         )
     if rule and len(rules.spans(rule, freeze.first_day, _LONGEST, *_twelve_years(freeze))) < 2:
-        raise BadInput("Counted from its first day it never comes again. Nothing was changed.")
+        raise BadInput(_("Counted from its first day it never comes again. Nothing was changed."))
     return rule
 
 
@@ -103,18 +108,23 @@ def _require_ages_left(freeze: Freeze) -> None:
         return
     last = freeze.first_day + timedelta(days=tight.max_age_days - 2)
     raise BadInput(
-        f"{tight.key} may be {tight.max_age_days} days old at most, and this freeze lasts {days}: "
-        f"end it on {last} at the latest, or give that key more time. Nothing was changed."
+        _(
+            "{key} may be {max_age_days} days old at most, and this freeze lasts {days}: "
+            "end it on {last} at the latest, or give that key more time. Nothing was "
+            "changed."
+        ).format(key=tight.key, max_age_days=tight.max_age_days, days=days, last=last)
     )
 
 
 def end_freeze(by: Member, freeze: Freeze) -> None:
     """Remove a freeze; what it held back is planned anew at once."""
     if not may(by, Verb.MANAGE):
-        raise Denied("Only an owner of the installation may end a freeze.")
+        raise Denied(_("Only an owner of the installation may end a freeze."))
     if freeze.feed:
         raise BadInput(
-            f"It comes from the calendar {freeze.feed}: end it there. Nothing was changed."
+            _("It comes from the calendar {feed}: end it there. Nothing was changed.").format(
+                feed=freeze.feed
+            )
         )
     with transaction.atomic():
         record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
@@ -168,20 +178,28 @@ def save_event(
     try:
         return _save(event.name, event.first_day, event.last_day, environment, event.rule, feed)
     except BadInput as error:
-        raise BadInput(f"“{event.name[:60]}”: {error.message}") from None
+        raise BadInput(
+            _("“{event}”: {error_message}").format(
+                event=event.name[:60], error_message=error.message
+            )
+        ) from None
 
 
 def read_calendar(content: bytes) -> list[Event]:
     """Return the events of a calendar file; BadInput for what is none, or none with events."""
     if len(content) > LARGEST_FILE:
-        raise BadInput("The file is larger than 500 KB. Nothing was changed.")
+        raise BadInput(_("The file is larger than 500 KB. Nothing was changed."))
     try:
         found = Calendar.from_ical(content)
         events = [_event(one) for one in found.walk("VEVENT")]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
-        raise BadInput("This is no iCalendar file (.ics). Nothing was changed.") from None
+        raise BadInput(_("This is no iCalendar file (.ics). Nothing was changed.")) from None
     if not 0 < len(events) <= _MOST_EVENTS:
-        raise BadInput(f"It has {len(events)} events: 1 to {_MOST_EVENTS}. Nothing was changed.")
+        raise BadInput(
+            _("It has {count} events: 1 to {most_events}. Nothing was changed.").format(
+                count=len(events), most_events=_MOST_EVENTS
+            )
+        )
     return events
 
 

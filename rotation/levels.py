@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import inventory
 from keyvault.audit.log import member_actor, record, system_actor
@@ -142,12 +143,12 @@ def set_level(
     Raises Denied, Conflict, or BadInput with what does not fit, for it or for a key below it.
     """
     if not may(by, Verb.MANAGE, place):
-        raise Denied("Only an owner of it may set a policy for all keys below it.")
+        raise Denied(_("Only an owner of it may set a policy for all keys below it."))
     said = wish.cleaned()
     with transaction.atomic():
         hold()
         require_unchanged(seen, level_of(place))
-        level, _ = PolicyLevel.objects.update_or_create(
+        level, _made = PolicyLevel.objects.update_or_create(
             **where(place), defaults={**said, "set_by": by, "applied_to": 0, "applied_at": None}
         )
         level.refresh_from_db()
@@ -167,7 +168,7 @@ def place_of(by: Member, kind: str, number: int) -> Place:
         return inventory.get_environment(by, number)
     if kind == "application":
         return inventory.get_application(by, number)
-    raise NotFound("There is no such level of policies.")
+    raise NotFound(_("There is no such level of policies."))
 
 
 def level_of(place: Place) -> PolicyLevel | None:
@@ -321,7 +322,7 @@ def _tell_impossible(policy: RotationPolicy, about: str) -> None:
 def forget_own(by: Member, key: ApiKey) -> None:
     """Let a key follow the levels above it in everything."""
     if not may(by, Verb.ROTATE, key):
-        raise Denied("Your role does not let you set this key's rotation policy.")
+        raise Denied(_("Your role does not let you set this key's rotation policy."))
     with transaction.atomic():
         hold()
         RotationPolicy.objects.filter(key=key).update(own=[])

@@ -7,6 +7,7 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from keyvault.models import (
     Account,
@@ -48,14 +49,14 @@ __all__ = [
 class Step(models.TextChoices):
     """What a rotation does next; the last three are ends."""
 
-    GENERATE = "generate"
-    UPDATE = "update"
-    VERIFY = "verify"
-    DELETE = "delete"
-    ROLL_BACK = "roll_back", "Roll back"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    GENERATE = "generate", _("Generate")
+    UPDATE = "update", _("Update")
+    VERIFY = "verify", _("Verify")
+    DELETE = "delete", _("Delete")
+    ROLL_BACK = "roll_back", _("Roll back")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
 
 
 OPEN_STEPS = (Step.GENERATE, Step.UPDATE, Step.VERIFY, Step.DELETE, Step.ROLL_BACK)
@@ -65,17 +66,17 @@ ENDS = (Step.DONE, Step.FAILED, Step.CANCELLED)
 class WaitingFor(models.TextChoices):
     """What keeps a rotation from going on."""
 
-    NOTHING = "", "nothing"
-    KEY = "key", "a key from a person"
-    ADOPTION = "adoption", "consumers to move to the new key"
-    OVERLAP = "overlap", "the overlap time to pass"
-    QUIET = "quiet", "the old key to fall quiet"
-    DELETION = "deletion", "a person to delete the key at the vendor"
-    VENDOR = "vendor", "the vendor"
-    VAULT = "vault", "the secret store"
-    PERSON = "person", "a person to look into it"
-    TURN = "turn", "its turn"
-    RECONCILE = "reconcile", "a clean comparison after a restore"
+    NOTHING = "", _("nothing")
+    KEY = "key", _("a key from a person")
+    ADOPTION = "adoption", _("consumers to move to the new key")
+    OVERLAP = "overlap", _("the overlap time to pass")
+    QUIET = "quiet", _("the old key to fall quiet")
+    DELETION = "deletion", _("a person to delete the key at the vendor")
+    VENDOR = "vendor", _("the vendor")
+    VAULT = "vault", _("the secret store")
+    PERSON = "person", _("a person to look into it")
+    TURN = "turn", _("its turn")
+    RECONCILE = "reconcile", _("a clean comparison after a restore")
 
 
 # Before anything was published, or after all had moved: it keeps no other key from rotating.
@@ -85,12 +86,12 @@ AT_REST = (WaitingFor.KEY, WaitingFor.DELETION)
 class Reason(models.TextChoices):
     """Why a rotation was started."""
 
-    SCHEDULE = "schedule"
-    MANUAL = "manual"
-    EXPIRY = "expiry"
-    LEAK = "leak"
-    LEAVER = "leaver"
-    INCIDENT = "incident"
+    SCHEDULE = "schedule", _("Schedule")
+    MANUAL = "manual", _("Manual")
+    EXPIRY = "expiry", _("Expiry")
+    LEAK = "leak", _("Leak")
+    LEAVER = "leaver", _("Leaver")
+    INCIDENT = "incident", _("Incident")
 
 
 class Rotation(models.Model):
@@ -189,14 +190,14 @@ class Intent(models.Model):
     """
 
     class Kind(models.TextChoices):
-        CREATE = "create"
-        DELETE = "delete"
-        SWAP = "swap", "replace in place"
+        CREATE = "create", _("Create")
+        DELETE = "delete", _("Delete")
+        SWAP = "swap", _("replace in place")
 
     class State(models.TextChoices):
-        OPEN = "open"
-        DONE = "done"
-        ABANDONED = "abandoned"
+        OPEN = "open", _("Open")
+        DONE = "done", _("Done")
+        ABANDONED = "abandoned", _("Abandoned")
 
     rotation = models.ForeignKey(Rotation, on_delete=models.PROTECT, related_name="intents")
     kind = models.CharField(max_length=6, choices=Kind.choices)
@@ -275,14 +276,14 @@ class HumanTask(models.Model):
     """
 
     class Kind(models.TextChoices):
-        PASTE = "paste", "Make a key and paste it"
-        DELETE = "delete", "Delete a key at the vendor"
-        CONFIRM = "confirm", "Confirm that consumers moved"
-        LOOK = "look", "Look into a problem"
-        OUTAGE = "outage", "A vendor or the secret store is away"
-        INCIDENT = "incident", "A key stopped working"
-        FINDING = "finding", "Something does not add up"
-        REVIEW = "review", "Look at what one person did alone"
+        PASTE = "paste", _("Make a key and paste it")
+        DELETE = "delete", _("Delete a key at the vendor")
+        CONFIRM = "confirm", _("Confirm that consumers moved")
+        LOOK = "look", _("Look into a problem")
+        OUTAGE = "outage", _("A vendor or the secret store is away")
+        INCIDENT = "incident", _("A key stopped working")
+        FINDING = "finding", _("Something does not add up")
+        REVIEW = "review", _("Look at what one person did alone")
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
     rotation = models.ForeignKey(

@@ -4,6 +4,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault import keys, versions
 from keyvault.errors import Conflict, Denied
@@ -25,7 +26,7 @@ def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
     Raises BadInput, Conflict, Denied or Unavailable; then the rotation still waits, nothing is lost.
     """
     if not may(by, Verb.PASTE, rotation.key):
-        raise Denied("Your role does not let you add secrets to this key.")
+        raise Denied(_("Your role does not let you add secrets to this key."))
     _require_waiting(rotation)
     added = keys.add_pasted(by, rotation.key, text, VersionState.PENDING)
     with transaction.atomic():
@@ -42,7 +43,9 @@ def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
             versions.give_back_standby(added.version)
     if not taken:
         raise Conflict(
-            "The rotation no longer waits for a key. Yours was kept as a standby for the next one."
+            _(
+                "The rotation no longer waits for a key. Yours was kept as a standby for the next one."
+            )
         )
     nudge(rotation.pk)
     return added
@@ -51,4 +54,4 @@ def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
 def _require_waiting(rotation: Rotation) -> None:
     fresh = Rotation.objects.get(pk=rotation.pk)
     if fresh.step != Step.GENERATE or fresh.new_version_id or fresh.cancelling:
-        raise Conflict("This rotation does not wait for a key (any more). Nothing was stored.")
+        raise Conflict(_("This rotation does not wait for a key (any more). Nothing was stored."))

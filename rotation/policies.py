@@ -5,6 +5,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault.audit.log import member_actor, record, system_actor
 from keyvault.audit.models import Action
@@ -68,7 +69,7 @@ def set_policy(by: Member, key: ApiKey, wish: Wish, seen: str | None = None) -> 
     not fit, or Conflict if somebody else changed it since.
     """
     if not may(by, Verb.ROTATE, key):
-        raise Denied("Your role does not let you set this key's rotation policy.")
+        raise Denied(_("Your role does not let you set this key's rotation policy."))
     said = wish.cleaned()
     own = {name: said[name] for name in SETTINGS if said[name] is not None}
     with transaction.atomic():

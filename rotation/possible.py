@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from keyvault.errors import BadInput
 from rotation import fitting, rules, windows
@@ -61,7 +62,7 @@ class Wish:
 
 
 def _impossible(text: str) -> BadInput:
-    return BadInput(f"{text} Nothing was changed.", code="impossible_policy")
+    return BadInput(_("{text} Nothing was changed.").format(text=text), code="impossible_policy")
 
 
 def _require_range(what: str, amount: int | None, least: int, most: int, unit: str) -> None:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerAway
 from redis.exceptions import RedisError
 
@@ -60,7 +61,7 @@ def start(
     ends the old key at once; without it, the rotation waits for someone's agreement.
     """
     if not may(by, Verb.ROTATE, key):
-        raise Denied("Your role does not let you rotate this key.")
+        raise Denied(_("Your role does not let you rotate this key."))
     asked = [_outage(by, key, accept_outage)] if accept_outage else []
     if reason != Reason.LEAK:
         # A leak waits for nobody.
@@ -83,12 +84,14 @@ def _outage(by: Member, key: ApiKey, reason: str) -> Asked:
     """Refuse an agreement that would come to nothing, and return what it asks of a second person."""
     if not provider_of(key.account).replaces_in_place:
         raise BadInput(
-            "This vendor lets old and new key overlap: there is no outage to accept. Nothing was "
-            "started; leave the reason out.",
+            _(
+                "This vendor lets old and new key overlap: there is no outage to accept. Nothing was "
+                "started; leave the reason out."
+            ),
             code="no_outage",
         )
     if not may(by, Verb.WAIVE, key):
-        raise Denied("Your role does not let you accept an outage of this key's applications.")
+        raise Denied(_("Your role does not let you accept an outage of this key's applications."))
     _require_reason(reason)
     what = f"Accept that applications of {key} are refused for a while: {reason.strip()}"
     parameters = {"key": key.pk, "waiver": reason.strip()}
@@ -125,7 +128,7 @@ def create(
 def _join(by: Member, key: ApiKey, reason: Reason) -> Rotation:
     rotation = open_rotation(key)
     if rotation is None:
-        raise Conflict("The rotation that was open has just ended. Start again if still needed.")
+        raise Conflict(_("The rotation that was open has just ended. Start again if still needed."))
     if reason == Reason.LEAK and rotation.reason != Reason.LEAK:
         with transaction.atomic():
             Rotation.objects.filter(pk=rotation.pk).update(reason=Reason.LEAK)
@@ -143,7 +146,7 @@ def open_rotation(key: ApiKey) -> Rotation | None:
 def advance(rotation_id: int) -> None:
     """Move a rotation as far as it goes now; nothing when it is not due or held by another."""
     stop_at = time.monotonic() + _LONGEST_RUN
-    for _ in range(_MOST_LOOPS):
+    for _loop in range(_MOST_LOOPS):
         held = claim(rotation_id)
         if held is None:
             return
@@ -188,17 +191,20 @@ def cancel(by: Member, rotation: Rotation) -> None:
         Rotation.objects.select_for_update().get(pk=rotation.pk)
         if in_place.called(rotation):
             raise Conflict(
-                "This rotation can no longer be cancelled: the vendor was asked to replace the key, "
-                "and the old one is dead or may be. It goes on until a new key is in use."
+                _(
+                    "This rotation can no longer be cancelled: the vendor was asked to replace the key, "
+                    "and the old one is dead or may be. It goes on until a new key is in use."
+                )
             )
         changed = Rotation.objects.filter(
             pk=rotation.pk, step=Step.GENERATE, cancelling=False
         ).update(cancelling=True)
         if not changed:
             raise Conflict(
-                "This rotation can no longer be cancelled: "
-                + _where(rotation)
-                + " It goes on, or rolls back by itself if the new key fails."
+                _(
+                    "This rotation can no longer be cancelled: {where} It goes on, or rolls back by "
+                    "itself if the new key fails."
+                ).format(where=_where(rotation))
             )
         _wake(rotation)
         record(Action.ROTATION_CANCELLED, member_actor(by), rotation)
@@ -212,7 +218,11 @@ def retry(by: Member, rotation: Rotation) -> None:
         if not Rotation.objects.filter(pk=rotation.pk, step__in=OPEN_STEPS).update(
             attempt=0, lost_claims=0
         ):
-            raise Conflict("This rotation has ended: " + _where(rotation) + " Start a new one.")
+            raise Conflict(
+                _("This rotation has ended: {where} Start a new one.").format(
+                    where=_where(rotation)
+                )
+            )
         if not provider_of(rotation.key.account).can_list:
             # Nobody can look by program; that the person has looked is what this button says.
             rotation.intents.filter(kind=Intent.Kind.CREATE, state=Intent.State.OPEN).update(
@@ -246,7 +256,9 @@ def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
             pk=rotation.pk, step__in=steps, waived_at__isnull=True
         ).update(waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500])
         if not changed:
-            raise Conflict("There is nothing to confirm now: " + _where(rotation))
+            raise Conflict(
+                _("There is nothing to confirm now: {where}").format(where=_where(rotation))
+            )
         _wake(rotation)
         record(Action.ADOPTION_WAIVED, member_actor(by), rotation, reason=reason)
     nudge(rotation.pk)
@@ -254,7 +266,7 @@ def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
 
 def _require_reason(reason: str) -> None:
     if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput("Say how you know that nothing needs the old key; it goes on record.")
+        raise BadInput(_("Say how you know that nothing needs the old key; it goes on record."))
 
 
 def ask_again(by: Member, rotation: Rotation) -> None:
@@ -315,9 +327,9 @@ def _wake(rotation: Rotation) -> None:
 
 def _require(by: Member, verb: Verb, rotation: Rotation) -> None:
     if not may(by, verb, rotation.key):
-        raise Denied("Your role does not let you do this to this key's rotations.")
+        raise Denied(_("Your role does not let you do this to this key's rotations."))
 
 
 def _where(rotation: Rotation) -> str:
     rotation.refresh_from_db(fields=["step", "waiting_for"])
-    return f"it is at “{rotation.get_step_display().lower()}”."
+    return _("it is at “{step}”.").format(step=rotation.get_step_display().lower())

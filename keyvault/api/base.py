@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -15,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from keyvault import moments
+from keyvault import ends
 from keyvault.api.bodies import CappedJSONParser, require_text, shown
 from keyvault.errors import BadInput, Denied
 from keyvault.models import Member
@@ -66,8 +67,9 @@ class Fields(serializers.Serializer[Any]):
         unknown = sorted({shown(name) for name in data if name not in self.fields})
         if unknown:
             raise BadInput(
-                f"There is no field {', '.join(unknown)} here. Possible: {', '.join(self.fields)}. "
-                "Nothing was changed.",
+                _(
+                    "There is no field {unknown} here. Possible: {fields}. Nothing was changed."
+                ).format(unknown=", ".join(unknown), fields=", ".join(self.fields)),
                 code="unknown_field",
                 details={"fields": unknown},
             )
@@ -101,7 +103,7 @@ class ExpiryField(serializers.DateTimeField):
     def to_internal_value(self, value: Any) -> datetime | None:  # type: ignore[override]
         """Return the moment; BadInput for what is none, and for one that has passed."""
         text = value if isinstance(value, str) else "neither"
-        return moments.end_as_typed(text, timezone.now())
+        return ends.end_as_typed(text, timezone.now())
 
 
 class PageQuery(Fields):
@@ -148,8 +150,10 @@ class MemberView(APIView):
         """Refuse what can undo much to a session whose person did not prove lately who they are."""
         if not proved_lately(self.request):
             raise Denied(
-                "Prove again who you are: sign in anew, or confirm your password in the console. "
-                "Nothing was done.",
+                _(
+                    "Prove again who you are: sign in anew, or confirm your password in the console. "
+                    "Nothing was done."
+                ),
                 code="proof_required",
             )
 
@@ -192,6 +196,8 @@ class MemberView(APIView):
         for name, values in given:
             require_text(shown(name), values)
             if len(values) > 1:
-                raise BadInput(f"“{shown(name)}” is given twice.", code="invalid")
+                raise BadInput(
+                    _("“{shown}” is given twice.").format(shown=shown(name)), code="invalid"
+                )
             plain[name] = values[0]
         return plain

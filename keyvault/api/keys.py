@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -71,8 +72,10 @@ class ChangeFields(Fields):
         if set(data) <= set(self.fields):
             return super().to_internal_value(data)
         raise BadInput(
-            "Only name and purpose can be edited; nothing was changed. A secret is replaced by a "
-            "rotation (POST rotate), or added as the next version (POST versions/).",
+            _(
+                "Only name and purpose can be edited; nothing was changed. A secret is replaced by a "
+                "rotation (POST rotate), or added as the next version (POST versions/)."
+            ),
             code="not_editable",
             details={"fields": sorted({shown(name) for name in data if name not in self.fields})},
         )

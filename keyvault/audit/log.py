@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import Error as AnyDatabaseError
 from django.db import connections, models, transaction
+from django.utils.translation import gettext as _
 
 from keyvault.audit.context import current
 from keyvault.audit.models import Action
@@ -144,7 +145,9 @@ def _append(alias: str, payload: dict[str, Any]) -> int:
             row = cursor.fetchone()
     except AnyDatabaseError as error:
         raise AuditUnavailable(
-            "The audit log could not be written, so nothing was done and nothing was released. "
-            "Try again in a moment; if it persists, look at the database."
+            _(
+                "The audit log could not be written, so nothing was done and nothing was released. "
+                "Try again in a moment; if it persists, look at the database."
+            )
         ) from error
     return int(row[0])

@@ -23,10 +23,14 @@ class RuleForm(forms.Form):
     """For which act, and where, a second person is asked."""
 
     act = forms.ChoiceField(
-        choices=[(one.value, one.label) for one in Act if one not in (Act.RULE, Act.REVEAL)]
+        choices=[(one.value, one.label) for one in Act if one not in (Act.RULE, Act.REVEAL)],
+        label=_("Act"),
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label=_("All environments")
+        Environment.objects.all(),
+        required=False,
+        empty_label=_("All environments"),
+        label=_("Environment"),
     )
 
 
@@ -57,10 +61,14 @@ def decide(request: HttpRequest, approval_id: int) -> HttpResponse:
     approval = approvals.get_approval(me(request), approval_id)
     said = request.POST.get("granted")
     if said not in ("yes", "no"):
-        raise BadInput("Agree or refuse. Nothing was changed.")
+        raise BadInput(_("Agree or refuse. Nothing was changed."))
     prove(request)
     approvals.decide(me(request), approval, granted=said == "yes")
-    word = f"{approval.asked_by} may do it now, once." if said == "yes" else "Refused."
+    word = (
+        _("{asked_by} may do it now, once.").format(asked_by=approval.asked_by)
+        if said == "yes"
+        else _("Refused.")
+    )
     messages.success(request, word)
     return redirect("approvals")
 
@@ -71,11 +79,11 @@ def add_rule(request: HttpRequest) -> HttpResponse:
     """Put an act under a second pair of eyes."""
     form = RuleForm(request.POST)
     if not form.is_valid():
-        raise BadInput("Choose an act, and an environment or all. Nothing was changed.")
+        raise BadInput(_("Choose an act, and an environment or all. Nothing was changed."))
     prove(request)
     act, environment = Act(form.cleaned_data["act"]), form.cleaned_data["environment"]
     rule = approvals.add_rule(me(request), act, environment)
-    messages.success(request, f"From now on a second person is asked: {rule}.")
+    messages.success(request, _("From now on a second person is asked: {rule}.").format(rule=rule))
     return redirect("approvals")
 
 
@@ -86,7 +94,7 @@ def remove_rule(request: HttpRequest, rule_id: int) -> HttpResponse:
     rule = approvals.get_rule(me(request), rule_id)
     prove(request)
     approvals.remove_rule(me(request), rule)
-    messages.success(request, "Nobody is asked for that any more.")
+    messages.success(request, _("Nobody is asked for that any more."))
     return redirect("approvals")
 
 

@@ -38,13 +38,22 @@ class ImportForm(forms.Form):
         ),
     )
     account = forms.ModelChoiceField(
-        Account.objects.none(), required=False, empty_label=_("As each row says")
+        Account.objects.none(),
+        required=False,
+        empty_label=_("As each row says"),
+        label=_("Account"),
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.none(), required=False, empty_label=_("As each row says")
+        Environment.objects.none(),
+        required=False,
+        empty_label=_("As each row says"),
+        label=_("Environment"),
     )
     application = forms.ModelChoiceField(
-        Application.objects.none(), required=False, empty_label=_("As each row says")
+        Application.objects.none(),
+        required=False,
+        empty_label=_("As each row says"),
+        label=_("Application"),
     )
     unchecked = forms.BooleanField(
         required=False, label=_("Record them even if the vendor cannot be asked now")
@@ -101,9 +110,11 @@ def _run(by: Member, form: ImportForm, *, really: bool) -> list[importing.Fate]:
     rows = len(key_files.read(said["text"]))
     if rows > MOST_ON_PAGE:
         raise BadInput(
-            f"It has {rows} rows; a page takes {MOST_ON_PAGE}, since the vendor is asked about "
-            "each. Nothing was stored. A browser with scripts sends it in parts by itself; or use "
-            "`manage.py importkeys`."
+            _(
+                "It has {rows} rows; a page takes {most_on_page}, since the vendor is asked "
+                "about each. Nothing was stored. A browser with scripts sends it in parts by "
+                "itself; or use `manage.py importkeys`."
+            ).format(rows=rows, most_on_page=MOST_ON_PAGE)
         )
     return importing.run(
         by, said["text"], form.defaults(), really=True, unchecked=said["unchecked"]

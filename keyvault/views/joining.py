@@ -30,6 +30,7 @@ class JoinForm(forms.Form):
         help_text=_(
             "At least 15 characters: four or five words that have nothing to do with each other."
         ),
+        label=_("Password"),
     )
 
 

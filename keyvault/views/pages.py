@@ -8,6 +8,7 @@ from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
 from keyvault.errors import Denied, KeyServiceError, NotFound
@@ -60,9 +61,11 @@ def prove(request: HttpRequest) -> None:
         return
     if not can_prove(me(request)):
         raise Denied(
-            "This needs a proof of who you are that is younger than five minutes. You have neither "
-            "a password nor a passkey here: sign out, sign in again, and do it then. Nothing was "
-            "changed.",
+            _(
+                "This needs a proof of who you are that is younger than five minutes. You have neither "
+                "a password nor a passkey here: sign out, sign in again, and do it then. Nothing was "
+                "changed."
+            ),
             code="proof_required",
         )
     raise ReauthenticationRequired
@@ -73,7 +76,7 @@ def number(text: str | None) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit()) or int(text) > _LARGEST_ID:
-        raise NotFound("The address asks for something that is not a number.")
+        raise NotFound(_("The address asks for something that is not a number."))
     return int(text)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
@@ -124,14 +125,14 @@ def _require_token(request: HttpRequest) -> None:
         record_now(
             Action.TOKEN_REFUSED, anonymous_actor(), outcome="denied", reason="directory token"
         )
-    raise Denied("The directory's token is not right.", code="unauthorized")
+    raise Denied(_("The directory's token is not right."), code="unauthorized")
 
 
 def _patched(said: dict[str, Any]) -> Any:
     """Return the value that the operations give to `active`; None when they do not touch it."""
     operations = said.get("Operations")
     if not isinstance(operations, list):
-        raise BadInput("A PATCH needs a list of Operations. Nothing was changed.")
+        raise BadInput(_("A PATCH needs a list of Operations. Nothing was changed."))
     active = None
     for one in operations:
         if not isinstance(one, dict) or str(one.get("op", "")).lower() not in ("replace", "add"):
@@ -149,7 +150,7 @@ def _flag(value: Any) -> bool:
         return True
     if value in _FALSE:
         return False
-    raise BadInput("“active” must be true or false. Nothing was changed.")
+    raise BadInput(_("“active” must be true or false. Nothing was changed."))
 
 
 def _filter(request: HttpRequest) -> str | None:
@@ -158,7 +159,7 @@ def _filter(request: HttpRequest) -> str | None:
         return None
     match = _FILTER.fullmatch(text)
     if not match:
-        raise BadInput('Only filters such as userName eq "a@example.com" are known.')
+        raise BadInput(_('Only filters such as userName eq "a@example.com" are known.'))
     return match[1]
 
 
@@ -174,7 +175,7 @@ def _number(request: HttpRequest, name: str, default: int) -> int:
 def _text(said: dict[str, Any], name: str) -> str:
     value = said.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise BadInput(f"“{name}” is missing. Nothing was stored.")
+        raise BadInput(_("“{name}” is missing. Nothing was stored.").format(name=name))
     return value
 
 

@@ -12,6 +12,7 @@ from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from requests import RequestException
 
@@ -60,8 +61,10 @@ def asks_provider(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
         except (RequestException, OAuth2Error, *_NONSENSE) as error:
             log.warning("single sign-on failed", extra={"error": type(error).__name__})
             away = Unavailable(
-                "Your sign-on provider gave no usable answer. Nobody was signed in. Try again in a "
-                "moment, or sign in with a passkey or a password.",
+                _(
+                    "Your sign-on provider gave no usable answer. Nobody was signed in. Try again in a "
+                    "moment, or sign in with a passkey or a password."
+                ),
                 code="sso_unavailable",
             )
             return problem(request, away)

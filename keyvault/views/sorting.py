@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db.models import F, Model, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from keyvault.errors import NotFound
 
@@ -32,9 +33,9 @@ class Order:
         return found, self._mark(found[-1]) if more else ""
 
     def _beyond(self, after: str) -> Q:
-        text, _, number = after.rpartition("~")
+        text, _sign, number = after.rpartition("~")
         if not (number.isascii() and number.isdigit() and int(number) <= _LARGEST_ID):
-            raise NotFound("The address goes on from a place that is none.")
+            raise NotFound(_("The address goes on from a place that is none."))
         if text == "~":
             return Q(**{f"{self.field}__isnull": True, "pk__gt": int(number)})
         value = self._value(text)
@@ -49,7 +50,7 @@ class Order:
         except ValueError:
             at = None
         if at is None or at.tzinfo is None:
-            raise NotFound("The address goes on from a time that is none.")
+            raise NotFound(_("The address goes on from a time that is none."))
         return at
 
     def _mark(self, row: Model) -> str:

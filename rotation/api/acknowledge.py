@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
 
 from keyvault.api import bodies
 from keyvault.api.token_routes import token_route
@@ -44,8 +45,10 @@ def _told(fields: dict[str, Any]) -> dict[str, Any]:
         wrong = [name for name in _NAMES if not _fits(name, fields[name])]
     if wrong:
         raise BadInput(
-            f"Check {', '.join(wrong)}: send a whole number “version” and texts “nonce” and “proof”"
-            " and nothing else.",
+            _(
+                "Check {wrong}: send a whole number “version” and texts “nonce” and “proof” "
+                "and nothing else."
+            ).format(wrong=", ".join(wrong)),
             code="invalid",
             details={"fields": wrong},
         )

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -33,7 +34,10 @@ def listing(request: HttpRequest) -> HttpResponse:
         added = add_account(me(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
-    messages.success(request, f"{added.name} was added. Keys of this account can be recorded now.")
+    messages.success(
+        request,
+        _("{added} was added. Keys of this account can be recorded now.").format(added=added.name),
+    )
     return redirect("accounts")
 
 
@@ -52,7 +56,7 @@ def show(request: HttpRequest, account_id: int) -> HttpResponse:
     except KeyServiceError as error:
         form = refreshed(form, error, account)
         return _one(request, account, form, error.message, error.status)
-    messages.success(request, "The change is stored.")
+    messages.success(request, _("The change is stored."))
     return redirect("account-of-vendor", account.pk)
 
 

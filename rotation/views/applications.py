@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault import inventory, tokens
@@ -32,7 +33,9 @@ def listing(request: HttpRequest) -> HttpResponse:
         added = inventory.add_application(me(request), **said)
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
-    messages.success(request, f"{added.name} was added. Next: say where it runs.")
+    messages.success(
+        request, _("{added} was added. Next: say where it runs.").format(added=added.name)
+    )
     return redirect("application", added.pk)
 
 
@@ -74,7 +77,7 @@ def change(request: HttpRequest, application_id: int) -> HttpResponse:
     except KeyServiceError as error:
         form = refreshed(form, error, application)
         return _page(request, application, consumer, error.message, error.status, change_form=form)
-    messages.success(request, "The change is stored.")
+    messages.success(request, _("The change is stored."))
     return redirect("application", application.pk)
 
 
@@ -117,12 +120,15 @@ def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int)
     consumer = _consumer(application, consumer_id)
     try:
         if request.POST.get("sure") != "yes":
-            raise BadInput("Nothing was changed. Tick the box if its token shall end now.")
+            raise BadInput(_("Nothing was changed. Tick the box if its token shall end now."))
         consumers.remove_consumer(me(request), consumer)
     except KeyServiceError as error:
         form = ConsumerForm(me(request))
         return _page(request, application, form, error.message, error.status)
-    messages.success(request, f"{consumer.name} is out of use and its token has ended.")
+    messages.success(
+        request,
+        _("{consumer} is out of use and its token has ended.").format(consumer=consumer.name),
+    )
     return redirect("application", application.pk)
 
 
@@ -151,7 +157,7 @@ def _consumer(application: Application, consumer_id: int) -> Consumer:
     found = Consumer.objects.select_related("token").filter(pk=consumer_id, application=application)
     consumer = found.first()
     if consumer is None:
-        raise NotFound("There is no such consumer, or it is not yours to see.")
+        raise NotFound(_("There is no such consumer, or it is not yours to see."))
     return consumer
 
 

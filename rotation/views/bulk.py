@@ -88,7 +88,7 @@ def _chosen(request: HttpRequest) -> tuple[Keys, dict[str, object]]:
     sent = request.POST.getlist("key")[: bulk.MOST]
     ticked = [found for one in sent if (found := number(one)) is not None]
     if not ticked:
-        raise BadInput("Tick at least one key, or choose all that fit. Nothing was started.")
+        raise BadInput(_("Tick at least one key, or choose all that fit. Nothing was started."))
     return visible.filter(pk__in=ticked), {"all": "", "query": "", "keys": ticked}
 
 

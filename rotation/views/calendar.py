@@ -31,11 +31,16 @@ _WRONG_FEEDS, _WINDOW = 60, 900
 class FreezeForm(forms.Form):
     """Days on which nothing rotates by itself; both count."""
 
-    name = forms.CharField(max_length=100, help_text=_("Such as “Black Friday”."))
-    first_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
-    last_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
+    name = forms.CharField(max_length=100, help_text=_("Such as “Black Friday”."), label=_("Name"))
+    first_day = forms.DateField(
+        widget=forms.DateInput(attrs={"type": "date"}), label=_("First day")
+    )
+    last_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}), label=_("Last day"))
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label=_("All environments")
+        Environment.objects.all(),
+        required=False,
+        empty_label=_("All environments"),
+        label=_("Environment"),
     )
     rule = forms.CharField(
         required=False,
@@ -62,7 +67,10 @@ class CalendarForm(forms.Form):
         help_text=_("Read each hour. It goes to Vault, and no page shows it again."),
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label=_("All environments")
+        Environment.objects.all(),
+        required=False,
+        empty_label=_("All environments"),
+        label=_("Environment"),
     )
 
     def clean(self) -> dict[str, Any]:
@@ -91,7 +99,7 @@ def freeze(request: HttpRequest) -> HttpResponse:
         added = freezes.add_freeze(me(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, form, error.message, error.status)
-    messages.success(request, f"{added}: nothing rotates by itself then.")
+    messages.success(request, _("{added}: nothing rotates by itself then.").format(added=added))
     return redirect("calendar")
 
 
@@ -128,9 +136,11 @@ def end_calendar(request: HttpRequest) -> HttpResponse:
     """Remove a calendar with its freezes."""
     found = FreezeFeed.objects.filter(pk=number(request.POST.get("feed")) or 0).first()
     if found is None:
-        raise NotFound("There is no such calendar.")
+        raise NotFound(_("There is no such calendar."))
     freeze_feeds.end_feed(me(request), found)
-    messages.success(request, f"{found.name} is read no more, and its freezes are over.")
+    messages.success(
+        request, _("{found} is read no more, and its freezes are over.").format(found=found.name)
+    )
     return redirect("calendar")
 
 
@@ -140,9 +150,11 @@ def thaw(request: HttpRequest) -> HttpResponse:
     """End a freeze."""
     found = Freeze.objects.filter(pk=number(request.POST.get("freeze")) or 0).first()
     if found is None:
-        raise NotFound("There is no such freeze.")
+        raise NotFound(_("There is no such freeze."))
     freezes.end_freeze(me(request), found)
-    messages.success(request, f"{found.name} is over; what it held back is planned anew.")
+    messages.success(
+        request, _("{found} is over; what it held back is planned anew.").format(found=found.name)
+    )
     return redirect("calendar")
 
 
@@ -152,7 +164,7 @@ def renew_feed(request: HttpRequest) -> HttpResponse:
     """Show the address of one's own feed, this once."""
     if request.POST.get("end"):
         calendar.end_feed(me(request))
-        messages.success(request, "The feed opens nothing any more.")
+        messages.success(request, _("The feed opens nothing any more."))
         return redirect("calendar")
     facts = {"address": calendar.renew_feed(me(request)).reveal(), "section": "rotations"}
     return unstored(render(request, "rotation/feed.html", facts))
@@ -217,9 +229,9 @@ def _month(text: str, zone: ZoneInfo) -> date:
     try:
         month = datetime.strptime(text, "%Y-%m").date()
     except ValueError:
-        raise BadInput("The address asks for a month that is none, such as 2027-03.") from None
+        raise BadInput(_("The address asks for a month that is none, such as 2027-03.")) from None
     if abs((month - timezone.now().date()).days) > 3660:
-        raise Denied("Nothing is planned so far away.")
+        raise Denied(_("Nothing is planned so far away."))
     return month
 
 

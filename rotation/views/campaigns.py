@@ -35,7 +35,8 @@ class StartForm(forms.Form):
 
     title = forms.CharField(max_length=200, label=_("What happened"))
     reason = forms.ChoiceField(
-        choices=[(one.value, one.label) for one in campaigns.REASONS if one != Reason.LEAVER]
+        choices=[(one.value, one.label) for one in campaigns.REASONS if one != Reason.LEAVER],
+        label=_("Reason"),
     )
     account = forms.ModelChoiceField(
         Account.objects.all(), required=False, empty_label=_("All"), label=_("Keys of the account")
@@ -64,6 +65,7 @@ class StartForm(forms.Form):
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         help_text=_("At any time since then (UTC)."),
+        label=_("Since"),
     )
 
     def choice(self) -> Choice:
@@ -132,7 +134,7 @@ def end(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Begin nothing more of a planned campaign."""
     campaign = _campaign(request, campaign_id)
     campaigns.end(me(request), campaign)
-    messages.success(request, "Nothing more of it begins; what is under way goes on.")
+    messages.success(request, _("Nothing more of it begins; what is under way goes on."))
     return redirect("campaign", campaign.pk)
 
 
@@ -143,15 +145,17 @@ def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> Http
     campaign = _campaign(request, campaign_id)
     item = campaign.items.select_related("key").filter(pk=item_id).first()
     if item is None:
-        raise NotFound("This campaign has no such key.")
+        raise NotFound(_("This campaign has no such key."))
     if deed == "accept":
         campaigns.accept(me(request), item, text(request.POST, "reason", 500))
-        messages.success(request, f"{item.key.name} is accepted as it is.")
+        messages.success(request, _("{key} is accepted as it is.").format(key=item.key.name))
     elif deed == "retry":
         campaigns.retry(me(request), item)
-        messages.success(request, f"{item.key.name} is tried again within a minute.")
+        messages.success(
+            request, _("{key} is tried again within a minute.").format(key=item.key.name)
+        )
     else:
-        raise BadInput("Accept or retry. Nothing was changed.")
+        raise BadInput(_("Accept or retry. Nothing was changed."))
     return redirect("campaign", campaign.pk)
 
 
@@ -161,7 +165,7 @@ def _campaign(request: HttpRequest, campaign_id: int) -> Campaign:
     if found is None or found.started_by_id != me(request).pk:
         require_owner(me(request), "look at campaigns")
     if found is None:
-        raise NotFound("There is no such campaign.")
+        raise NotFound(_("There is no such campaign."))
     return found
 
 

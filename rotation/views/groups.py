@@ -57,7 +57,7 @@ def join(request: HttpRequest, group_id: int) -> HttpResponse:
     prove(request)
     member = form.cleaned_data["member"]
     grants.join_group(me(request), group, member)
-    messages.success(request, f"{member} is in {group} now.")
+    messages.success(request, _("{member} is in {group} now.").format(member=member, group=group))
     return redirect("group", group.pk)
 
 
@@ -69,7 +69,9 @@ def leave(request: HttpRequest, group_id: int) -> HttpResponse:
     member = people.get_member(me(request), number(request.POST.get("member")) or 0)
     prove(request)
     grants.leave_group(me(request), group, member)
-    messages.success(request, f"{member} is not in {group} any more.")
+    messages.success(
+        request, _("{member} is not in {group} any more.").format(member=member, group=group)
+    )
     return redirect("group", group.pk)
 
 
@@ -97,7 +99,9 @@ def drop(request: HttpRequest, group_id: int) -> HttpResponse:
     prove(request)
     name = str(group)
     grants.drop_group(me(request), group)
-    messages.success(request, f"The group {name} is gone, and the roles that it gave.")
+    messages.success(
+        request, _("The group {name} is gone, and the roles that it gave.").format(name=name)
+    )
     return redirect("people")
 
 

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -43,7 +44,7 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
     except KeyServiceError as error:
         return render_key(request, key, problem=error.message, status=error.status)
     if not new:
-        messages.info(request, "A rotation of this key was running already; this is it.")
+        messages.info(request, _("A rotation of this key was running already; this is it."))
     return redirect("rotation", rotation.pk)
 
 
@@ -85,7 +86,7 @@ def policy(request: HttpRequest, key_id: int) -> HttpResponse:
     key = keys.get_key(me(request), key_id, Verb.ROTATE)
     if request.POST.get("follow"):
         levels.forget_own(me(request), key)
-        messages.success(request, "It follows the levels above it in everything.")
+        messages.success(request, _("It follows the levels above it in everything."))
         return redirect("key", key.pk)
     form = PolicyForm(request.POST, above=levels.explain(key, None))
     if not form.is_valid():
@@ -98,7 +99,11 @@ def policy(request: HttpRequest, key_id: int) -> HttpResponse:
         return render_key(
             request, key, problem=error.message, status=error.status, policy_form=form
         )
-    word = f"Rotates {saved}." if saved.enabled else "The policy is kept but switched off."
+    word = (
+        _("Rotates {saved}.").format(saved=saved)
+        if saved.enabled
+        else _("The policy is kept but switched off.")
+    )
     messages.success(request, word)
     return redirect("key", key.pk)
 

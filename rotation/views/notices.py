@@ -26,13 +26,14 @@ class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type w
         model = Preference
         fields = ["mail", "only_urgent", "weekly", "time_zone", "quiet_from", "quiet_to"]
         labels = {
-            "mail": "By mail too",
-            "only_urgent": "Only what is urgent by mail",
-            "weekly": "The week, each Monday at 8",
-            "quiet_from": "Quiet from",
-            "quiet_to": "until",
+            "mail": _("By mail too"),
+            "only_urgent": _("Only what is urgent by mail"),
+            "weekly": _("The week, each Monday at 8"),
+            "time_zone": _("Time zone"),
+            "quiet_from": _("Quiet from"),
+            "quiet_to": _("until"),
         }
-        help_texts = {"quiet_to": "Incidents come at any hour."}
+        help_texts = {"quiet_to": _("Incidents come at any hour.")}
         widgets = {
             "quiet_from": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
             "quiet_to": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
@@ -42,8 +43,10 @@ class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type w
 class HookForm(forms.Form):
     """Who else is told."""
 
-    name = forms.CharField(max_length=100, help_text=_("Such as “#platform” or “pager”."))
-    kind = forms.ChoiceField(choices=Hook.Kind.choices)
+    name = forms.CharField(
+        max_length=100, help_text=_("Such as “#platform” or “pager”."), label=_("Name")
+    )
+    kind = forms.ChoiceField(choices=Hook.Kind.choices, label=_("Kind"))
     url = forms.CharField(
         max_length=500,
         label=_("Address"),
@@ -76,7 +79,7 @@ def wish(request: HttpRequest) -> HttpResponse:
         channels.set_preference(me(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, error.message, error.status, wish_form=form)
-    messages.success(request, "From now on you are told so.")
+    messages.success(request, _("From now on you are told so."))
     return redirect("notices")
 
 
@@ -102,7 +105,9 @@ def add_hook(request: HttpRequest) -> HttpResponse:
     except KeyServiceError as error:
         return _page(request, error.message, error.status, hook_form=form)
     if made.secret is None:
-        messages.success(request, f"{made.hook} is told from now on. Send it a test.")
+        messages.success(
+            request, _("{hook} is told from now on. Send it a test.").format(hook=made.hook)
+        )
         return redirect("notices")
     facts = {"hook": made.hook, "secret": made.secret.reveal(), "section": "notices"}
     return unstored(render(request, "rotation/hook_added.html", facts))
@@ -116,10 +121,10 @@ def act(request: HttpRequest, hook_id: int, deed: str) -> HttpResponse:
     if deed == "remove":
         prove(request)
         channels.remove_hook(me(request), hook)
-        messages.success(request, f"{hook} is told nothing any more.")
+        messages.success(request, _("{hook} is told nothing any more.").format(hook=hook))
     else:
         channels.send_test(me(request), hook)
-        messages.success(request, "The test is on its way: see the delivery log in a moment.")
+        messages.success(request, _("The test is on its way: see the delivery log in a moment."))
     return redirect("notices")
 
 
@@ -128,7 +133,7 @@ def act(request: HttpRequest, hook_id: int, deed: str) -> HttpResponse:
 def test_mail(request: HttpRequest) -> HttpResponse:
     """Send a test to my own address."""
     channels.send_test(me(request))
-    messages.success(request, f"A test is on its way to {me(request).email}.")
+    messages.success(request, _("A test is on its way to {email}.").format(email=me(request).email))
     return redirect("notices")
 
 

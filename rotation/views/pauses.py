@@ -40,13 +40,16 @@ def pause_all(request: HttpRequest) -> HttpResponse:
     """Pause an account, or everything."""
     form = PauseForm(request.POST)
     if not form.is_valid():
-        raise BadInput("Say why, and for 1 to 90 days. Nothing was changed.")
+        raise BadInput(_("Say why, and for 1 to 90 days. Nothing was changed."))
     said = form.cleaned_data
     ends_at = timezone.now() + timedelta(days=said["days"])
     made = pausing.pause(
         me(request), account=said["account"], reason=said["reason"], ends_at=ends_at
     )
-    messages.success(request, f"{str(made).capitalize()}: nothing of it rotates by itself.")
+    messages.success(
+        request,
+        _("{what}: nothing of it rotates by itself.").format(what=str(made).capitalize()),
+    )
     return redirect("rotations")
 
 
@@ -57,10 +60,10 @@ def pause_key(request: HttpRequest, key_id: int) -> HttpResponse:
     key = keys.get_key(me(request), key_id, Verb.ROTATE)
     form = KeyPauseForm(request.POST)
     if not form.is_valid():
-        raise BadInput("Say why, and for 1 to 90 days. Nothing was changed.")
+        raise BadInput(_("Say why, and for 1 to 90 days. Nothing was changed."))
     ends_at = timezone.now() + timedelta(days=form.cleaned_data["days"])
     pausing.pause(me(request), key=key, reason=form.cleaned_data["reason"], ends_at=ends_at)
-    messages.success(request, "Paused: it does not rotate by itself.")
+    messages.success(request, _("Paused: it does not rotate by itself."))
     return redirect("key", key.pk)
 
 
@@ -70,5 +73,5 @@ def resume(request: HttpRequest, pause_id: int) -> HttpResponse:
     """End a pause."""
     found = pausing.get_pause(me(request), pause_id)
     pausing.resume(me(request), found)
-    messages.success(request, "It goes on. What became due meanwhile starts now, spread out.")
+    messages.success(request, _("It goes on. What became due meanwhile starts now, spread out."))
     return redirect("key", found.key_id) if found.key_id else redirect("rotations")

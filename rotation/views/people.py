@@ -23,7 +23,7 @@ class InviteForm(forms.Form):
     """Whom to invite."""
 
     email = forms.CharField(max_length=254, label=_("E-mail"))
-    name = forms.CharField(max_length=100, required=False)
+    name = forms.CharField(max_length=100, required=False, label=_("Name"))
 
 
 class LeaveForm(forms.Form):
@@ -88,7 +88,7 @@ def end_sessions(request: HttpRequest, member_id: int) -> HttpResponse:
     """Sign the person out everywhere."""
     member = _member(request, member_id)
     ended = people.end_sessions(me(request), member)
-    messages.success(request, f"{ended} sessions ended.")
+    messages.success(request, _("{ended} sessions ended.").format(ended=ended))
     return redirect("person", member.pk)
 
 
@@ -113,13 +113,18 @@ def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
     prove(request)
     try:
         if said["email"].strip().lower() != member.email.lower():
-            raise BadInput("That is not their address. Nothing was changed.")
+            raise BadInput(_("That is not their address. Nothing was changed."))
         done = offboarding.off_board(
             me(request), member, heir=said["heir"], token_hours=said["token_hours"]
         )
     except KeyServiceError as error:
         return _person(request, member, error.message, error.status, leave_form=form)
-    messages.success(request, f"{member} is out; {len(done.plan.exposures)} keys are rotated.")
+    messages.success(
+        request,
+        _("{member} is out; {count} keys are rotated.").format(
+            member=member, count=len(done.plan.exposures)
+        ),
+    )
     return (
         redirect("campaign", done.campaign.pk) if done.campaign else redirect("person", member.pk)
     )
@@ -132,7 +137,7 @@ def _member(request: HttpRequest, member_id: int) -> Member:
 
 def _require_any_owner(by: Member) -> None:
     if not (grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT)):
-        raise Denied("Only owners and auditors may look at people.")
+        raise Denied(_("Only owners and auditors may look at people."))
 
 
 def _show_link(request: HttpRequest, member: Member, link: str) -> HttpResponse:

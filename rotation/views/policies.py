@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from keyvault import inventory
@@ -60,7 +61,12 @@ def level(request: HttpRequest, kind: str, number: int) -> HttpResponse:
             form = refreshed(form, mark(level_of(place)), above)
         return _page(request, place, form, error.message, error.status)
     when = "at once" if saved.applied_at else "as the worker gets to them, within minutes"
-    messages.success(request, f"The {saved} is saved: {saved.summary}. It reaches its keys {when}.")
+    messages.success(
+        request,
+        _("The {saved} is saved: {summary}. It reaches its keys {when}.").format(
+            saved=saved, summary=saved.summary, when=when
+        ),
+    )
     return redirect("policies")
 
 

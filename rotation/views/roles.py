@@ -24,12 +24,18 @@ Show = Callable[..., HttpResponse]
 class RoleForm(forms.Form):
     """Which role, over what, until when."""
 
-    role = forms.ChoiceField(choices=Role.choices)
+    role = forms.ChoiceField(choices=Role.choices, label=_("Role"))
     application = forms.ModelChoiceField(
-        Application.objects.none(), required=False, empty_label=_("All applications")
+        Application.objects.none(),
+        required=False,
+        empty_label=_("All applications"),
+        label=_("Application"),
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.none(), required=False, empty_label=_("All environments")
+        Environment.objects.none(),
+        required=False,
+        empty_label=_("All environments"),
+        label=_("Environment"),
     )
     expires_at = forms.DateTimeField(
         required=False,
@@ -62,8 +68,10 @@ def take(request: HttpRequest, holder: Holder, done: HttpResponse) -> HttpRespon
     grant = grants.get_grant(me(request), number(request.POST.get("grant")) or 0)
     theirs = grant.group_id if isinstance(holder, Group) else grant.member_id
     if theirs != holder.pk:
-        raise NotFound(f"{holder} has no such role.")
+        raise NotFound(_("{holder} has no such role.").format(holder=holder))
     prove(request)
     grants.take(me(request), grant)
-    messages.success(request, f"{holder} is not {grant} any more.")
+    messages.success(
+        request, _("{holder} is not {grant} any more.").format(holder=holder, grant=grant)
+    )
     return done

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.errors import BadInput, KeyServiceError, NotFound
@@ -157,10 +158,10 @@ def _do(member: Member, rotation: Rotation, deed: str, reason: str) -> str:
         return "Trying again now."
     if deed == "waive":
         if "\x00" in reason:
-            raise BadInput("The reason contains a character that cannot be stored.")
+            raise BadInput(_("The reason contains a character that cannot be stored."))
         workflow.waive(member, rotation, reason)
         return "Confirmed. It goes on as soon as the overlap has passed."
     if deed == "look":
         workflow.ask_again(member, rotation)
         return "Asking the vendor again."
-    raise NotFound("There is no such act.")
+    raise NotFound(_("There is no such act."))

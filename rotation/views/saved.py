@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from keyvault.errors import NotFound
@@ -23,7 +24,9 @@ def keep(request: HttpRequest, kind: str) -> HttpResponse:
     of = _kind(kind)
     query = _QUERIES[of](QueryDict(text(request.POST, "query", 1000)))
     view = saved.keep(me(request), of, text(request.POST, "name", 200), query)
-    messages.success(request, f"“{view.name}” is kept; it stands above the list.")
+    messages.success(
+        request, _("“{view}” is kept; it stands above the list.").format(view=view.name)
+    )
     return redirect(f"{reverse(of)}?{view.query}")
 
 
@@ -37,5 +40,5 @@ def drop(request: HttpRequest, kind: str, view_id: int) -> HttpResponse:
 
 def _kind(kind: str) -> SavedView.Of:
     if kind not in SavedView.Of.values:
-        raise NotFound("There is no such list.")
+        raise NotFound(_("There is no such list."))
     return SavedView.Of(kind)

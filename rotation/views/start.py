@@ -45,7 +45,9 @@ class EnvironmentsForm(forms.Form):
 class FirstConsumerForm(ConsumerForm):
     """A running place of one of the applications."""
 
-    application = forms.ModelChoiceField(Application.objects.none(), empty_label=None)
+    application = forms.ModelChoiceField(
+        Application.objects.none(), empty_label=None, label=_("Application")
+    )
     field_order = ("application", "environment", "name", "webhook_url")
 
     def __init__(self, by: Any, *args: Any, **options: Any) -> None:
@@ -86,7 +88,7 @@ def take(request: HttpRequest, step: str) -> HttpResponse:
 
 def _name(step: str) -> Name:
     if step not in Name.values:
-        raise NotFound("There is no such step.")
+        raise NotFound(_("There is no such step."))
     return Name(step)
 
 
@@ -129,7 +131,7 @@ def _add_environments(request: HttpRequest, form: forms.Form) -> HttpResponse:
     if said["another"].strip():
         wanted.append((said["another"], False))
     if not wanted:
-        raise BadInput("Choose at least one environment, or leave this step out.")
+        raise BadInput(_("Choose at least one environment, or leave this step out."))
     with transaction.atomic():
         for position, (name, production) in enumerate(wanted):
             inventory.add_environment(

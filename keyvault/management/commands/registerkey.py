@@ -15,9 +15,9 @@ from keyvault.cli import (
     find_member,
     read_secret,
 )
+from keyvault.ends import end_as_typed
 from keyvault.keys import Added, NewKey, register_key
 from keyvault.models import Member
-from keyvault.moments import end_as_typed
 from keyvault.permissions import visible_applications
 
 
