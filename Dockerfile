@@ -25,4 +25,5 @@ RUN python -m compileall -q keyvault rotation
 USER 10001:10001
 EXPOSE 8000
 CMD ["gunicorn", "keyvault.wsgi:application", "--worker-class", "gthread", "--workers", "2", \
-    "--threads", "4", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", "--bind", "0.0.0.0:8000"]
+    "--threads", "4", "--preload", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", \
+    "--bind", "0.0.0.0:8000"]

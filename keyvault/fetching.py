@@ -5,8 +5,9 @@ The audit row commits before Vault is read, so no secret leaves unrecorded. An u
 """
 
 import hashlib
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,15 +17,19 @@ from django.utils.translation import gettext as _
 
 from keyvault import limits, secret_cache, tokens, versions
 from keyvault.audit.context import current
-from keyvault.audit.log import record_now, token_actor
+from keyvault.audit.log import entry, record_now, token_actor
 from keyvault.audit.models import Action
 from keyvault.errors import Conflict, NotFound
-from keyvault.lookup import Found, find
+from keyvault.fingerprints import peppered
+from keyvault.lookup import Found, confirm, find, state_of_all
 from keyvault.models import ApiKey, KeyVersion, ServiceToken
+from keyvault.recent import Recent
 from keyvault.secret_text import Secret
 
 _REFUSALS_TOLD, _REFUSAL_WINDOW = 20, 900
 _NOTED_EVERY = timedelta(minutes=1)
+# As long: what is noted once a minute is noted on the whole way.
+_CONFIRMED_FOR = 60.0
 
 
 @dataclass
@@ -34,6 +39,21 @@ class Fetched:
     key: ApiKey
     version: KeyVersion
     secret: Secret | None
+
+
+@dataclass(frozen=True)
+class FoundAll:
+    """What a token opened lately: its keys without their secrets, and what stood for all of that."""
+
+    token: ServiceToken
+    all: list[Fetched]
+    tag: str
+    state: str
+    row: dict[str, Any] = field(default_factory=dict)
+
+
+_lately: Recent[tuple[str, int], Found] = Recent(5000)
+_lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(500)
 
 
 def etag(version: KeyVersion) -> str:
@@ -53,6 +73,9 @@ def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
     `known_etag` is an entity tag, or several as in an If-None-Match header. Raises TokenRefused,
     NotFound (also for keys of others), Conflict, AuditUnavailable, or an error of the secret store.
     """
+    again = _fetch_again(token_text, key_id, known_etag)
+    if again is not None:
+        return again
     found = _find(token_text, key_id)
     token, key = found.token, found.key
     assert token is not None
@@ -71,7 +94,54 @@ def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
         secret = secret or _read(version)
     if found.held != version.pk or found.held_at is None or _is_old(found.held_at):
         _note(token, [version])
+    _lately.put((peppered(token_text), key_id), found, time.time() + _CONFIRMED_FOR)
     return Fetched(key, version, secret)
+
+
+def _fetch_again(token_text: str, key_id: int, known_etag: str) -> Fetched | None:
+    """Give what the same text was given lately, if the rules hold and nothing of it has changed.
+
+    None for everything else: the whole way decides then, and says why. Use and holding are noted
+    there, hence once in so many seconds, and for each text of a token that was renewed.
+    """
+    if not tokens.PATTERN.fullmatch(token_text):
+        return None
+    found = _lately.get((peppered(token_text), key_id), time.time())
+    if found is None or found.key is None or found.key.current is None:
+        return None
+    try:
+        token = tokens.require_good(found.token, token_text, current().source)
+    except tokens.TokenRefused:
+        return None
+    key, version, secret, row = found.key, found.key.current, None, None
+    if etag(version) not in known_etag:
+        secret = secret_cache.get(version.path)
+        if secret is None:
+            return None
+        row = _row_again(found, token)
+    return Fetched(key, version, secret) if confirm(token, key, found.state, row) else None
+
+
+def _row_again(found: Found, token: ServiceToken) -> dict[str, Any]:
+    """Return the row of this fetch; all but where it came from is the same each time."""
+    assert found.key is not None
+    assert found.key.current is not None
+    if not found.row:
+        detail = {"version": found.key.current.number, "from_memory": True}
+        said = entry(Action.SECRET_FETCHED, token_actor(token), found.key, "ok", "", detail)
+        found.row.update(said)
+    return _from_here(found.row)
+
+
+def _from_here(row: dict[str, Any]) -> dict[str, Any]:
+    here = current()
+    return {**row, "request_id": here.request_id, "source": here.source}
+
+
+def forget() -> None:
+    """Confirm nothing from memory any more."""
+    _lately.clear()
+    _lately_all.clear()
 
 
 def _find(token_text: str, key_id: int) -> Found:
@@ -103,25 +173,60 @@ def fetch_all(
     None instead of the list when the caller has that set already. One audit row lists each key.
     Raises as `fetch` does; NotFound for any other application or environment than the token's.
     """
+    place = (application_id, environment_id)
+    again = _fetch_all_again(token_text, place, known_etag)
+    if again is not None:
+        return again
     token = authenticate(token_text)
     _require_own_place(token, application_id, environment_id)
+    state = state_of_all(token)
     found = _current_of(token)
     tag = etag_of_all(found)
     tokens.touch(token)
     if tag not in known_etag:
-        given = [f"{one.key.pk}: version {one.version.number}" for one in found]
         for one in found:
             one.secret = secret_cache.get(one.version.path)
-        how: dict[str, Any] = (
-            {"from_memory": True} if found and all(one.secret for one in found) else {}
-        )
-        record_now(
-            Action.SECRET_FETCHED, token_actor(token), token, count=len(given), keys=given, **how
-        )
+        remembered = bool(found) and all(one.secret for one in found)
+        record_now(Action.SECRET_FETCHED, token_actor(token), token, **_given(found, remembered))
         for one in found:
             one.secret = one.secret or _read(one.version)
     _note(token, [one.version for one in found])
+    plain = [Fetched(one.key, one.version, None) for one in found]
+    name = (peppered(token_text), place)
+    _lately_all.put(name, FoundAll(token, plain, tag, state), time.time() + _CONFIRMED_FOR)
     return (None if tag in known_etag else found), tag
+
+
+def _given(found: Sequence[Fetched], from_memory: bool) -> dict[str, Any]:
+    """Return what the audit row says of all these keys."""
+    keys = [f"{one.key.pk}: version {one.version.number}" for one in found]
+    # The nightly comparison with the store's log must know that it was not asked this time.
+    how = {"from_memory": True} if from_memory else {}
+    return {"count": len(keys), "keys": keys, **how}
+
+
+def _fetch_all_again(
+    token_text: str, place: tuple[int, int], known_etag: str
+) -> tuple[list[Fetched] | None, str] | None:
+    """Do for all keys of a place what `_fetch_again` does for one."""
+    if not tokens.PATTERN.fullmatch(token_text):
+        return None
+    found = _lately_all.get((peppered(token_text), place), time.time())
+    if found is None or not found.all:
+        return None
+    try:
+        token = tokens.require_good(found.token, token_text, current().source)
+    except tokens.TokenRefused:
+        return None
+    if found.tag in known_etag:
+        return (None, found.tag) if confirm(token, None, found.state, None) else None
+    given = [Fetched(one.key, one.version, secret_cache.get(one.version.path)) for one in found.all]
+    if not all(one.secret for one in given):
+        return None
+    if not found.row:
+        detail = _given(given, from_memory=True)
+        found.row.update(entry(Action.SECRET_FETCHED, token_actor(token), token, "ok", "", detail))
+    return (given, found.tag) if confirm(token, None, found.state, _from_here(found.row)) else None
 
 
 def _current_of(token: ServiceToken) -> list[Fetched]:

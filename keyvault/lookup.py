@@ -1,16 +1,18 @@
 """Find what a fetch needs in one statement: the token, the key that it opens, and what it holds.
 
 By a function of the database, because it is asked for each fetch of each program: the same through
-models takes ten times as long. What is found comes as models, so that the rules stand in one place.
+models takes ten times as long. What is found comes as models, so that the rules stand in one place;
+whoever still has it from a moment ago lets the database confirm it, and record the fetch with it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from json import loads
+from json import dumps, loads
 from typing import Any
 
 from django.db import connection
 
+from keyvault.audit import log
 from keyvault.models import (
     Account,
     ApiKey,
@@ -21,6 +23,7 @@ from keyvault.models import (
 )
 
 _FIND = "SELECT * FROM keyvault_find_for_fetch(%s, %s)"
+_CONFIRM = "CALL keyvault_fetch_again(%s, %s, %s, %s::jsonb, NULL)"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Found:
     key: ApiKey | None = None
     held: int | None = None
     held_at: datetime | None = None
+    # A digest of all that the rules ask about the token, the key and its current version.
+    state: str = ""
+    # What the next fetch like this one will write, once it was made out.
+    row: dict[str, Any] = field(default_factory=dict)
 
 
 def find(public_id: str, key_id: int) -> Found:
@@ -43,7 +50,27 @@ def find(public_id: str, key_id: int) -> Found:
         return Found()
     token = _token(row[:15])
     key = _key(row[15:24], token) if row[15] is not None else None
-    return Found(token, key, row[24], row[25])
+    return Found(token, key, row[24], row[25], row[26])
+
+
+def confirm(
+    token: ServiceToken, key: ApiKey | None, state: str, entry: dict[str, Any] | None
+) -> bool:
+    """Tell whether `state` is still true of the token and the key; without a key, of all its keys.
+
+    If so, the audit row is written with it: one statement, which commits at once. Raises
+    AuditUnavailable when it cannot be written.
+    """
+    payload = None if entry is None else dumps(entry)
+    values = [token.public_id, key.pk if key else None, state, payload]
+    return bool(log.written("audit", _CONFIRM, values))
+
+
+def state_of_all(token: ServiceToken) -> str:
+    """Return the digest of what a token opens, to be asked before that is read: never newer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT keyvault_fetch_all_state(%s)", [token.public_id])
+        return str(cursor.fetchone()[0])
 
 
 def _token(row: tuple[Any, ...]) -> ServiceToken:

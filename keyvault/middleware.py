@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.urls import Resolver404, ResolverMatch, resolve
 
 from keyvault import sessions
 from keyvault.audit.context import acting
@@ -13,6 +15,10 @@ from keyvault.client_address import client_address
 from keyvault.models import Member
 from keyvault.signing_in import needs_second_factor
 
+_NOTHING_RUNS = (
+    "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
+)
 Answer = Callable[[HttpRequest], HttpResponse]
 # What a person who must still set up a second factor may reach.
 _OPEN_WITHOUT_FACTOR = ("/account/", "/sign-in", "/sign-out", "/static/", "/health/", "/join")
@@ -31,6 +37,39 @@ class RequestContextMiddleware:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response
+
+
+class ProgramsMiddleware:
+    """Answers programs with a service token before anything is asked that concerns people alone.
+
+    Sessions, forms, messages and sign-in mean nothing to them, and cost more than the answer.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Call the route if it is one for service tokens; else let the request through."""
+        found = _token_route(request.path_info)
+        if found is None:
+            return self.get_response(request)
+        request.get_host()  # refuses a host that is none of ours, as for pages
+        response: HttpResponse = found.func(request, *found.args, **found.kwargs)
+        response["Content-Length"] = str(len(response.content))
+        response["Content-Security-Policy"] = _NOTHING_RUNS
+        response["X-Frame-Options"] = "DENY"
+        return response
+
+
+@lru_cache(maxsize=4096)
+def _token_route(path: str) -> ResolverMatch | None:
+    if not path.startswith("/api/v1/"):
+        return None
+    try:
+        found = resolve(path)
+    except Resolver404:
+        return None
+    return found if getattr(found.func, "is_token_route", False) else None
 
 
 class SessionRulesMiddleware:

@@ -190,7 +190,10 @@ class ApiKey(models.Model):
                 "account", "environment", Lower("name"), name="key_name_any_case"
             ),
         ]
-        indexes = [models.Index(fields=["application", "environment"], name="key_by_place")]
+        indexes = [
+            models.Index(fields=["application", "environment"], name="key_by_place"),
+            models.Index(fields=["name", "id"], name="key_by_name"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.account} / {self.environment} / {self.name}"
@@ -260,7 +263,15 @@ class KeyVersion(models.Model):
                 condition=~Q(state="deleted") | Q(refused_at__isnull=False),
             ),
         ]
-        indexes = [models.Index(fields=["tail"], name="version_by_tail")]
+        indexes = [
+            models.Index(fields=["tail"], name="version_by_tail"),
+            models.Index(
+                fields=["published_at"], condition=Q(state="current"), name="version_by_age"
+            ),
+            models.Index(
+                fields=["expires_at"], condition=Q(state="current"), name="version_by_end"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key} version {self.number}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from zxcvbn import zxcvbn
+from django.utils.translation import gettext as _
 
 _LEAST = 3
 # The estimate takes longer for longer texts, and says nothing new beyond this.
@@ -15,14 +15,20 @@ class GuessValidator:
 
     def validate(self, password: str, user: Any = None) -> None:
         """Raise ValidationError for a password that a patient attacker would find."""
+        # Its lists take 12 MB, which only a process that has a password to look at needs.
+        from zxcvbn import zxcvbn
+
         known = [user.email, user.first_name] if user else []
         if zxcvbn(password[:_MOST], user_inputs=[word for word in known if word])["score"] < _LEAST:
             raise ValidationError(
-                "This password is easy to guess: it is made of common words, leaked passwords or "
-                "repetitions. Take four or five words that have nothing to do with each other.",
+                _(
+                    "This password is easy to guess: it is made of common words, leaked passwords "
+                    "or repetitions. Take four or five words that have nothing to do with each "
+                    "other."
+                ),
                 code="guessable",
             )
 
     def get_help_text(self) -> str:
         """Say what is asked for."""
-        return "Take four or five words that have nothing to do with each other."
+        return _("Take four or five words that have nothing to do with each other.")

@@ -15,6 +15,8 @@ HIDDEN = "[hidden]"
 _MAX_REMEMBERED = 4096
 _MIN_LENGTH = 8
 _remembered: OrderedDict[str, None] = OrderedDict()
+# The same by their beginning: a text is searched once, however many secrets there are.
+_by_head: dict[str, tuple[str, ...]] = {}
 _lock = threading.Lock()
 
 # Shapes that are secret whoever made them; the value registry catches the rest.
@@ -32,10 +34,22 @@ def remember(value: str) -> None:
         return
     with _lock:
         for form in _forms(value):
+            if form not in _remembered:
+                head = form[:_MIN_LENGTH]
+                _by_head[head] = (*_by_head.get(head, ()), form)
             _remembered[form] = None
             _remembered.move_to_end(form)
         while len(_remembered) > _MAX_REMEMBERED:
-            _remembered.popitem(last=False)
+            _forget(_remembered.popitem(last=False)[0])
+
+
+def _forget(form: str) -> None:
+    head = form[:_MIN_LENGTH]
+    left = tuple(one for one in _by_head[head] if one != form)
+    if left:
+        _by_head[head] = left
+    else:
+        del _by_head[head]
 
 
 def _forms(value: str) -> set[str]:
@@ -54,9 +68,12 @@ def _forms(value: str) -> set[str]:
 
 def redact(text: str) -> str:
     """Return `text` with every known secret and every secret-looking shape replaced."""
-    with _lock:
-        known = list(_remembered)
-    found = [value for value in known if value in text]
+    found = {
+        value
+        for place in range(len(text) - _MIN_LENGTH + 1)
+        for value in _by_head.get(text[place : place + _MIN_LENGTH], ())
+        if text.startswith(value, place)
+    }
     # The longest first: one secret may be the beginning of another.
     for value in sorted(found, key=len, reverse=True):
         text = text.replace(value, HIDDEN)

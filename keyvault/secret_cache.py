@@ -5,45 +5,28 @@ each fetch: a published, withdrawn or deleted version takes effect with the next
 process. Only what is done in the store itself, behind our back, shows up to a minute later.
 """
 
-import threading
 import time
 import uuid
-from collections import OrderedDict
 
 from django.conf import settings
 
+from keyvault.recent import Recent
 from keyvault.secret_text import Secret
 
-_MOST = 5000
-_kept: OrderedDict[uuid.UUID, tuple[Secret, float]] = OrderedDict()
-_lock = threading.Lock()
+_kept: Recent[uuid.UUID, Secret] = Recent(5000)
 
 
 def get(path: uuid.UUID) -> Secret | None:
     """Return the secret at this path if it was read within FETCH_CACHE_SECONDS."""
-    with _lock:
-        found = _kept.get(path)
-        if found is None:
-            return None
-        secret, until = found
-        if time.monotonic() < until:
-            return secret
-        del _kept[path]
-        return None
+    return _kept.get(path, time.monotonic())
 
 
 def put(path: uuid.UUID, secret: Secret) -> None:
     """Keep a secret that was just read and compared with its fingerprint."""
-    if settings.FETCH_CACHE_SECONDS <= 0:
-        return
-    with _lock:
-        _kept[path] = (secret, time.monotonic() + settings.FETCH_CACHE_SECONDS)
-        _kept.move_to_end(path)
-        while len(_kept) > _MOST:
-            _kept.popitem(last=False)
+    if settings.FETCH_CACHE_SECONDS > 0:
+        _kept.put(path, secret, time.monotonic() + settings.FETCH_CACHE_SECONDS)
 
 
 def forget() -> None:
     """Keep nothing any more."""
-    with _lock:
-        _kept.clear()
+    _kept.clear()

@@ -20,6 +20,8 @@ def _one_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # First, because programs ask most.
+    path("api/", include("keyvault.api.urls")),
     path("", include("keyvault.account_urls")),
     path("favicon.ico", lambda _: redirect(static("keyvault/favicon.svg"))),
     path("keys/new/", register.new, name="key-new"),
@@ -36,7 +38,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("scim/v2/Users/<int:member_id>", scim.user),
     path("scim/v2/ServiceProviderConfig", scim.service),
     path("", include("rotation.urls")),
-    path("api/", include("keyvault.api.urls")),
     path("admin/login/", _one_sign_in),
     path("admin/", admin.site.urls),
 ]

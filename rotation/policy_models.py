@@ -68,6 +68,7 @@ class RotationPolicy(models.Model):
         ]
         indexes = [
             models.Index(fields=["next_run_at"], condition=Q(enabled=True), name="policy_due"),
+            models.Index(fields=["next_run_at"], name="policy_by_run"),
             models.Index(fields=["key"], condition=Q(standbys__gt=0), name="policy_standbys"),
         ]
 

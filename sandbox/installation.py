@@ -206,7 +206,7 @@ class Installation:
         return False
 
     def _web_command(self) -> list[str]:
-        bind = ["--bind", f"127.0.0.1:{self.settings.port}", "--no-control-socket"]
+        bind = ["--bind", f"127.0.0.1:{self.settings.port}", "--no-control-socket", "--preload"]
         size = ["--worker-class", "gthread", "--workers", "2", "--threads", "4"]
         return ["gunicorn", "keyvault.wsgi:application", *size, *bind]
 

@@ -53,9 +53,12 @@ def database(migrated: None) -> Iterator[None]:
 
 
 def _forget_secrets() -> None:
-    from keyvault import secret_cache
+    from keyvault import fetching, secret_cache
+    from rotation import overview
 
     secret_cache.forget()
+    overview.forget()
+    fetching.forget()
 
 
 _MARKED: list[bool] = []

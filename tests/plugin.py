@@ -63,14 +63,14 @@ class Stack:
 STACK: Stack | None = None
 
 
-def _start() -> Stack:
+def _start(durable: bool = False) -> Stack:
     from sandbox.services.openbao import OpenBao
     from sandbox.services.postgres import Postgres
     from sandbox.services.valkey import Valkey
 
     folder = Path(tempfile.mkdtemp(prefix="keyvault-tests-"))
     stack = Stack(folder)
-    stack.postgres = Postgres(folder / "postgres", durable=False)
+    stack.postgres = Postgres(folder / "postgres", durable=durable)
     stack.valkey = Valkey(folder / "valkey")
     stack.openbao = OpenBao(folder / "openbao", operator=True)
     try:

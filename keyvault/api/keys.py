@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import inventory, keys, revealing
+from keyvault import inventory, keys, revealing, searching
 from keyvault.api.base import (
     ExpiryField,
     Fields,
@@ -33,8 +33,6 @@ from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, visible_keys
 from keyvault.revealing import Wish
 from keyvault.signing_in import prove_by_password, proved_lately
-
-_TAIL = 4
 
 
 class KeyQuery(PageQuery):
@@ -172,8 +170,7 @@ def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKe
             rows = rows.filter(**{name: filters[name]})
     text = filters.get("search", "")
     if text:
-        by_tail = Q(current__tail=text) if len(text) == _TAIL else Q()
-        rows = rows.filter(Q(name__icontains=text) | by_tail)
+        rows = rows.filter(searching.matching(text))
     return rows.select_related("account", "environment", "application", "member", "current")
 
 

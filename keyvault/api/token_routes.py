@@ -71,6 +71,7 @@ def token_route(**methods: Any) -> Callable[[View[P]], Callable[..., HttpRespons
             decorator_from_middleware(_ErrorAnswers)(answer)
         )
         route.openapi = methods  # type: ignore[attr-defined]
+        route.is_token_route = True  # type: ignore[attr-defined]
         return route
 
     return wrap

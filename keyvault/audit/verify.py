@@ -1,11 +1,17 @@
 """Recompute the chain and name the first row that does not fit."""
 
 import hashlib
+import itertools
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from operator import itemgetter
 from typing import Any
 
+import django
 from django.db import connections, transaction
 
 VERSION = b"\x01"
@@ -21,7 +27,11 @@ _COLUMNS = (
     "key_id",
     "request_id",
 )
-_BATCH = 5000
+UNLINKED = "the row is not linked to the one before it"
+_REPEATED = itemgetter("seq", "at", *_COLUMNS)
+# A row as it is read: number, time as text, text, hash before, hash, and the repeated columns.
+Row = tuple[Any, ...]
+_BATCH, PART = 5000, 250_000
 # Below and above every number there can be; a forger may have written a negative one.
 BEGINNING, END = -(2**62), 2**62
 
@@ -56,16 +66,114 @@ class Anchor:
     hash: bytes = bytes(32)
 
 
-def verify(since: Anchor | None = None) -> Report:
+def verify(since: Anchor | None = None, processes: int | None = None, part: int = PART) -> Report:
     """Read the log in order and check sequence, links, hashes, columns and the head.
 
-    From the first row that was not archived, or from the row after `since`.
+    From the first row that was not archived, or from the row after `since`. A long log is shared out
+    among as many processes as there are cores (or `processes`); memory stays the same.
     """
     # One snapshot: rows that are appended meanwhile must not make the head look wrong.
     with transaction.atomic(using="audit"):
         with connections["audit"].cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return _verify(since or archived_up_to())
+            # While others read for it, this session only keeps the snapshot.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        start = since or archived_up_to()
+        head_seq, head_hash = _head()
+        many = processes or os.cpu_count() or 1
+        if many > 1 and (head_seq or 0) - start.seq >= part * 2:
+            found = _together(start, head_seq or 0, many, part)
+        else:
+            found = _follow(Part(start.seq, start.hash), read(start.seq or BEGINNING, END))
+    return _report(found, head_seq, head_hash)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of the chain that was followed: its last row, how many there were, what is wrong."""
+
+    last: int
+    prev: bytes
+    rows: int = 0
+    # The first row, and what it says of the one before it, when that was not known.
+    first: int = 0
+    first_prev: bytes = b""
+    bad_seq: int | None = None
+    problem: str = ""
+
+
+def _report(found: Part, head_seq: int | None, head_hash: bytes) -> Report:
+    rows, last = found.rows, found.last
+    if found.problem:
+        return Report(rows, last, found.bad_seq, found.problem)
+    if head_seq is None:
+        return Report(rows, last, last + 1, "the head of the chain is missing")
+    if (head_seq, head_hash) != (last, found.prev):
+        return Report(rows, last, last + 1, f"rows after #{last} are missing: head is #{head_seq}")
+    return Report(rows, last)
+
+
+def _follow(start: Part, rows_of_log: Iterator[Row]) -> Part:
+    """Follow the chain from the row after `start` through all these rows, up to one that is wrong."""
+    last, prev, count, first, first_prev = start.last, start.prev, 0, 0, b""
+    for row in rows_of_log:
+        count += 1
+        seq, _at, payload, before, digest = row[:5]
+        if not prev:
+            first, prev, first_prev = seq, before, before
+            # Whether rows before the first one are missing shows when the parts are joined.
+            last = max(last, seq - 1)
+        fits = seq == last + 1 and before == prev and row_hash(seq, prev, payload) == digest
+        if not fits or _said(payload) != (row[0], row[1], *row[5:]):
+            return Part(last, prev, count, first, first_prev, seq, _problem(row, last, prev))
+        last, prev = seq, digest
+    return Part(last, prev, count, first, first_prev)
+
+
+def _said(payload: str) -> tuple[Any, ...]:
+    """Return what a row's text repeats of its columns."""
+    try:
+        return tuple(_REPEATED(json.loads(payload)))
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
+def _together(start: Anchor, head: int, processes: int, size: int) -> Part:
+    """Follow parts of the chain in processes of their own, all in this session's snapshot."""
+    with connections["audit"].cursor() as cursor:
+        cursor.execute("SELECT pg_export_snapshot()")
+        snapshot = cursor.fetchone()[0]
+    edges = [start.seq, *range(start.seq + size, head, size), END]
+    jobs = [(snapshot, after, until) for after, until in itertools.pairwise(edges)]
+    whole = Part(start.seq, start.hash)
+    with ProcessPoolExecutor(processes, get_context("spawn"), django.setup) as pool:
+        for part in pool.map(_part, jobs):
+            whole = _joined(whole, part)
+            if whole.problem:
+                pool.shutdown(cancel_futures=True)
+                break
+    return whole
+
+
+def _joined(whole: Part, part: Part) -> Part:
+    """Return both as one, if the part begins where the whole ends."""
+    if not part.rows:
+        return whole
+    gap = part.first > whole.last + 1
+    if not gap and part.first_prev == whole.prev:
+        return replace(part, rows=whole.rows + part.rows)
+    problem = f"row #{whole.last + 1} is missing" if gap else UNLINKED
+    return Part(whole.last, whole.prev, whole.rows + 1, bad_seq=part.first, problem=problem)
+
+
+def _part(job: tuple[str, int, int]) -> Part:
+    """Follow one part, in a process of its own."""
+    snapshot, after, until = job
+    with transaction.atomic(using="audit"):
+        with connections["audit"].cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
+        return _follow(Part(after, b""), read(after or BEGINNING, until))
 
 
 def archived_up_to() -> Anchor:
@@ -86,34 +194,21 @@ def archived_up_to() -> Anchor:
     return max(gone, key=lambda end: end.seq, default=Anchor())
 
 
-def _verify(since: Anchor) -> Report:
-    prev, last, count = since.hash, since.seq, 0
-    for row in rows(since.seq if since.seq else BEGINNING):
-        count += 1
-        problem = _problem(row, last, prev)
-        if problem:
-            return Report(count, last, row["seq"], problem)
-        last, prev = row["seq"], row["hash"]
-    head_seq, head_hash = _head()
-    if head_seq is None:
-        return Report(count, last, last + 1, "the head of the chain is missing")
-    if (head_seq, head_hash) != (last, prev):
-        return Report(count, last, last + 1, f"rows after #{last} are missing: head is #{head_seq}")
-    return Report(count, last)
-
-
-def _problem(row: dict[str, Any], last: int, prev: bytes) -> str:
-    if row["seq"] != last + 1:
+def _problem(row: Row, last: int, prev: bytes) -> str:
+    seq, at_text, payload, before, digest = row[:5]
+    if seq != last + 1:
         return f"row #{last + 1} is missing"
-    if row["prev"] != prev:
-        return "the row is not linked to the one before it"
-    if row_hash(row["seq"], prev, row["payload"]) != row["hash"]:
+    if before != prev:
+        return UNLINKED
+    if row_hash(seq, prev, payload) != digest:
         return "the row's text was changed after it was written"
-    said = json.loads(row["payload"])
-    if said.get("seq") != row["seq"] or said.get("at") != row["at_text"]:
+    if not _said(payload):
+        return "the row's text is not whole"
+    said = json.loads(payload)
+    if said.get("seq") != seq or said.get("at") != at_text:
         return "the row's number or time was changed"
-    for name in _COLUMNS:
-        if said.get(name) != row[name]:
+    for name, value in zip(_COLUMNS, row[5:], strict=True):
+        if said.get(name) != value:
             return f"the column {name} was changed"
     return ""
 
@@ -124,6 +219,12 @@ def rows(after: int = BEGINNING, until: int | None = None) -> Iterator[dict[str,
     Each with seq, at_text, payload, prev, hash and the repeated columns.
     """
     names = ("seq", "at_text", "payload", "prev", "hash", *_COLUMNS)
+    for values in read(after, END if until is None else until):
+        yield dict(zip(names, values, strict=True))
+
+
+def read(after: int, until: int) -> Iterator[Row]:
+    """Yield the rows after `after` up to `until` in order, a batch in memory at a time."""
     query = (  # constant column names only
         "SELECT seq, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), payload,"
         f" prev, hash, {', '.join(_COLUMNS)} FROM audit_auditevent WHERE seq > %s"
@@ -132,12 +233,9 @@ def rows(after: int = BEGINNING, until: int | None = None) -> Iterator[dict[str,
     last = after
     while True:
         with connections["audit"].cursor() as cursor:
-            cursor.execute(query, [last, END if until is None else until, _BATCH])
+            cursor.execute(query, [last, until, _BATCH])
             batch = cursor.fetchall()
-        for values in batch:
-            row = dict(zip(names, values, strict=True))
-            row["prev"], row["hash"] = bytes(row["prev"]), bytes(row["hash"])
-            yield row
+        yield from batch
         if len(batch) < _BATCH:
             return
         last = batch[-1][0]

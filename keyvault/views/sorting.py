@@ -1,10 +1,11 @@
 """Pages of rows in an order that people choose, each going on from the last row of the one before."""
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from keyvault.errors import NotFound
@@ -19,28 +20,48 @@ class Order:
 
     field: str
     moment: bool = False
+    nullable: bool = True
+    # True of every row that has a value; names the partial index that is in this order.
+    among: Q = dataclasses.field(default_factory=Q)
 
     def page(self, rows: QuerySet[Row], after: str, size: int) -> tuple[list[Row], str]:
         """Return one page after the mark, and the mark to go on from; "" when this is the last."""
-        if after:
-            rows = rows.filter(self._beyond(after))
-        ordered = rows.order_by(F(self.field).asc(nulls_last=True), "pk")
-        # Numbers first: sorting whole rows with all that is joined to them costs many times more.
-        numbers = list(ordered.values_list("pk", flat=True)[: size + 1])
+        numbers = self._numbers(rows, after, size + 1)
         by_number = {row.pk: row for row in rows.filter(pk__in=numbers[:size])}
         found = [by_number[one] for one in numbers[:size] if one in by_number]
         more = len(numbers) > size and found
         return found, self._mark(found[-1]) if more else ""
 
-    def _beyond(self, after: str) -> Q:
+    def _numbers(self, rows: QuerySet[Row], after: str, most: int) -> list[int]:
+        """Return the numbers of the next rows: those with a value, then the others.
+
+        Numbers first, because sorting whole rows with all that is joined to them costs many times
+        more; in two parts, because only rows with a value lie in an index in this order.
+        """
+        text, number = self._place(after)
+        found: list[int] = []
+        if text != "~":
+            valued = rows.filter(self.among, **{f"{self.field}__isnull": False})
+            if after:
+                value = self._value(text)
+                later = Q(**{f"{self.field}__gt": value}) | Q(pk__gt=number)
+                valued = valued.filter(later, **{f"{self.field}__gte": value})
+            found = list(valued.order_by(self.field, "pk").values_list("pk", flat=True)[:most])
+        if self.nullable and len(found) < most:
+            bare = rows.filter(**{f"{self.field}__isnull": True})
+            if text == "~":
+                bare = bare.filter(pk__gt=number)
+            left = bare.order_by("pk").values_list("pk", flat=True)
+            found += left[: most - len(found)]
+        return found
+
+    def _place(self, after: str) -> tuple[str, int]:
+        if not after:
+            return "", 0
         text, _sign, number = after.rpartition("~")
         if not (number.isascii() and number.isdigit() and int(number) <= _LARGEST_ID):
             raise NotFound(_("The address goes on from a place that is none."))
-        if text == "~":
-            return Q(**{f"{self.field}__isnull": True, "pk__gt": int(number)})
-        value = self._value(text)
-        same = Q(**{self.field: value, "pk__gt": int(number)})
-        return Q(**{f"{self.field}__gt": value}) | same | Q(**{f"{self.field}__isnull": True})
+        return text, int(number)
 
     def _value(self, text: str) -> Any:
         if not self.moment:

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault.models import ApiKey
+from keyvault.models import ApiKey, VersionState
 from keyvault.permissions import Verb, may, visible_keys
 from keyvault.views.pages import me, page
 from rotation import guide
@@ -69,7 +69,10 @@ def _overdue(keys: QuerySet[ApiKey]) -> list[ApiKey]:
 
 def _ending(keys: QuerySet[ApiKey]) -> list[dict[str, object]]:
     """Return the keys whose current secret ends within 30 days, with the threshold they passed."""
-    soon = keys.filter(current__expires_at__lt=timezone.now() + _SOON)
+    # The state is that of every current version; named, it finds the index of those that end.
+    soon = keys.filter(
+        current__state=VersionState.CURRENT, current__expires_at__lt=timezone.now() + _SOON
+    )
     return [
         {"it": key, "ends": key.current.expires_at, "within": within(key.current.expires_at)}
         for key in soon.order_by(F("current__expires_at").asc())[:_MOST]

@@ -10,7 +10,14 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault.models import LIVE_STATES, Account, ApiKey, Application, Environment, KeyVersion
+from keyvault import searching
+from keyvault.models import (
+    Account,
+    ApiKey,
+    Application,
+    Environment,
+    VersionState,
+)
 from keyvault.permissions import Verb, may_somewhere, visible_keys
 from keyvault.views.pages import (
     PAGE_SIZE,
@@ -30,7 +37,6 @@ from rotation.views.finding import state_of, with_open_rotation
 from rotation.views.track import track
 
 _SOON = timedelta(days=30)
-_TAIL = 4
 _MOST_OPTIONS = 200
 _OPTIONS: dict[str, type[Model]] = {
     "account": Account,
@@ -51,6 +57,8 @@ def _needing_a_person() -> Exists:
     )
 
 
+# True of every current version; named, it finds the indexes of those by end and age.
+_CURRENT = Q(current__state=VersionState.CURRENT)
 STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
     "rotating": ("Rotating", lambda keys: keys.filter(_rotating())),
     "person": ("Needs a person", lambda keys: keys.filter(_needing_a_person())),
@@ -60,7 +68,7 @@ STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
     ),
     "expiring": (
         "Expires in 30 days",
-        lambda keys: keys.filter(current__expires_at__lt=timezone.now() + _SOON),
+        lambda keys: keys.filter(_CURRENT, current__expires_at__lt=timezone.now() + _SOON),
     ),
     "refused": ("Refused by the vendor", lambda keys: keys.filter(current__check_answer="refused")),
     "unplanned": ("Without a policy", lambda keys: keys.filter(policy__isnull=True)),
@@ -68,10 +76,10 @@ STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
 
 
 ORDERS: dict[str, tuple[str, Order]] = {
-    "name": ("Name", Order("name")),
+    "name": ("Name", Order("name", nullable=False)),
     "due": ("Due first", Order("policy__next_run_at", moment=True)),
-    "expiry": ("Ends first", Order("current__expires_at", moment=True)),
-    "age": ("Oldest first", Order("current__published_at", moment=True)),
+    "expiry": ("Ends first", Order("current__expires_at", moment=True, among=_CURRENT)),
+    "age": ("Oldest first", Order("current__published_at", moment=True, among=_CURRENT)),
 }
 FILTERS = ("q", "state", *_OPTIONS)
 
@@ -130,23 +138,13 @@ def _row(key: ApiKey) -> dict[str, object]:
 def filtered(said: QueryDict, keys: Keys) -> Keys:
     """Return the keys that fit the filters of a URL or a form."""
     if q := text(said, "q"):
-        keys = keys.filter(_matching(q))
+        keys = keys.filter(searching.matching(q) | searching.of_application(q))
     for name in _OPTIONS:
         if (chosen := number(said.get(name))) is not None:
             keys = keys.filter(**{name: chosen})
     if (state := text(said, "state")) in STATES:
         keys = STATES[state][1](keys)
     return keys
-
-
-def _matching(part: str) -> Q:
-    """Match a part of its name or its application's, or the last four of a secret that is alive."""
-    named = Application.objects.filter(name__icontains=part).values("pk")
-    match = Q(name__icontains=part) | Q(application__in=named)
-    if len(part) == _TAIL:
-        alive = KeyVersion.objects.filter(tail=part, state__in=LIVE_STATES)
-        match |= Q(pk__in=alive.values("key"))
-    return match
 
 
 def _options(model: type[Model], name: str, keys: Keys) -> list[tuple[int, str]]:

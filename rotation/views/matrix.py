@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -14,7 +14,7 @@ from keyvault.inventory import visible_environments
 from keyvault.models import ApiKey, Application
 from keyvault.permissions import visible_keys
 from keyvault.views.pages import me, next_link, number, page
-from rotation.models import OPEN_STEPS
+from rotation.models import OPEN_STEPS, Rotation
 from rotation.views.keys import STATES
 
 _SIZE = 50
@@ -54,7 +54,8 @@ def _applications(
     keys: QuerySet[ApiKey], after: int | None
 ) -> tuple[list[Application], int | None]:
     """Return one page of the applications that have keys, by their number."""
-    found = Application.objects.filter(pk__in=keys.order_by().values("application"))
+    owned = Exists(keys.order_by().filter(application=OuterRef("pk")))
+    found = Application.objects.filter(owned)
     if after is not None:
         found = found.filter(pk__gt=after)
     rows = list(found.order_by("pk")[: _SIZE + 1])
@@ -64,6 +65,7 @@ def _applications(
 def _cells(keys: QuerySet[ApiKey], applications: Iterable[int]) -> dict[tuple[int, int], Any]:
     """Count each cell's keys, and those in each state, in one statement."""
     now, soon = timezone.now(), timezone.now() + timedelta(days=30)
+    moving = Exists(Rotation.objects.filter(key=OuterRef("pk"), step__in=OPEN_STEPS))
     found = (
         keys.filter(application__in=list(applications))
         .order_by()
@@ -73,7 +75,8 @@ def _cells(keys: QuerySet[ApiKey], applications: Iterable[int]) -> dict[tuple[in
             refused=Count("pk", filter=Q(current__check_answer="refused")),
             overdue=Count("pk", filter=Q(policy__enabled=True, policy__next_run_at__lt=now)),
             expiring=Count("pk", filter=Q(current__expires_at__lt=soon)),
-            rotating=Count("pk", filter=Q(rotations__step__in=OPEN_STEPS)),
+            # No join: a key would count once for each rotation that it ever had.
+            rotating=Count("pk", filter=Q(moving)),
             oldest=Min("current__published_at"),
             due=Min("policy__next_run_at", filter=Q(policy__enabled=True)),
         )

@@ -25,13 +25,10 @@ _TOKENS = (
 def show(request: HttpRequest) -> HttpResponse:
     """Show the charts over the keys that one may see."""
     keys = visible_keys(me(request))
-    charts = [
-        overview.by_state(keys),
-        overview.by_age(keys),
-        overview.per_week(keys),
-        overview.by_answer(keys),
-    ]
-    return render(request, "rotation/overview.html", {"charts": charts, "section": "home"})
+    stands = overview.standing(keys)
+    charts = [stands.by_state(), stands.by_age(), overview.per_week(keys), stands.by_answer()]
+    facts = {"charts": charts, "counted_at": stands.at, "section": "home"}
+    return render(request, "rotation/overview.html", facts)
 
 
 @require_GET

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
 from keyvault.audit.verify import row_hash
 
@@ -23,10 +23,13 @@ _ACTS = (
 
 def build(keys: int, audit: int, now: datetime) -> None:
     """Fill an empty installation with so many keys and audit rows."""
-    with connections["owner"].cursor() as cursor:
+    with transaction.atomic("owner"), connections["owner"].cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
         _places(cursor, keys)
         first = _keys(cursor, keys, now)
-        _audit(cursor, first, keys, audit, now)
+        add_audit(cursor, first, keys, audit, now)
         cursor.execute("ANALYZE")
 
 
@@ -69,7 +72,6 @@ def _keys(cursor: Any, keys: int, now: datetime) -> int:
     ages = [int(chance.paretovariate(1.2) * 10) % 700 for _ in range(keys)]
     _copy(cursor, "keyvault_apikey", _key_rows(first, ages, places, now, chance))
     _copy(cursor, "keyvault_keyversion", _version_rows(first, ages, now, chance))
-    cursor.execute("UPDATE keyvault_apikey SET current_id = id WHERE id >= %s", [first])
     _copy(cursor, "rotation_rotationpolicy", _policy_rows(first, ages, now))
     for table in ("keyvault_apikey", "keyvault_keyversion", "rotation_rotationpolicy"):
         cursor.execute(
@@ -85,6 +87,7 @@ def _key_rows(
         word = f"{chance.choice(_WORDS)}-{chance.choice(_WORDS)}-{number}"
         yield {
             "id": first + number,
+            "current_id": first + number,
             "account_id": places[0][number % len(places[0])],
             "environment_id": places[1][number % len(places[1])],
             "application_id": places[2][int(chance.random() ** 3 * len(places[2]))],
@@ -143,7 +146,7 @@ def _policy_rows(first: int, ages: list[int], now: datetime) -> Iterator[dict[st
         }
 
 
-def _audit(cursor: Any, first: int, keys: int, rows: int, now: datetime) -> None:
+def add_audit(cursor: Any, first: int, keys: int, rows: int, now: datetime) -> None:
     """Copy rows that go on from the head of the chain, and move the head to the last of them."""
     cursor.execute("SELECT seq, hash FROM audit_chainhead WHERE id = 1")
     found = cursor.fetchone()
@@ -190,7 +193,7 @@ def _events(
             {
                 **event,
                 "seq": number,
-                "at": at.astimezone(UTC).isoformat(),
+                "at": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
                 "reason": "",
                 "detail": {},
             },

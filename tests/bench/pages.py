@@ -7,6 +7,7 @@ in ms at the large one, its ratio to the small one, and ok up to 150 ms and 1.5 
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 KEYS = int(os.environ.get("KEYS", "50000"))
@@ -27,7 +28,8 @@ def main() -> int:
     for path, value in large.items():
         ratio = value / small[path]
         word = "ok" if value <= MOST_MS and ratio <= MOST_RATIO else "short"
-        sys.stdout.write(f"P7 {path} {value:.0f} ms {ratio:.2f} {word}\n")
+        name = "P5" if path.startswith("/tick") else "P7"
+        sys.stdout.write(f"{name} {path} {value:.0f} ms {ratio:.2f} {word}\n")
     return 0
 
 
@@ -102,6 +104,28 @@ def _pages(keys: int, audit: int) -> None:
     for path in paths:
         sys.stdout.write(f"{_named(path, middle)} {_median(client, path):.1f}\n")
         sys.stdout.flush()
+    for name, taken in _ticks().items():
+        sys.stdout.write(f"/tick/{name} {taken:.1f}\n")
+
+
+def _ticks() -> dict[str, float]:
+    """P5: the clock's own task with nothing due, and finding what to start when 500 keys are due."""
+    from django.db import connections
+
+    from rotation import policies, tasks
+
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(
+            "UPDATE rotation_rotationpolicy SET next_run_at = now() + interval '1 day' * (1 + id % 80)"
+        )
+        cursor.execute("VACUUM ANALYZE rotation_rotationpolicy")
+        nothing = _middle(tasks.tick)
+        cursor.execute(
+            "UPDATE rotation_rotationpolicy SET next_run_at = now() - interval '1 minute' WHERE id IN"
+            " (SELECT id FROM rotation_rotationpolicy ORDER BY id DESC LIMIT 500)"
+        )
+    return {"nothing-due": nothing, "find-500-due": _middle(lambda: policies._next_due(500))}
 
 
 def _named(path: str, middle: int) -> str:
@@ -112,12 +136,20 @@ def _named(path: str, middle: int) -> str:
 
 
 def _median(client: Any, path: str) -> float:
+    def ask() -> None:
+        answer = client.get(path)
+        assert answer.status_code == 200, (path, answer.status_code)
+
+    return _middle(ask)
+
+
+def _middle(act: Callable[[], object]) -> float:
+    """Return the median of the milliseconds that it takes."""
     taken = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        answer = client.get(path)
+        act()
         taken.append((time.perf_counter() - began) * 1000)
-        assert answer.status_code == 200, (path, answer.status_code)
     return sorted(taken)[ROUNDS // 2]
 
 

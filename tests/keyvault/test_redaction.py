@@ -197,6 +197,8 @@ def test_the_registry_is_bounded() -> None:
     for number in range(2000):
         redaction.remember(f"one-of-very-many-secrets-{number:05d}")
     assert len(redaction._remembered) <= redaction._MAX_REMEMBERED
+    by_head = [form for forms in redaction._by_head.values() for form in forms]
+    assert sorted(by_head) == sorted(redaction._remembered)
     assert redact("one-of-very-many-secrets-01999") == HIDDEN
 
 

@@ -44,7 +44,7 @@ def vendor(stack: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def web(stack: Any) -> Iterator[str]:
+def web(stack: Any, workers: int = 1, threads: int = 8) -> Iterator[str]:
     """Run gunicorn and return its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,7 +55,8 @@ def web(stack: Any) -> Iterator[str]:
         "web",
         [
             *("gunicorn", "keyvault.wsgi:application", "--worker-class", "gthread"),
-            *("--workers", "1", "--threads", "8", "--no-control-socket", "--bind", url[7:]),
+            *("--workers", str(workers), "--threads", str(threads)),
+            *("--preload", "--no-control-socket", "--bind", url[7:]),
         ],
         BASE_URL=url,
     )
