@@ -12,10 +12,10 @@ KEYS ?= 50000
 AUDIT ?= 200000
 export MINUTES KEYS AUDIT
 
-.PHONY: help run stop faults soak mutants bench bench-data screenshots demo test check lock clean venv browser
+.PHONY: help run stop faults soak mutants bench bench-data screenshots demo test check lock clean venv browser load
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: venv ## start a whole installation in .run/ and stay; Ctrl-C ends it, the data stay
 	@exec $(PYTHON_BIN) -m sandbox run
@@ -32,7 +32,7 @@ soak: venv ## 50 keys, 10 applications and random faults for MINUTES (10), with 
 mutants: venv ## take each guard out of a copy and see its tests fail (about ten minutes)
 	@$(PYTHON_BIN) -m tests.mutants
 
-bench: venv ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
+bench: venv load ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
 	@$(PYTHON_BIN) -m tests.bench
 
 bench-data: venv ## a large installation by COPY (KEYS=50000 AUDIT=200000) and its pages beside a small one
@@ -64,3 +64,6 @@ venv:
 
 browser:
 	@scripts/bootstrap browser
+
+load:
+	@scripts/bootstrap load

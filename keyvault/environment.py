@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -81,3 +81,30 @@ def proxies(texts: Iterable[str]) -> list[Network | str]:
             f"TRUSTED_PROXIES: {error}. Write networks such as 10.1.0.0/16 or 2001:db8::/32, or "
             f"{SOCKET}, with commas between them."
         ) from None
+
+
+def database(name: str, *, prepare: bool) -> dict[str, Any]:
+    """Return the database that the secret setting `name` gives as a URL, with what keeps it in bounds.
+
+    With `prepare`, a statement that a connection sends again and again is planned once: for a
+    rotation's two hundred that is a third of the work. Not behind a pooler that lends a connection
+    for one transaction and knows nothing of prepared statements.
+    """
+    config = environ.Env.db_url_config(secret(name))
+    prepared = {"server_side_binding": True, "prepare_threshold": 3} if prepare else {}
+    config.update(
+        HOST=unquote(config["HOST"]),  # a folder, for a unix socket, is written %2Frun%2Fpostgresql
+        CONN_MAX_AGE=60,
+        CONN_HEALTH_CHECKS=True,
+        OPTIONS={
+            **prepared,
+            "connect_timeout": 5,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "application_name": "keyvault",
+            "options": "-c lock_timeout=3s -c statement_timeout=15s"
+            " -c idle_in_transaction_session_timeout=20s -c timezone=UTC",
+        },
+    )
+    return dict(config)

@@ -29,8 +29,11 @@ _SHAPES = re.compile(
 
 
 def remember(value: str) -> None:
-    """Hide `value` (8 characters or more) in all text that passes `redact` from now on."""
-    if len(value) < _MIN_LENGTH:
+    """Hide `value` (8 characters or more) in all text that passes `redact` from now on.
+
+    White space around it does not count: no vendor's key is made of it, and every table is.
+    """
+    if len(value.strip()) < _MIN_LENGTH:
         return
     with _lock:
         for form in _forms(value):

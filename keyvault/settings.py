@@ -3,14 +3,13 @@
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import environ
 from csp.constants import NONE, SELF
 from kombu import Queue
 from kombu.common import Broadcast
 
-from keyvault.environment import mail_server, proxies, secret
+from keyvault.environment import database, mail_server, proxies, secret
 
 env = environ.Env()
 
@@ -103,28 +102,13 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Databases: the app's role cannot migrate, and cannot touch the audit table but to append. ---
 
 
-def _database(name: str) -> dict[str, Any]:
-    config = environ.Env.db_url_config(secret(name))
-    config.update(
-        HOST=unquote(config["HOST"]),  # a folder, for a unix socket, is written %2Frun%2Fpostgresql
-        CONN_MAX_AGE=60,
-        CONN_HEALTH_CHECKS=True,
-        OPTIONS={
-            "connect_timeout": 5,
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "application_name": "keyvault",
-            "options": "-c lock_timeout=3s -c statement_timeout=15s"
-            " -c idle_in_transaction_session_timeout=20s -c timezone=UTC",
-        },
-    )
-    return dict(config)
-
-
-DATABASES = {"default": _database("DATABASE_URL"), "audit": _database("DATABASE_URL")}
+_PREPARE = env.bool("DATABASE_PREPARE", default=True)
+DATABASES = {
+    "default": database("DATABASE_URL", prepare=_PREPARE),
+    "audit": database("DATABASE_URL", prepare=_PREPARE),
+}
 if env.str("DATABASE_OWNER_URL", default="") or env.str("DATABASE_OWNER_URL_FILE", default=""):
-    DATABASES["owner"] = _database("DATABASE_OWNER_URL")
+    DATABASES["owner"] = database("DATABASE_OWNER_URL", prepare=_PREPARE)
 DATABASE_APP_ROLE = DATABASES["default"]["USER"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

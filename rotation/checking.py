@@ -1,16 +1,22 @@
 """Ask vendors: build the account a provider needs, and get its verdict on a secret."""
 
+import time
+import uuid
+
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 from keyvault import secret_store
 from keyvault.errors import BadInput
 from keyvault.models import Account
+from keyvault.recent import Recent
 from keyvault.secret_text import Secret
 from rotation.providers import PROVIDERS
 from rotation.providers.base import CheckResult, Provider, Timing, VendorAccount
 
 ACCOUNTS = "accounts"
+_KEPT_SECONDS = 10.0
+_credentials: Recent[uuid.UUID, Secret] = Recent(1000)
 
 
 def provider_of(account: Account) -> Provider:
@@ -36,7 +42,7 @@ def vendor_account(account: Account, *, manage: bool = False) -> VendorAccount:
     """Return where and as whom to call; with `manage`, with the management credential from Vault."""
     management = None
     if manage and account.management_path:
-        management = Secret(secret_store.read(ACCOUNTS, account.management_path)["credential"])
+        management = _credential(account.management_path)
     return VendorAccount(
         base_url=account.base_url,
         dashboard_url=account.dashboard_url,
@@ -44,6 +50,23 @@ def vendor_account(account: Account, *, manage: bool = False) -> VendorAccount:
         management=management,
         allow_loopback=settings.ALLOW_LOOPBACK_TARGETS,
     )
+
+
+def _credential(path: uuid.UUID) -> Secret:
+    """Return the credential at this path. What lies there never changes: another one gets another path.
+
+    A step calls the vendor several times, and each rotation at an account needs the same one.
+    """
+    known = _credentials.get(path, time.monotonic())
+    if known is None:
+        known = Secret(secret_store.read(ACCOUNTS, path)["credential"])
+        _credentials.put(path, known, time.monotonic() + _KEPT_SECONDS)
+    return known
+
+
+def forget() -> None:
+    """Keep no credential any more."""
+    _credentials.clear()
 
 
 def check_secret(account: Account, secret: Secret) -> CheckResult:

@@ -44,7 +44,7 @@ FROM (
     SELECT waiting.id, row_number() OVER (ORDER BY waiting.due_at) AS place
     FROM rotation_rotation waiting JOIN keyvault_apikey key ON key.id = waiting.key_id
     WHERE waiting.step = ANY(%s) AND waiting.waiting_for = %s AND waiting.attempt > 0
-        AND (%s IS NULL OR key.account_id = %s)
+        AND (%s::bigint IS NULL OR key.account_id = %s)
 ) spread
 WHERE rotation_rotation.id = spread.id AND rotation_rotation.step = ANY(%s)
 """

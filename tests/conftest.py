@@ -54,10 +54,11 @@ def database(migrated: None) -> Iterator[None]:
 
 def _forget_secrets() -> None:
     from keyvault import fetching, secret_cache
-    from rotation import overview
+    from rotation import checking, overview
 
     secret_cache.forget()
     overview.forget()
+    checking.forget()
     fetching.forget()
 
 

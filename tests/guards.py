@@ -349,7 +349,7 @@ def reads_environment(source: Source) -> list[str]:
 
 def _setting(call: ast.Call) -> str:
     reader = ast.unparse(call.func)
-    if not (re.fullmatch(r"env\.\w+|secret|_database", reader) and call.args):
+    if not (re.fullmatch(r"env\.\w+|secret|database", reader) and call.args):
         return ""
     name = call.args[0]
     return name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else ""

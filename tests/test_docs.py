@@ -59,7 +59,7 @@ def test_every_setting_stands_in_the_table_once_and_no_other() -> None:
 def test_the_table_marks_exactly_what_must_be_set_and_what_can_be_a_file() -> None:
     text = (ROOT / "keyvault/settings.py").read_text(encoding="utf-8")
     text += (ROOT / "keyvault/secret_store.py").read_text(encoding="utf-8")
-    secret = set(re.findall(r"(?:\bsecret|_database)\(\"(\w+)\"", text))
+    secret = set(re.findall(r"(?:\bsecret|database)\(\"(\w+)\"", text))
     for name, marks, *_ in rows("Settings"):
         setting = name.strip("`")
         assert ("required" in marks) == settings_read()[setting], setting

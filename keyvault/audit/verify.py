@@ -13,6 +13,7 @@ from typing import Any
 
 import django
 from django.db import connections, transaction
+from psycopg import sql
 
 VERSION = b"\x01"
 _COLUMNS = (
@@ -172,7 +173,8 @@ def _part(job: tuple[str, int, int]) -> Part:
     with transaction.atomic(using="audit"):
         with connections["audit"].cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
+            # Its name came from Postgres, and stands where no parameter may.
+            cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
         return _follow(Part(after, b""), read(after or BEGINNING, until))
 
 

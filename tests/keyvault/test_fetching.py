@@ -30,9 +30,9 @@ def fetches() -> list[str]:
     return [row.outcome for row in rows]
 
 
-def next_version(key: Any) -> Any:
+def next_version(key: Any, which: str = "") -> Any:
     """Publish another version of `key`."""
-    secret = Secret(f"inf_next-secret-of-{key.name}")
+    secret = Secret(f"inf_next-secret-of-{key.name}{which}")
     version = versions.draft(key, secret, source="test", added_by=None)
     version.state = VersionState.PENDING
     versions.put_secret(version, secret)

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import RequestFactory, override_settings
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyvault import redaction
@@ -187,6 +187,7 @@ def test_a_stored_reason_is_short_printable_and_fit_for_the_database(text: str, 
 @given(st.text(st.characters(codec="utf-8"), min_size=8, max_size=60), st.text(max_size=40))
 def test_no_known_secret_passes(value: str, around: str) -> None:
     """Whatever the secret looks like, it does not come through."""
+    assume(len(value.strip()) >= 8)
     redaction.remember(value)
     text = around + value + around
     assert value not in redact(text).replace(HIDDEN, "\0")
