@@ -3,9 +3,11 @@
 FROM python:3.11.14-slim-bookworm AS packages
 
 WORKDIR /app
-COPY requirements.txt .
+# requirements-apprise.txt is the same with the library for further chats and pagers.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-apprise.txt ./
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r "$REQUIREMENTS"
 
 FROM python:3.11.14-slim-bookworm
 

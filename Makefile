@@ -52,6 +52,7 @@ check: venv ## style, types, import contracts, migrations in step, production se
 
 lock: venv ## lock the requirements anew after a change to requirements.in or requirements-dev.in
 	$(LOCK) requirements.in --output-file requirements.txt
+	$(LOCK) requirements-apprise.in --output-file requirements-apprise.txt
 	$(LOCK) requirements-dev.in --output-file requirements-dev.txt
 
 clean: ## end the sandbox and delete it with its data, the caches and .venv

@@ -378,6 +378,8 @@ LOGGING: dict[str, Any] = {
         # At WARNING it prints an answer's headers as they came, and a vendor may echo anything.
         "urllib3": {"level": "ERROR"},
         "requests_hardened": {"level": "ERROR"},
+        # It prints addresses, which are as good as passwords, and answers.
+        "apprise": {"level": "CRITICAL"},
         "django.request": {"level": "ERROR"},
         "celery": {"level": "INFO"},
     },

@@ -25,7 +25,7 @@ from keyvault.names import require_clean
 from keyvault.permissions import require_owner
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
-from rotation import addresses
+from rotation import addresses, apprising
 from rotation.models import Hook, Message, Notice, Preference
 from rotation.notices import News, tell
 from rotation.outbox import WEBHOOKS
@@ -53,11 +53,10 @@ def add_hook(
     Raises Denied, BadInput for an address that is unusable, Conflict for a used name.
     """
     require_owner(by, "say who is told beside people")
-    addresses.require_safe(url, "A hook's")
     hook = Hook(
         name=name.strip(),
         kind=kind,
-        host=urlsplit(url).hostname or "",
+        host=_host(kind, url),
         application=application,
         only_urgent=only_urgent,
         created_by=by,
@@ -82,6 +81,14 @@ def add_hook(
     except IntegrityError:
         raise _used(hook.name) from None
     return NewHook(hook, secret)
+
+
+def _host(kind: Hook.Kind, url: str) -> str:
+    """Return where the address leads, as people may see it; BadInput for one that is unusable."""
+    if kind == Hook.Kind.APPRISE:
+        return apprising.require_usable(url)
+    addresses.require_safe(url, "A hook's")
+    return urlsplit(url).hostname or ""
 
 
 def _without_address(parameters: dict[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from standardwebhooks.webhooks import Webhook
 from keyvault import secret_store
 from keyvault.errors import KeyServiceError
 from keyvault.secret_text import Secret
+from rotation import apprising
 from rotation.models import Hook, Message
 from rotation.outbox import WEBHOOKS
 from rotation.posting import Posted, post
@@ -89,6 +90,9 @@ def _by_hook(message: Message) -> Posted:
         return Posted(False, error.message)
     url = Secret(kept["url"])
     link = settings.BASE_URL + notice.link
+    if hook.kind == Hook.Kind.APPRISE:
+        text = f"{notice.text}\n{link}"
+        return apprising.send(url.reveal(), notice.title, text, urgent=notice.urgent)
     if hook.kind == Hook.Kind.CHAT:
         body = json.dumps({"text": f"*{_plain(notice.title)}*\n{_plain(notice.text)}\n{link}"})
         return post(url.reveal(), body, {"Content-Type": "application/json"}, TOTAL_SECONDS)

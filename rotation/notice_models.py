@@ -52,6 +52,7 @@ class Hook(models.Model):
     class Kind(models.TextChoices):
         CHAT = "chat", _("Slack or a chat that speaks like it")
         SIGNED = "signed", _("A program (signed webhook)")
+        APPRISE = "apprise", _("Another chat or a pager, by Apprise")
 
     name = name_field()
     kind = models.CharField(max_length=10, choices=Kind.choices)

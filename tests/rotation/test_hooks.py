@@ -13,9 +13,9 @@ from standardwebhooks.webhooks import Webhook
 
 from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.models import ApiKey, Application
-from rotation import channels, notices
+from rotation import apprising, channels, notices
 from rotation.human_tasks import open_alert
-from rotation.models import Hook, HumanTask, Message, Preference
+from rotation.models import Hook, HumanTask, Message, Notice, Preference
 from tests import leakscan
 from tests.api_client import Api, sign_in
 from tests.rotation.test_notices import ACTOR, Sink, ends_in, key, mails, send_all
@@ -45,6 +45,97 @@ def receiver() -> Iterator[Any]:
     yield server
     server.shutdown()
     server.server_close()
+
+
+def test_a_further_chat_is_told_by_apprise_and_its_address_lies_in_vault(
+    stack: Any, receiver: Any, people: Any, key: ApiKey
+) -> None:
+    """Apprise speaks to the sandbox's receiver in a form of its own, as it does to each service."""
+    url = receiver.url.replace("http://", "json://")
+    hook = channels.add_hook(people.owner, "Teams", Hook.Kind.APPRISE, url).hook
+    ends_in(key, days=29)
+    notices.scan()
+    send_all()
+    [(_, body)] = receiver.got
+    said = json.loads(body)
+    notice = Notice.objects.get(kind=Notice.Kind.EXPIRY)
+    assert said["title"] == notice.title
+    assert notice.text in said["message"]
+    assert f"{notice.link}" in said["message"]
+    assert Message.objects.get(hook=hook).state == Message.State.SENT
+    assert (
+        leakscan.hits(stack, ["canary-hook-path-7741"], [json.dumps([str(hook), hook.host])]) == []
+    )
+
+
+def test_a_service_that_does_not_take_a_message_is_tried_again(
+    receiver: Any, people: Any, key: ApiKey
+) -> None:
+    url = receiver.url.replace("http://", "json://")
+    hook = channels.add_hook(people.owner, "Teams", Hook.Kind.APPRISE, url).hook
+    receiver.status = 500
+    ends_in(key, days=29)
+    notices.scan()
+    send_all()
+    message = Message.objects.get(hook=hook)
+    assert (message.state, message.last_error) == ("waiting", "The service did not take it.")
+    assert message.due_at is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://chat.example.com/hook",
+        "json://10.0.0.1/path",
+        "jsons://internal.example.com/",
+        "mailto://user:pass@example.com",
+        "file:///etc/passwd",
+        "syslog://",
+        "slack://",
+        "workflows://10.0.0.1/workflow/signature",
+        "workflows://logic.azure.com.example.com/workflow/signature",
+        "tgram://not-a-bot",
+        "discord://id/token\n",
+        "",
+    ],
+)
+def test_apprise_is_let_to_services_with_a_fixed_address_only(people: Any, url: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        channels.add_hook(people.owner, "odd", Hook.Kind.APPRISE, url)
+    assert "Nothing was stored." in caught.value.message
+    assert not Hook.objects.exists()
+
+
+def test_no_address_of_ones_own_is_let_through_outside_of_a_sandbox(
+    people: Any, receiver: Any, settings: Any
+) -> None:
+    settings.ALLOW_LOOPBACK_TARGETS = False
+    url = receiver.url.replace("http://", "json://")
+    with pytest.raises(BadInput):
+        channels.add_hook(people.owner, "odd", Hook.Kind.APPRISE, url)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "url",
+    [
+        "workflows://prod-01.westus.logic.azure.com/643e69f83c8944438d68119179a10a64/x4q5",
+        "discord://1234567890/abcdefghijklmnopqrstuvwxyz",
+        "tgram://123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc/12315544/",
+    ],
+)
+def test_services_are_known_by_their_address(url: str) -> None:
+    assert apprising.require_usable(url) in apprising.SERVICES.values()
+
+
+@pytest.mark.pure
+def test_each_named_service_is_one_that_apprise_knows() -> None:
+    from apprise import Apprise
+
+    known = {
+        scheme for one in Apprise().details()["schemas"] for scheme in one["secure_protocols"] or []
+    }
+    assert set(apprising.SERVICES) <= known
 
 
 def test_a_chat_and_a_program_are_told_and_their_addresses_lie_in_vault(
