@@ -56,7 +56,8 @@ def close_tasks(
 
 def _close(actor: Actor, tasks: QuerySet[HumanTask], outcome: str, by: Member | None) -> int:
     closed = 0
-    with transaction.atomic():
+    # No savepoint: whoever has a transaction open stands or falls with this.
+    with transaction.atomic(savepoint=False):
         for task in tasks.select_for_update():
             task.closed_at, task.closed_by, task.outcome = timezone.now(), by, outcome[:300]
             task.save(update_fields=["closed_at", "closed_by", "outcome"])

@@ -40,7 +40,10 @@ _TELL_AT_ONCE_BEYOND = 900.0
 
 
 def settle(held: Claim, outcome: Outcome) -> bool:
-    """Write the outcome and release the claim; returns whether there is more to do at once."""
+    """Write the outcome and release the claim; returns whether there may be more to do at once.
+
+    Whether the rotation is due again is for the next claim to find.
+    """
     if isinstance(outcome, Hold):
         return _hold(held, outcome)
     said = _give_up(held, outcome) if isinstance(outcome, GiveUp) else outcome
@@ -55,7 +58,7 @@ def settle(held: Claim, outcome: Outcome) -> bool:
         _remember(held.rotation, before[0], said)
         _follow_up(held.rotation, before[0], said)
         _audit(held.rotation, before, said)
-    return _more(held.rotation)
+    return held.rotation.finished_at is None
 
 
 def _hold(held: Claim, outcome: Hold) -> bool:
@@ -208,9 +211,3 @@ def _audit(rotation: Rotation, before: tuple[str, str], outcome: Settled) -> Non
             reason=outcome.text,
             waiting_for=rotation.waiting_for,
         )
-
-
-def _more(rotation: Rotation) -> bool:
-    return Rotation.objects.filter(
-        pk=rotation.pk, finished_at__isnull=True, due_at__lte=Now()
-    ).exists()
