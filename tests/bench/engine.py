@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.bench.figures import Figure
+from tests.bench.load import spent_by_part
 
 KEYS = int(os.environ.get("BENCH_KEYS", "60"))
 WORKERS = (1, 2, 4)
+_CORES = 2
 # Ours alone: what would make a run wait for the clock and not for the engine.
 SETTINGS = {
     "DEFAULT_QUIET_SECONDS": "0",
@@ -56,9 +58,17 @@ def measure(stack: Any) -> list[Figure]:
         ]
         for count in WORKERS:
             with _workers(stack, count, _as_bare(needs, stack, vendor)):
-                whole, bare = _rotations(people.owner, keys), _bare(keys)
+                before = spent_by_part()
+                whole = _rotations(people.owner, keys)
+                cost = spent_by_part() - before
+                bare = _bare(keys)
             name = f"P6_rotations_{count}_workers"
             figures.append(Figure(name, whole, "a second", whole / bare, 0.5))
+            if count == _CORES:
+                figures += [
+                    Figure(f"P6_cpu_of_{part}", 1000 * seconds / KEYS, "ms a rotation", None, 0)
+                    for part, seconds in sorted(cost.items())
+                ]
     return figures
 
 

@@ -4,12 +4,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 
 import psutil
 
 CONNECTIONS = 8
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_PARTS = {
+    "celery": "worker",
+    "gunicorn": "web",
+    "postgres": "postgres",
+    "bao server": "store",
+    "sandbox.vendor": "vendor",
+    "valkey": "broker",
+}
 _COUNT = re.compile(r"(\d+) requests in")
 
 
@@ -46,11 +55,17 @@ def require_wrk() -> None:
 
 def _spent() -> float:
     """Return the CPU seconds of every server that this run started, the load generator left out."""
-    total = 0.0
+    return sum(spent_by_part().values())
+
+
+def spent_by_part() -> Counter[str]:
+    """Return the CPU seconds of every server that this run started, by what it is."""
+    spent: Counter[str] = Counter()
     for process in psutil.Process().children(recursive=True):
         try:
-            times = process.cpu_times()
+            command, times = " ".join(process.cmdline()), process.cpu_times()
         except psutil.NoSuchProcess:
             continue
-        total += times.user + times.system
-    return total
+        part = next((name for word, name in _PARTS.items() if word in command), "other")
+        spent[part] += times.user + times.system
+    return spent
