@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keyvault.settings")
 
 # `celery beat` sends the names of tasks and runs none: without models, routes and the tasks
 # themselves it takes half the memory.
-IS_CLOCK = "beat" in sys.argv[1:]
+IS_CLOCK = "beat" in sys.argv[1:] and "worker" not in sys.argv
 
 app = Celery("keyvault", fixups=[] if IS_CLOCK else None)
 app.config_from_object("django.conf:settings", namespace="CELERY")

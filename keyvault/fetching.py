@@ -52,8 +52,10 @@ class FoundAll:
     row: dict[str, Any] = field(default_factory=dict)
 
 
-_lately: Recent[tuple[str, int], Found] = Recent(5000)
-_lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(500)
+# Bounded in memory too: some kilobytes a key, of which a place may have many.
+_lately: Recent[tuple[str, int], Found] = Recent(2000)
+_lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(50)
+_MOST_REMEMBERED = 200
 
 
 def etag(version: KeyVersion) -> str:
@@ -191,9 +193,10 @@ def fetch_all(
         for one in found:
             one.secret = one.secret or _read(one.version)
     _note(token, [one.version for one in found])
-    plain = [Fetched(one.key, one.version, None) for one in found]
-    name = (peppered(token_text), place)
-    _lately_all.put(name, FoundAll(token, plain, tag, state), time.time() + _CONFIRMED_FOR)
+    if len(found) <= _MOST_REMEMBERED:
+        plain = [Fetched(one.key, one.version, None) for one in found]
+        name = (peppered(token_text), place)
+        _lately_all.put(name, FoundAll(token, plain, tag, state), time.time() + _CONFIRMED_FOR)
     return (None if tag in known_etag else found), tag
 
 
