@@ -63,6 +63,12 @@ def require_usable(url: str) -> str:
             ).format(schemes=", ".join(f"{one}://" for one in SERVICES)),
             code="bad_address",
         )
+    if "?" in url:
+        # Some take the text from a file of this machine or from any address: ?template=/run/secrets/…
+        raise BadInput(
+            _("The address may have no options after a “?”. Nothing was stored."),
+            code="bad_address",
+        )
     if not url.isprintable() or not _is_own_host(scheme, url) or _plugin(url) is None:
         raise BadInput(
             _("The address is not complete: Apprise's page about {service} says how.").format(
@@ -89,17 +95,20 @@ def send(url: str, title: str, text: str, *, urgent: bool) -> Posted:
 
 
 def _is_own_host(scheme: str, url: str) -> bool:
-    if scheme not in _HOSTS:
-        return True
+    return scheme not in _HOSTS or _host(url).endswith(_HOSTS[scheme])
+
+
+def _host(url: str) -> str:
     try:
-        return (urlsplit(url).hostname or "").endswith(_HOSTS[scheme])
+        return urlsplit(url).hostname or ""
     except ValueError:
-        return False
+        return ""
 
 
 def _is_sandbox(url: str) -> bool:
     """A receiver on this machine, where vendors and webhooks may be as well."""
-    return settings.ALLOW_LOOPBACK_TARGETS and url.startswith("json://127.0.0.1:")
+    here = url.startswith("json://") and _host(url) == "127.0.0.1"
+    return settings.ALLOW_LOOPBACK_TARGETS and here
 
 
 def _plugin(url: str) -> Any:
