@@ -38,11 +38,6 @@ class Recent(Generic[K, V]):
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
 
-    def drop(self, name: K) -> None:
-        """Forget one; nothing when there is none."""
-        with self._lock:
-            self._kept.pop(name, None)
-
     def clear(self) -> None:
         """Forget all."""
         with self._lock:

@@ -102,7 +102,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Databases: the app's role cannot migrate, and cannot touch the audit table but to append. ---
 
 
-_PREPARE = env.bool("DATABASE_PREPARE", default=True)
+_PREPARE = env.bool("DATABASE_PREPARE", default=False)
 DATABASES = {
     "default": database("DATABASE_URL", prepare=_PREPARE),
     "audit": database("DATABASE_URL", prepare=_PREPARE),

@@ -17,7 +17,7 @@ LOOK = (
 
 def loaded(*arguments: str) -> str:
     ran = subprocess.run(
-        [sys.executable, "-c", f"{LOOK}", *arguments],
+        [sys.executable, "-c", LOOK, *arguments],
         cwd=ROOT,
         env=dict(os.environ),
         capture_output=True,

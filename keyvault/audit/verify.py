@@ -32,7 +32,7 @@ UNLINKED = "the row is not linked to the one before it"
 _REPEATED = itemgetter("seq", "at", *_COLUMNS)
 # A row as it is read: number, time as text, text, hash before, hash, and the repeated columns.
 Row = tuple[Any, ...]
-_BATCH, PART = 5000, 250_000
+_BATCH, PART, MOST_PROCESSES = 5000, 250_000, 8
 # Below and above every number there can be; a forger may have written a negative one.
 BEGINNING, END = -(2**62), 2**62
 
@@ -71,7 +71,7 @@ def verify(since: Anchor | None = None, processes: int | None = None, part: int 
     """Read the log in order and check sequence, links, hashes, columns and the head.
 
     From the first row that was not archived, or from the row after `since`. A long log is shared out
-    among as many processes as there are cores (or `processes`); memory stays the same.
+    among as many processes as there are cores (or `processes`), eight at most; each reads in batches.
     """
     # One snapshot: rows that are appended meanwhile must not make the head look wrong.
     with transaction.atomic(using="audit"):
@@ -147,7 +147,9 @@ def _together(start: Anchor, head: int, processes: int, size: int) -> Part:
     edges = [start.seq, *range(start.seq + size, head, size), END]
     jobs = [(snapshot, after, until) for after, until in itertools.pairwise(edges)]
     whole = Part(start.seq, start.hash)
-    with ProcessPoolExecutor(processes, get_context("spawn"), django.setup) as pool:
+    # Each takes some 70 MB, and beyond a few the database is what they wait for.
+    many = min(processes, len(jobs), MOST_PROCESSES)
+    with ProcessPoolExecutor(many, get_context("spawn"), django.setup) as pool:
         for part in pool.map(_part, jobs):
             whole = _joined(whole, part)
             if whole.problem:

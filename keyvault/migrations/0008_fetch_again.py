@@ -1,5 +1,7 @@
 """Let a fetch that is like the last one be confirmed and recorded in one statement."""
 
+from importlib import import_module
+
 from django.db import migrations
 
 # All that the rules of a fetch ask, and all that its audit row and its answer say.
@@ -100,7 +102,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunSQL(whole(FIND), "DROP FUNCTION keyvault_find_for_fetch(text, bigint)"),
+        migrations.RunSQL(
+            whole(FIND),
+            "DROP FUNCTION keyvault_find_for_fetch(text, bigint);"
+            + import_module("keyvault.migrations.0007_find_for_fetch").FUNCTION,
+        ),
         migrations.RunSQL(ALL_STATE, "DROP FUNCTION keyvault_fetch_all_state(text)"),
         migrations.RunSQL(whole(AGAIN), "DROP PROCEDURE keyvault_fetch_again"),
     ]
