@@ -243,7 +243,8 @@ def test_it_acknowledges_only_when_no_call_uses_the_old_key_any_more(client, ser
     entries = client.ledger(account=service.account, route="track")
     late = [e for e in entries if e["key"] == old and e["time"] > service.acknowledged_at]
     assert late == []
-    assert [e["fault"] for e in entries if e["key"] == old][-1] == "delay"
+    # Whether one more call with the old key came between the held one and the switch is chance.
+    assert "delay" in [e["fault"] for e in entries if e["key"] == old]
 
 
 def test_a_webhook_that_is_not_key_vaults_is_refused(service, app):
