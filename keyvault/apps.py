@@ -9,11 +9,12 @@ class KeyVaultConfig(AppConfig):
     name = "keyvault"
 
     def ready(self) -> None:
-        """Register the system checks; listen to changes of factors; start the error tracker."""
+        """Register checks and a lookup; listen to changes of factors; start the error tracker."""
         from django.conf import settings
 
-        from keyvault import checks, factor_log  # noqa: F401
+        from keyvault import checks, factor_log, lookups  # noqa: F401
 
+        lookups.register()
         factor_log.listen()
 
         if settings.SENTRY_DSN:

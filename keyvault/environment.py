@@ -87,8 +87,8 @@ def database(name: str, *, prepare: bool) -> dict[str, Any]:
     """Return the database that the secret setting `name` gives as a URL, with what keeps it in bounds.
 
     With `prepare`, a statement that a connection sends again and again is planned once. It then
-    carries 65,535 values at most, which lists of very many keys go beyond; and it is nothing behind a
-    pooler that lends a connection for one transaction and knows no prepared statements.
+    carries 65,535 values at most, hence the lookup `any` for lists of any length; and it is nothing
+    behind a pooler that lends a connection for one transaction and knows no prepared statements.
     """
     config = environ.Env.db_url_config(secret(name))
     prepared = {"server_side_binding": True, "prepare_threshold": 3} if prepare else {}

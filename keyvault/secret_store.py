@@ -69,6 +69,7 @@ class StoreConflict(Conflict):
 class _Login:
     client: hvac.Client
     relogin_at: float
+    probed_at: float = float("-inf")
 
 
 _login: _Login | None = None
@@ -205,13 +206,20 @@ def transit_public_key(mount: str, name: str) -> str:
     return _call(mount, found)
 
 
-def probe() -> None:
-    """Write, read back and destroy a test value: the way is open for the secret that will come."""
+def probe(trusted_seconds: float = 0.0) -> None:
+    """Write, read back and destroy a test value: the way is open for the secret that will come.
+
+    A probe under the same login that ended well within the last `trusted_seconds` is not repeated.
+    """
+    if _login and time.monotonic() - _login.probed_at < trusted_seconds:
+        return
     path = uuid.uuid4()
     write_once("probe", path, {"probe": "yes"})
     if read("probe", path) != {"probe": "yes"}:
         raise StoreUnavailable("Vault gave back another value than was written.")
     destroy("probe", path)
+    if _login:
+        _login.probed_at = time.monotonic()
 
 
 def health() -> dict[str, Any]:

@@ -128,7 +128,8 @@ def restore(old: KeyVersion, new: KeyVersion) -> None:
 
 def note_refused(version: KeyVersion, at: datetime) -> None:
     """Note when the vendor was first seen to refuse the secret, the proof of its deletion."""
-    KeyVersion.objects.filter(pk=version.pk, refused_at__isnull=True).update(refused_at=at)
+    if KeyVersion.objects.filter(pk=version.pk, refused_at__isnull=True).update(refused_at=at):
+        version.refused_at = at
 
 
 def mark_deleted(version: KeyVersion) -> None:

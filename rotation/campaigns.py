@@ -105,7 +105,7 @@ def exposed_by(choice: Choice) -> list[Exposed]:
 
 def preview(exposed: Sequence[Exposed]) -> Preview:
     """Say how many secrets these are, and how many of them need a person."""
-    keys = ApiKey.objects.filter(pk__in=[key for key, _ in exposed])
+    keys = ApiKey.objects.filter(pk__any=[key for key, _ in exposed])
     by_hand = [
         code for code, one in PROVIDERS.items() if not (one.can_create or one.replaces_in_place)
     ]

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from rotation import clock
@@ -25,6 +24,9 @@ WHERE id = %s AND step = ANY(%s) AND due_at <= now()
     AND (claimed_until IS NULL OR claimed_until < now())
 RETURNING fence, clock_timestamp()
 """
+_LOCK = """
+SELECT cancelling FROM rotation_rotation WHERE id = %s AND fence = %s FOR NO KEY UPDATE
+"""
 
 
 class ClaimLost(Exception):
@@ -37,20 +39,38 @@ class Claim:
     def __init__(self, rotation: Rotation, fence: int) -> None:
         self.rotation = rotation
         self.fence = fence
+        self._noted: dict[str, Any] = {}
+
+    def note(self, **changes: Any) -> None:
+        """Change the rotation's row with the next write; for what a repeat would find out anew."""
+        self._noted |= changes
+        self._take_over(changes)
 
     def write(self, **changes: Any) -> None:
         """Change the rotation's row if the fence still holds, else raise ClaimLost."""
+        changes = self._noted | changes
         if not Rotation.objects.filter(pk=self.rotation.pk, fence=self.fence).update(**changes):
             raise ClaimLost
+        self._noted = {}
+        self._take_over(changes)
+
+    def _take_over(self, changes: dict[str, Any]) -> None:
         for name, value in changes.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(self.rotation, name, value)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Run a transaction that first locks the row under our fence; ClaimLost when it is not ours."""
-        with transaction.atomic():
-            self.write(fence=F("fence"))
+        """Run a transaction that first locks the row under our fence; ClaimLost when it is not ours.
+
+        Whether a person has cancelled is read under the lock, and stands until the transaction ends.
+        """
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_LOCK, [self.rotation.pk, self.fence])
+            row = cursor.fetchone()
+            if row is None:
+                raise ClaimLost
+            (self.rotation.cancelling,) = row
             yield
 
     def still_ours(self) -> bool:
@@ -78,4 +98,7 @@ def claim(rotation_id: int) -> Claim | None:
         "new_version",
         "requested_by",
     ).get(pk=rotation_id)
+    for version in (rotation.old_version, rotation.new_version):
+        if version is not None:
+            version.key = rotation.key  # else its name would be read by three more statements
     return Claim(rotation, row[0])

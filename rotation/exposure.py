@@ -48,7 +48,7 @@ def _told(*found: tuple[int, str]) -> list[Exposure]:
         known = ways.setdefault(version_id, [])
         if how not in known:
             known.append(how)
-    versions = KeyVersion.objects.filter(pk__in=ways, state__in=_COUNTED).select_related(
+    versions = KeyVersion.objects.filter(pk__any=ways, state__in=_COUNTED).select_related(
         "key__account", "key__environment", "key__application", "key__member"
     )
     return [

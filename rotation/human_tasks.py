@@ -54,6 +54,15 @@ def close_tasks(
     return _close(actor, tasks.filter(kind__in=kinds) if kinds else tasks, outcome, by)
 
 
+def close_tasks_of_key(actor: Actor, rotation: Rotation) -> None:
+    """Close what the success of this rotation settles: its own tasks and those of earlier ones."""
+    tasks = HumanTask.objects.filter(
+        key=rotation.key_id, rotation__isnull=False, closed_at__isnull=True
+    )
+    _close(actor, tasks.filter(rotation=rotation), "The rotation went on.", None)
+    _close(actor, tasks, "A later rotation succeeded.", None)
+
+
 def _close(actor: Actor, tasks: QuerySet[HumanTask], outcome: str, by: Member | None) -> int:
     closed = 0
     # No savepoint: whoever has a transaction open stands or falls with this.
@@ -90,6 +99,11 @@ def open_alert(
         elif task.text != text[:500]:
             HumanTask.objects.filter(pk=task.pk).update(text=text[:500])
     return task
+
+
+def is_open(kind: HumanTask.Kind, about: str) -> bool:
+    """Return whether an alert of this kind is open about this; asked where one seldom is."""
+    return HumanTask.objects.filter(kind=kind, about=about, closed_at__isnull=True).exists()
 
 
 def close_alert(

@@ -194,7 +194,7 @@ def carry(level: PolicyLevel, at_once: int, *, strict: bool = True) -> None:
     """Carry a level's change to the next keys below it; marks it when all were reached."""
     keys = below(level).filter(pk__gt=level.applied_to).order_by("pk")
     numbers = list(keys.values_list("pk", flat=True)[:at_once])
-    settle(ApiKey.objects.filter(pk__in=numbers), strict=strict)
+    settle(ApiKey.objects.filter(pk__any=numbers), strict=strict)
     level.applied_to = numbers[-1] if numbers else level.applied_to
     level.applied_at = timezone.now() if len(numbers) < at_once else None
     level.save(update_fields=["applied_to", "applied_at"])
@@ -213,7 +213,7 @@ def settle_new() -> None:
     if not PolicyLevel.objects.exists():
         return
     newest = ApiKey.objects.order_by("-pk").values_list("pk", flat=True)[:AT_ONCE]
-    fresh = ApiKey.objects.filter(pk__in=list(newest), policy__isnull=True, current__isnull=False)
+    fresh = ApiKey.objects.filter(pk__any=list(newest), policy__isnull=True, current__isnull=False)
     settle(fresh, strict=False)
 
 
@@ -297,7 +297,7 @@ def _ask(policies: list[RotationPolicy]) -> None:
     abouts = [f"{what}:{one.key_id}" for one in policies for what in ("ends-first", "impossible")]
     asked = set(
         HumanTask.objects.filter(
-            closed_at__isnull=True, kind=HumanTask.Kind.FINDING, about__in=abouts
+            closed_at__isnull=True, kind=HumanTask.Kind.FINDING, about__any=abouts
         ).values_list("about", flat=True)
     )
     for one in policies:

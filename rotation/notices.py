@@ -234,7 +234,7 @@ def _ending() -> list[ApiKey]:
     # What ends first comes first, so that none is passed over however many there are.
     first_to_end = soon.order_by(F("current__expires_at"))[: _MOST * 50]
     wanted = {f"expiry:{key.current_id}:{_rung(key)}": key for key in first_to_end}
-    known = set(Notice.objects.filter(about__in=wanted).values_list("about", flat=True))
+    known = set(Notice.objects.filter(about__any=wanted).values_list("about", flat=True))
     return [key for about, key in wanted.items() if about not in known][:_MOST]
 
 
@@ -313,7 +313,7 @@ def _overdue() -> list[ApiKey]:
     wanted = {
         _about_overdue(key): key for key in late.order_by(F("policy__next_run_at"))[: _MOST * 50]
     }
-    known = set(Notice.objects.filter(about__in=wanted).values_list("about", flat=True))
+    known = set(Notice.objects.filter(about__any=wanted).values_list("about", flat=True))
     return [key for about, key in wanted.items() if about not in known][:_MOST]
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -115,23 +116,21 @@ def note_success(rotation: Rotation, before: tuple[str, int], *, moved: bool) ->
     no step is without the vendor and the secret store.
     """
     waited_for, attempt = before
+    vendor, store = Q(account=rotation.key.account), Q(account=None)
     if moved:
-        _over(rotation.key.account)
-        _over(None)
+        _over(vendor | store)
     elif attempt and waited_for in _AWAY:
-        _over(rotation.key.account if waited_for == WaitingFor.VENDOR else None)
+        _over(vendor if waited_for == WaitingFor.VENDOR else store)
 
 
-def _over(account: Account | None) -> None:
-    ended = list(Outage.objects.filter(account=account))
-    if not ended or not Outage.objects.filter(pk=ended[0].pk).delete()[0]:
-        return
-    if ended[0].told_at is None:
-        return
-    actor = system_actor("outage")
-    close_alert(actor, HumanTask.Kind.OUTAGE, about(account), "It answers again.")
-    record(Action.OUTAGE_ENDED, actor, ended[0], reason=f"after {ended[0].failures} failures")
-    transaction.on_commit(_follow(account))
+def _over(which: Q) -> None:
+    for ended in Outage.objects.filter(which).select_related("account"):
+        if not Outage.objects.filter(pk=ended.pk).delete()[0] or ended.told_at is None:
+            continue
+        actor = system_actor("outage")
+        close_alert(actor, HumanTask.Kind.OUTAGE, about(ended.account), "It answers again.")
+        record(Action.OUTAGE_ENDED, actor, ended, reason=f"after {ended.failures} failures")
+        transaction.on_commit(_follow(ended.account))
 
 
 def _follow(account: Account | None) -> Callable[[], None]:

@@ -1,9 +1,8 @@
 """The counts behind the charts: how old keys are, how they stand, how rotations and checks end."""
 
-import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from typing import Any
 
 from django.db.models import (
@@ -21,8 +20,8 @@ from django.utils import timezone
 
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.models import ApiKey
-from keyvault.recent import Recent
 from rotation.charts import Chart, chart, each_alone, per_day
+from rotation.lately import LONG_SECONDS, Counted, Lately
 from rotation.models import OPEN_STEPS, Rotation, Step
 
 _AGES = ((30, "< 30 d"), (60, "30–60 d"), (90, "60–90 d"), (180, "90–180 d"), (365, "180–365 d"))
@@ -45,16 +44,14 @@ _STATES = (
     ("overdue", "overdue", "bad"),
     ("unplanned", "without a policy", "calm"),
 )
-_KEPT = 60.0
-_lately: "Recent[str, Standing]" = Recent(100)
+_lately: "Lately[Standing]" = Lately()
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How many keys stand how: (age bucket, last answer, state) with their count, and since when."""
+    """How many keys stand how: (age bucket, last answer, state) with their count."""
 
     counts: Counter[tuple[int, str, str]]
-    at: datetime
 
     def _by(self, place: int) -> Counter[Any]:
         summed: Counter[Any] = Counter()
@@ -82,22 +79,15 @@ class Standing:
         return each_alone("states", "Keys by state", rows)
 
 
-def standing(keys: QuerySet[ApiKey], long: float = 0.25) -> Standing:
-    """Count these keys in one pass; the same for a minute, where that takes `long` (seconds)."""
+def standing(keys: QuerySet[ApiKey], long_seconds: float = LONG_SECONDS) -> Counted[Standing]:
+    """Count these keys in one pass; the same for a minute, where that takes `long_seconds`."""
     # The statement names what the person may see: another role is another question.
-    question = str(keys.query)
-    if (known := _lately.get(question, time.monotonic())) is not None:
-        return known
-    began = time.monotonic()
-    counted = _counted(keys)
-    if time.monotonic() - began > long:
-        _lately.put(question, counted, time.monotonic() + _KEPT)
-    return counted
+    return _lately.ask(str(keys.query), lambda: _counted(keys), long_seconds)
 
 
 def forget() -> None:
     """Count anew the next time."""
-    _lately.clear()
+    _lately.forget()
 
 
 def _counted(keys: QuerySet[ApiKey]) -> Standing:
@@ -117,7 +107,7 @@ def _counted(keys: QuerySet[ApiKey]) -> Standing:
     bucket = Case(*ages, default=Value(len(_AGES)), output_field=IntegerField())
     found = keys.filter(current__isnull=False).order_by().annotate(bucket=bucket, stands=stands)
     rows = found.values_list("bucket", "current__check_answer", "stands").annotate(n=Count("pk"))
-    return Standing(Counter({row[:3]: row[3] for row in rows}), now)
+    return Standing(Counter({row[:3]: row[3] for row in rows}))
 
 
 def per_week(keys: QuerySet[ApiKey]) -> Chart:

@@ -229,7 +229,7 @@ def _tell(report: Report, *, whole: bool) -> None:
         still = HumanTask.objects.filter(
             kind=HumanTask.Kind.FINDING, closed_at=None, about__startswith="reconcile:"
         )
-        for about in still.exclude(about__in=seen).values_list("about", flat=True):
+        for about in still.exclude(about__any=seen).values_list("about", flat=True):
             close_alert(_ACTOR, HumanTask.Kind.FINDING, about, "The comparison no longer finds it.")
     if whole:
         now = timezone.now()

@@ -7,7 +7,8 @@ import random
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Case, DateTimeField, F, Value, When
+from django.db import connection
+from django.db.models import Case, DateTimeField, Value, When
 from django.db.models.functions import Now
 
 from keyvault.audit.log import record
@@ -16,8 +17,8 @@ from keyvault.redaction import one_line
 from rotation import clock, outages, planning
 from rotation.actors import worker_actor
 from rotation.claims import Claim
-from rotation.human_tasks import close_tasks, open_task
-from rotation.models import ENDS, TASK_TEXT, Attempt, HumanTask, Rotation, Step, WaitingFor
+from rotation.human_tasks import close_tasks, close_tasks_of_key, open_task
+from rotation.models import ENDS, TASK_TEXT, HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Hold, Move, Outcome, Park, Retry, Wait
 from rotation.steps import in_place
 
@@ -37,6 +38,22 @@ MOVES: dict[str, frozenset[Step]] = {
 TELL_A_PERSON_AT = 5
 LONGEST_PAUSE, PARKED_PAUSE = 300.0, 600.0
 _TELL_AT_ONCE_BEYOND = 900.0
+
+_REMEMBER = """
+WITH last AS (
+    SELECT id, step, outcome, text FROM rotation_attempt
+    WHERE rotation_id = %(rotation)s ORDER BY id DESC LIMIT 1
+), again AS (
+    UPDATE rotation_attempt AS attempt SET count = attempt.count + 1, last_at = %(now)s FROM last
+    WHERE attempt.id = last.id
+        AND (last.step, last.outcome, last.text) = (%(step)s, %(outcome)s, %(text)s)
+    RETURNING attempt.id
+)
+INSERT INTO rotation_attempt (rotation_id, step, outcome, text, first_at, last_at, count)
+SELECT %(rotation)s::bigint, %(step)s::text, %(outcome)s::text, %(text)s::text,
+    %(now)s::timestamptz, %(now)s::timestamptz, 1
+WHERE NOT EXISTS (SELECT FROM again)
+"""
 
 
 def settle(held: Claim, outcome: Outcome) -> bool:
@@ -91,7 +108,7 @@ def _give_up(held: Claim, outcome: GiveUp) -> Settled:
     """From roll back there is no way further back, and a dead key is never undone: a person looks."""
     if Step.ROLL_BACK not in MOVES[held.rotation.step] or in_place.called(held.rotation):
         return Park(outcome.text)
-    held.write(last_error=one_line(outcome.text, 500))
+    held.note(last_error=one_line(outcome.text, 500))
     return Move(Step.ROLL_BACK, outcome.text)
 
 
@@ -99,7 +116,7 @@ def _overtaken_by_cancel(held: Claim, outcome: Settled) -> bool:
     """Consumers must not be given a key after a person has cancelled; the row is locked here."""
     if not (isinstance(outcome, Move) and outcome.step == Step.UPDATE):
         return False
-    return Rotation.objects.filter(pk=held.rotation.pk, cancelling=True).exists()
+    return held.rotation.cancelling
 
 
 def _changes(rotation: Rotation, outcome: Settled) -> dict[str, Any]:
@@ -159,21 +176,25 @@ def _due(held: Claim, wanted: Any, *, ended: bool) -> Any:
 
 def _remember(rotation: Rotation, step: str, outcome: Settled) -> None:
     """Add to the history; a try like the last one only raises its count."""
-    now, text = clock.now(), one_line(outcome.text, 500)
-    kind = type(outcome).__name__.lower()
-    last = Attempt.objects.filter(rotation=rotation).order_by("-pk").first()
-    if last and (last.step, last.outcome, last.text) == (step, kind, text):
-        Attempt.objects.filter(pk=last.pk).update(count=F("count") + 1, last_at=now)
-        return
-    Attempt.objects.create(
-        rotation=rotation, step=step, outcome=kind, text=text, first_at=now, last_at=now
-    )
+    row: dict[str, Any] = {
+        "rotation": rotation.pk,
+        "step": str(step),
+        "outcome": type(outcome).__name__.lower(),
+        "text": one_line(outcome.text, 500),
+        "now": clock.now(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_REMEMBER, row)
 
 
 def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
     """Open or close tasks for people, and plan the next run when this one has ended."""
     actor = worker_actor(rotation)
-    if isinstance(outcome, Move):
+    if isinstance(outcome, Move) and outcome.step == Step.DONE:
+        # What had failed before is mended now; the interval counts from this rotation.
+        close_tasks_of_key(actor, rotation)
+        planning.plan_next(rotation.key_id)
+    elif isinstance(outcome, Move):
         kinds: tuple[HumanTask.Kind, ...] = (HumanTask.Kind.LOOK, HumanTask.Kind.CONFIRM)
         if before == Step.GENERATE:
             kinds = (*kinds, HumanTask.Kind.PASTE)
@@ -186,15 +207,6 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
     failed = isinstance(outcome, Move) and outcome.step == Step.FAILED
     if failed or isinstance(outcome, Park):
         open_task(actor, rotation, HumanTask.Kind.LOOK, one_line(outcome.text, TASK_TEXT))
-    if isinstance(outcome, Move) and outcome.step == Step.DONE:
-        _after_success(rotation)
-
-
-def _after_success(rotation: Rotation) -> None:
-    """What had failed before is mended now; the interval counts from this rotation."""
-    for earlier in Rotation.objects.filter(key=rotation.key, tasks__closed_at=None).distinct():
-        close_tasks(worker_actor(rotation), earlier, "A later rotation succeeded.")
-    planning.plan_next(rotation.key_id)
 
 
 def _audit(rotation: Rotation, before: tuple[str, str], outcome: Settled) -> None:

@@ -55,9 +55,11 @@ def database(migrated: None) -> Iterator[None]:
 def _forget_secrets() -> None:
     from keyvault import fetching, secret_cache
     from rotation import checking, overview
+    from rotation.views import matrix
 
     secret_cache.forget()
     overview.forget()
+    matrix.forget()
     checking.forget()
     fetching.forget()
 

@@ -108,7 +108,7 @@ def _unknown(batch: list[Read]) -> Iterator[Finding]:
     """Yield the reads that are not ours, and those of web that no row of ours knows."""
     ours = [read.request_id for read in batch if read.request_id and not read.is_worker]
     around = (batch[0].at - _SLACK, batch[-1].at + _SLACK)
-    rows = AuditEvent.objects.filter(at__range=around, request_id__in=ours)
+    rows = AuditEvent.objects.filter(at__range=around, request_id__any=ours)
     recorded = set(rows.values_list("request_id", flat=True))
     odd = [read for read in batch if _kind(read, recorded)]
     names = _names(odd)
@@ -126,7 +126,7 @@ def _kind(read: Read, recorded: set[str]) -> str:
 def _names(reads: list[Read]) -> dict[str, str]:
     """Return the version that lies at each path."""
     paths = [read.path for read in reads if len(read.path) == 36]
-    versions = KeyVersion.objects.filter(path__in=paths).select_related(
+    versions = KeyVersion.objects.filter(path__any=paths).select_related(
         "key__account", "key__environment"
     )
     return {str(version.path): str(version) for version in versions}

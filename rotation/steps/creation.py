@@ -26,7 +26,7 @@ from rotation.actors import worker_actor
 from rotation.checking import provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
 from rotation.crashpoints import reached
-from rotation.human_tasks import close_alert, open_alert
+from rotation.human_tasks import close_alert, is_open, open_alert
 from rotation.models import HumanTask, Intent, Rotation, WaitingFor
 from rotation.outcomes import GiveUp, Outcome, Park, Retry, Wait
 from rotation.providers.base import CreatedKey, VendorError
@@ -94,7 +94,8 @@ def _cap_reached(account: Account) -> Outcome | None:
     about = f"create-cap:{account.pk}"
     actor = system_actor("cap on new keys")
     if made.count() < settings.MAX_CREATES_PER_DAY:
-        close_alert(actor, HumanTask.Kind.FINDING, about, "New keys may be made again.")
+        if is_open(HumanTask.Kind.FINDING, about):
+            close_alert(actor, HumanTask.Kind.FINDING, about, "New keys may be made again.")
         return None
     first = made.order_by("created_at").values_list("created_at", flat=True)[0]
     text = (

@@ -80,7 +80,7 @@ def _call(claim: Claim, old: KeyVersion) -> Outcome:
     account = vendor_account(rotation.key.account, manage=True)
     reached("swap_intent.before")
     with claim.transaction():
-        if Rotation.objects.filter(pk=rotation.pk, cancelling=True).exists():
+        if rotation.cancelling:
             return Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
         # Nothing can overlap, so nothing is waited for afterwards.
         claim.write(overlap_seconds=0)

@@ -6,6 +6,8 @@ the old version again and ends the new one. Nothing is deleted on a "cannot tell
 
 from datetime import timedelta
 
+from django.db.models import QuerySet
+
 from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -34,8 +36,8 @@ def delete(claim: Claim) -> Outcome:
     if frozen:
         return frozen
     if old.state == VersionState.PREVIOUS:
-        trouble = None if _delete_intent(rotation, old) else _permit(claim, old)
-        trouble = trouble or end_at_vendor(claim, old)
+        intent = _delete_intent(rotation, old) or _permit(claim, old)
+        trouble = end_at_vendor(claim, old, intent) if isinstance(intent, Intent) else intent
         if trouble:
             return trouble
         _record_end(claim, old)
@@ -44,7 +46,7 @@ def delete(claim: Claim) -> Outcome:
     return Move(Step.DONE, f"The vendor refuses the old key since {_refused_at(old)}.")
 
 
-def _permit(claim: Claim, old: KeyVersion) -> Outcome | None:
+def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
     """Look at every precondition anew, then commit the intent to delete under the same lock."""
     rotation = claim.rotation
     trouble = check_new(claim)
@@ -55,34 +57,35 @@ def _permit(claim: Claim, old: KeyVersion) -> Outcome | None:
         return Wait(adoption.waiting_for, adoption.missing, 30.0)
     reached("delete_intent.before")
     with claim.transaction():
-        current = ApiKey.objects.select_for_update().get(pk=rotation.key_id).current_id
+        locked = ApiKey.objects.select_for_update().filter(pk=rotation.key_id)
+        current = locked.values_list("current_id", flat=True)[0]
         if current != rotation.new_version_id or current == old.pk:
             return Park("The key's current version changed: the old key is left alone.")
-        _begin_delete(rotation, old, claim.fence)
+        intent = _begin_delete(claim, old)
     reached("delete_intent.after")
-    return None
+    return intent
 
 
 def _delete_intent(rotation: Rotation, version: KeyVersion) -> Intent | None:
     return rotation.intents.filter(kind=Intent.Kind.DELETE, version=version).first()
 
 
-def _begin_delete(rotation: Rotation, version: KeyVersion, fence: int) -> Intent:
-    intent, _ = Intent.objects.get_or_create(
-        rotation=rotation,
+def _begin_delete(claim: Claim, version: KeyVersion) -> Intent:
+    """Insert the intent in a transaction of the claim, which alone makes them: one cannot be there."""
+    return Intent.objects.create(
+        rotation=claim.rotation,
         kind=Intent.Kind.DELETE,
         version=version,
-        defaults={"fence": fence, "vendor_id": version.vendor_id, "label": version.label},
+        fence=claim.fence,
+        vendor_id=version.vendor_id,
+        label=version.label,
     )
-    return intent
 
 
-def end_at_vendor(claim: Claim, version: KeyVersion) -> Outcome | None:
+def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome | None:
     """Delete the version's key at the vendor and prove it; None once it is steadily refused."""
     rotation = claim.rotation
-    intent = _delete_intent(rotation, version)
-    assert intent is not None
-    if _by_program(rotation, version) and intent.state == Intent.State.OPEN:
+    if intent.state == Intent.State.OPEN and _by_program(rotation, version):
         _delete_by_program(claim, intent, version)
     reached("refused.before")
     try:
@@ -95,7 +98,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion) -> Outcome | None:
     if verdict.answer == REFUSED:
         return _count_refusal(claim, version)
     if rotation.bad_answers:
-        claim.write(bad_answers=0)
+        claim.note(bad_answers=0)
     if not _by_program(rotation, version):
         if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):
             return GiveUp(
@@ -171,7 +174,7 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
     provider.delete(account, version.vendor_id)
     reached("delete.after")
     with claim.transaction():
-        _settle(intent)
+        _settle(Intent.objects.filter(pk=intent.pk))
         record(
             Action.VENDOR_KEY_DELETED,
             worker_actor(rotation),
@@ -180,15 +183,15 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
         )
 
 
-def _settle(intent: Intent) -> None:
-    Intent.objects.filter(pk=intent.pk, state=Intent.State.OPEN).update(
+def _settle(intents: QuerySet[Intent]) -> None:
+    intents.filter(state=Intent.State.OPEN).update(
         state=Intent.State.DONE, settled_at=clock.now(), outcome="The vendor deleted the key."
     )
 
 
 def _count_refusal(claim: Claim, version: KeyVersion) -> Outcome | None:
     timing = timing_of(claim.rotation.key.account)
-    claim.write(bad_answers=claim.rotation.bad_answers + 1)
+    claim.note(bad_answers=claim.rotation.bad_answers + 1)
     if claim.rotation.bad_answers < timing.steady_answers:
         text = "The vendor refuses the old key; asking once more to be sure."
         return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
@@ -225,9 +228,7 @@ def _record_end(claim: Claim, version: KeyVersion) -> None:
     rotation = claim.rotation
     with claim.transaction():
         versions.mark_deleted(version)
-        intent = _delete_intent(rotation, version)
-        if intent:
-            _settle(intent)
+        _settle(rotation.intents.filter(kind=Intent.Kind.DELETE, version=version))
         close_tasks(
             worker_actor(rotation),
             rotation,
@@ -245,7 +246,8 @@ def _destroy(rotation: Rotation, version: KeyVersion) -> None:
 
 
 def _refused_at(version: KeyVersion) -> str:
-    version.refresh_from_db(fields=["refused_at"])
+    if version.refused_at is None:
+        version.refresh_from_db(fields=["refused_at"])
     return f"{version.refused_at:%Y-%m-%d %H:%M:%S} UTC" if version.refused_at else "now"
 
 
@@ -303,10 +305,11 @@ def _undo_new(claim: Claim, new: KeyVersion) -> Outcome | None:
             versions.give_back_standby(new)
             claim.write(new_version=None)
         return Move(Step.CANCELLED, "Cancelled; the new key is kept as a standby.")
-    if not _delete_intent(rotation, new):
+    intent = _delete_intent(rotation, new)
+    if intent is None:
         with claim.transaction():
-            _begin_delete(rotation, new, claim.fence)
-    trouble = end_at_vendor(claim, new)
+            intent = _begin_delete(claim, new)
+    trouble = end_at_vendor(claim, new, intent)
     if trouble:
         return trouble
     with claim.transaction():

@@ -47,7 +47,7 @@ def verify(claim: Claim) -> Outcome:
         return _wait_for_adoption(rotation, adoption)
     if rotation.adopted_at is None:
         reached("adoption.before")
-        claim.write(adopted_at=clock.now(), adopted_how=adoption.how[:300])
+        claim.note(adopted_at=clock.now(), adopted_how=adoption.how[:300])
         reached("adoption.after")
     remaining = overlap_left(rotation)
     if remaining > 0:
@@ -64,7 +64,7 @@ def _check_published(claim: Claim) -> Outcome | None:
         return trouble
     if rotation.key.current_id != rotation.new_version_id:
         return Park("The key's current version is not the one that this rotation published.")
-    claim.write(verified_at=clock.now(), bad_answers=0)
+    claim.note(verified_at=clock.now(), bad_answers=0)
     return None
 
 
@@ -83,13 +83,13 @@ def check_new(claim: Claim) -> Outcome | None:
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     if verdict.answer == REFUSED:
-        claim.write(bad_answers=rotation.bad_answers + 1)
+        claim.note(bad_answers=rotation.bad_answers + 1)
         if rotation.bad_answers >= timing.steady_answers:
             return GiveUp(f"The vendor refuses the new key after the switch. {verdict.text}")
         text = f"The vendor refused the new key; asking again. {verdict.text}"
         return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
     if rotation.bad_answers:
-        claim.write(bad_answers=0)
+        claim.note(bad_answers=0)
     return None
 
 

@@ -1,6 +1,5 @@
 """All keys at a glance: which application has how many where, and is anything wrong with them?"""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -14,12 +13,15 @@ from keyvault.inventory import visible_environments
 from keyvault.models import ApiKey, Application
 from keyvault.permissions import visible_keys
 from keyvault.views.pages import me, next_link, number, page
+from rotation.lately import LONG_SECONDS, Counted, Lately
 from rotation.models import OPEN_STEPS, Rotation
 from rotation.views.keys import STATES
 
 _SIZE = 50
 # The worst first: a cell shows the first of these that any of its keys is in.
 _WORST = ("refused", "overdue", "expiring", "rotating")
+_Cells = dict[tuple[int, int], Any]
+_lately: Lately[_Cells] = Lately()
 _LOOK = {"refused": "refused", "overdue": "overdue", "expiring": "expiring", "rotating": "moving"}
 
 
@@ -30,19 +32,20 @@ def show(request: HttpRequest) -> HttpResponse:
     keys = visible_keys(me(request)).filter(application__isnull=False)
     environments = list(visible_environments(me(request)))
     rows, after = _applications(keys, number(request.GET.get("after")))
-    cells = _cells(keys, [one.pk for one in rows])
+    counted = cells_of(keys, [one.pk for one in rows])
     facts = {
         "environments": environments,
         "rows": [
             {
                 "it": one,
                 "cells": [
-                    {"environment": place, **cells.get((one.pk, place.pk), {})}
+                    {"environment": place, **counted.value.get((one.pk, place.pk), {})}
                     for place in environments
                 ],
             }
             for one in rows
         ],
+        "counted_at": counted.at,
         "next": next_link(request, after),
         "personal": visible_keys(me(request)).filter(member__isnull=False)[:1].exists(),
         "section": "keys",
@@ -62,12 +65,26 @@ def _applications(
     return rows[:_SIZE], rows[_SIZE - 1].pk if len(rows) > _SIZE else None
 
 
-def _cells(keys: QuerySet[ApiKey], applications: Iterable[int]) -> dict[tuple[int, int], Any]:
+def cells_of(
+    keys: QuerySet[ApiKey], applications: list[int], long_seconds: float = LONG_SECONDS
+) -> Counted[_Cells]:
+    """Count the keys of these applications; the same for a minute where they are very many."""
+    # The statement names what the person may see: another role is another question.
+    question = (str(keys.query), *applications)
+    return _lately.ask(question, lambda: _cells(keys, applications), long_seconds)
+
+
+def forget() -> None:
+    """Count anew the next time."""
+    _lately.forget()
+
+
+def _cells(keys: QuerySet[ApiKey], applications: list[int]) -> _Cells:
     """Count each cell's keys, and those in each state, in one statement."""
     now, soon = timezone.now(), timezone.now() + timedelta(days=30)
     moving = Exists(Rotation.objects.filter(key=OuterRef("pk"), step__in=OPEN_STEPS))
     found = (
-        keys.filter(application__in=list(applications))
+        keys.filter(application__in=applications)
         .order_by()
         .values_list("application", "environment")
         .annotate(

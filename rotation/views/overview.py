@@ -25,9 +25,10 @@ _TOKENS = (
 def show(request: HttpRequest) -> HttpResponse:
     """Show the charts over the keys that one may see."""
     keys = visible_keys(me(request))
-    stands = overview.standing(keys)
+    counted = overview.standing(keys)
+    stands = counted.value
     charts = [stands.by_state(), stands.by_age(), overview.per_week(keys), stands.by_answer()]
-    facts = {"charts": charts, "counted_at": stands.at, "section": "home"}
+    facts = {"charts": charts, "counted_at": counted.at, "section": "home"}
     return render(request, "rotation/overview.html", facts)
 
 

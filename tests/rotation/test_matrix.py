@@ -7,9 +7,12 @@ from django.test import Client
 from django.utils import timezone
 
 from keyvault.models import ApiKey, Application, KeyVersion, Role
+from keyvault.permissions import visible_keys
 from rotation import policies, workflow
 from rotation.models import Reason, RotationPolicy
 from rotation.policies import Wish
+from rotation.views import matrix
+from rotation.views.matrix import cells_of
 from tests.api_client import counting, sign_in
 from tests.factories import grant, make_key, make_member
 from tests.rotation.driving import drive, started
@@ -72,3 +75,22 @@ def test_it_costs_the_same_for_few_and_many_and_pages(vendor: Any, place: Any, p
     assert len(few) == len(many) <= 11
     assert "More" in page
     assert "Back to the first" in text(owner, "/keys/by-application/?after=1")
+
+
+def test_a_count_that_took_long_stands_for_a_minute_and_for_those_who_see_the_same(
+    vendor: Any, place: Any, people: Any
+) -> None:
+    """P7: a page of very many keys is counted once a minute, and says when."""
+    key = make_key(vendor, place, people.owner, name="key")
+    cell, shown = (place.application.pk, place.environment.pk), [place.application.pk]
+    every = visible_keys(people.owner)
+    first = cells_of(every, shown, long_seconds=0.0)
+    make_key(vendor, place, people.owner, name="another")
+    again = cells_of(visible_keys(people.owner), shown)
+    assert (again.value[cell]["total"], again.at) == (1, first.at)
+    other = visible_keys(people.owner).filter(pk__gt=key.pk)
+    assert cells_of(other, shown).value[cell]["total"] == 1, "another question"
+    assert cells_of(other, []).value == {}
+    matrix.forget()
+    assert cells_of(every, shown).value[cell]["total"] == 2
+    assert "Counted <time" in text(sign_in(Client(), people.owner))

@@ -115,18 +115,20 @@ def test_the_overview_counts_what_one_may_see(client, vendor, place, people, key
         finished_at=timezone.now(),
     )
     every = ApiKey.objects.all()
-    assert [bar.total for bar in overview.standing(every).by_age().bars] == [1, 0, 0, 0, 0, 1]
-    states = {bar.label: bar.total for bar in overview.standing(every).by_state().bars}
+    assert [bar.total for bar in overview.standing(every).value.by_age().bars] == [1, 0, 0, 0, 0, 1]
+    states = {bar.label: bar.total for bar in overview.standing(every).value.by_state().bars}
     assert (states["Overdue"], states["Without a policy"]) == (1, 1)
     assert overview.per_week(every).bars[-1].counts == [0, 1, 0]
-    assert overview.standing(every).by_answer().bars[0].total == 2
-    assert overview.standing(every, long=0.0).by_answer().bars[0].total == 2
+    assert overview.standing(every).value.by_answer().bars[0].total == 2
+    assert overview.standing(every, long_seconds=0.0).value.by_answer().bars[0].total == 2
     KeyVersion.objects.filter(key=key).update(check_answer="refused")
-    assert overview.standing(every).by_answer().bars[0].total == 2, "counted within this minute"
+    assert overview.standing(every).value.by_answer().bars[0].total == 2, (
+        "counted within this minute"
+    )
     other = overview.standing(every.filter(pk=old.pk))
-    assert other.by_answer().bars[0].total == 1, "who sees other keys is told of those"
+    assert other.value.by_answer().bars[0].total == 1, "who sees other keys is told of those"
     overview.forget()
-    assert overview.standing(every).by_answer().bars[0].total == 1
+    assert overview.standing(every).value.by_answer().bars[0].total == 1
     page = text(as_(client, people.owner).get("/overview/"))
     assert page.count('role="img"') == 4
     assert page.count("<details") == 4

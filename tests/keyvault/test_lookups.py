@@ -1,0 +1,55 @@
+"""`any` finds what `in` finds, and takes more values than a statement has room for parameters."""
+
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from keyvault.models import Account, ApiKey, KeyVersion
+from tests.factories import lone_key
+
+
+@pytest.fixture
+def versions(vendor: Any, place: Any, people: Any) -> list[KeyVersion]:
+    keys = [lone_key(vendor, place, people.owner) for _ in range(3)]
+    return list(KeyVersion.objects.filter(key__in=keys).order_by("pk"))
+
+
+@pytest.mark.parametrize("field", ["pk", "path", "fingerprint", "key__account__name", "added_by"])
+def test_it_finds_and_leaves_out_what_in_does(versions: list[KeyVersion], field: str) -> None:
+    every = KeyVersion.objects.order_by("pk")
+    values = list(every.values_list(field, flat=True)[:2])
+    if field == "added_by":
+        field = "added_by__pk"
+    for rows in (every.filter, every.exclude):
+        assert list(rows(**{f"{field}__any": values})) == list(rows(**{f"{field}__in": values}))
+    assert not every.filter(**{f"{field}__any": []}).exists()
+
+
+def test_a_value_longer_than_the_column_finds_nothing(versions: list[KeyVersion]) -> None:
+    name = Account.objects.values_list("name", flat=True)[0]
+    length = int(Account._meta.get_field("name").max_length or 0)
+    Account.objects.filter(name=name).update(name="x" * length)
+    assert Account.objects.filter(name__any=["x" * length]).count() == 1
+    assert not Account.objects.filter(name__any=["x" * (length + 1)]).exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "make"),
+    [(ApiKey, "pk", lambda number: number), (KeyVersion, "path", lambda _: uuid.uuid4())],
+)
+def test_a_planned_statement_takes_a_hundred_thousand(
+    versions: list[KeyVersion], model: Any, field: str, make: Any
+) -> None:
+    known = list(model.objects.values_list(field, flat=True))
+    values = [*(make(10**6 + number) for number in range(100_000)), *known]
+    rows = model.objects.filter(**{f"{field}__any": values}).values("pk").order_by("pk")
+    statement, parameters = rows.query.sql_with_params()
+    given = connection.get_connection_params()
+    names = ("host", "port", "dbname", "user", "password")
+    where = {name: given[name] for name in names if given.get(name)}
+    with psycopg.connect(**where) as planned:
+        found = planned.execute(statement.encode(), parameters, prepare=True).fetchall()
+    assert len(found) == len(known) == 3
