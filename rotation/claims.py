@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from keyvault.models import ApiKey
 from rotation import clock
 from rotation.models import OPEN_STEPS, Rotation
 
@@ -88,17 +89,21 @@ def claim(rotation_id: int) -> Claim | None:
     if row is None:
         return None
     clock.learn(row[1])
-    rotation = Rotation.objects.select_related(
-        "key__account",
-        "key__environment",
-        "key__application",
-        "key__member",
-        "key__current",
-        "old_version",
-        "new_version",
-        "requested_by",
-    ).get(pk=rotation_id)
+    return Claim(_whole(rotation_id), row[0])
+
+
+def _whole(rotation_id: int) -> Rotation:
+    """Return the rotation with all that its steps read of others.
+
+    In two statements: to plan one over nine tables costs Postgres more than all the rest of a step.
+    """
+    rotation = Rotation.objects.select_related("old_version", "new_version", "requested_by").get(
+        pk=rotation_id
+    )
+    rotation.key = ApiKey.objects.select_related(
+        "account", "environment", "application", "member", "current"
+    ).get(pk=rotation.key_id)
     for version in (rotation.old_version, rotation.new_version):
         if version is not None:
-            version.key = rotation.key  # else its name would be read by three more statements
-    return Claim(rotation, row[0])
+            version.key = rotation.key
+    return rotation
