@@ -7,11 +7,11 @@ so where the vendor tells the last use of the old key, that use must have stoppe
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from keyvault.models import ApiKey, KeyVersion
 from rotation import clock
-from rotation.models import Consumer, Reason, Rotation, WaitingFor
+from rotation.models import Acknowledgement, Consumer, Reason, Rotation, WaitingFor
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,14 @@ def consumers_of(key: ApiKey) -> QuerySet[Consumer]:
 
 def not_moved(key: ApiKey, version: KeyVersion) -> list[Consumer]:
     """Return the active consumers that have not proved to hold `version`."""
-    moved = Q(acknowledged__key=key, acknowledged__version=version)
-    return list(consumers_of(key).exclude(pk__in=consumers_of(key).filter(moved).values("pk")))
+    return [consumer for consumer, moved in _each(key, version) if not moved]
+
+
+def _each(key: ApiKey, version: KeyVersion) -> list[tuple[Consumer, bool]]:
+    """Return the active consumers, each with whether it has proved to hold `version`."""
+    proof = Acknowledgement.objects.filter(consumer=OuterRef("pk"), key=key.pk, version=version.pk)
+    rows = consumers_of(key).annotate(has_moved=Exists(proof))
+    return [(consumer, consumer.has_moved) for consumer in rows]
 
 
 def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) -> Adoption:
@@ -54,12 +60,13 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
     quiet = _quiet(rotation, last_used) if vendor_tells else False
     if vendor_tells and not quiet and last_used and _used_since(rotation, last_used):
         return Adoption(False, missing=_still_used(last_used), waiting_for=WaitingFor.QUIET)
-    missing = not_moved(rotation.key, _new(rotation))
+    consumers = _each(rotation.key, _new(rotation))
+    missing = [consumer for consumer, moved in consumers if not moved]
     if quiet:
         return Adoption(True, _quiet_text(last_used))
     if missing:
         return Adoption(False, missing=_names(missing), waiting_for=WaitingFor.ADOPTION)
-    if not consumers_of(rotation.key).exists():
+    if not consumers:
         return _nobody(vendor_tells)
     return Adoption(True, "Every consumer proved that it holds the new key.")
 

@@ -100,9 +100,7 @@ def _whole(rotation_id: int) -> Rotation:
     rotation = Rotation.objects.select_related("old_version", "new_version", "requested_by").get(
         pk=rotation_id
     )
-    rotation.key = ApiKey.objects.select_related(
-        "account", "environment", "application", "member", "current"
-    ).get(pk=rotation.key_id)
+    rotation.key = ApiKey.objects.select_related("account", "environment").get(pk=rotation.key_id)
     for version in (rotation.old_version, rotation.new_version):
         if version is not None:
             version.key = rotation.key
