@@ -83,21 +83,14 @@ def proxies(texts: Iterable[str]) -> list[Network | str]:
         ) from None
 
 
-def database(name: str, *, prepare: bool) -> dict[str, Any]:
-    """Return the database that the secret setting `name` gives as a URL, with what keeps it in bounds.
-
-    With `prepare`, a statement that a connection sends again and again is planned once. It then
-    carries 65,535 values at most, hence the lookup `any` for lists of any length; and it is nothing
-    behind a pooler that lends a connection for one transaction and knows no prepared statements.
-    """
+def database(name: str) -> dict[str, Any]:
+    """Return the database that the secret setting `name` gives as a URL, with what keeps it in bounds."""
     config = environ.Env.db_url_config(secret(name))
-    prepared = {"server_side_binding": True, "prepare_threshold": 3} if prepare else {}
     config.update(
         HOST=unquote(config["HOST"]),  # a folder, for a unix socket, is written %2Frun%2Fpostgresql
         CONN_MAX_AGE=60,
         CONN_HEALTH_CHECKS=True,
         OPTIONS={
-            **prepared,
             "connect_timeout": 5,
             "keepalives_idle": 30,
             "keepalives_interval": 10,

@@ -101,14 +101,12 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- Databases: the app's role cannot migrate, and cannot touch the audit table but to append. ---
 
-
-_PREPARE = env.bool("DATABASE_PREPARE", default=False)
 DATABASES = {
-    "default": database("DATABASE_URL", prepare=_PREPARE),
-    "audit": database("DATABASE_URL", prepare=_PREPARE),
+    "default": database("DATABASE_URL"),
+    "audit": database("DATABASE_URL"),
 }
 if env.str("DATABASE_OWNER_URL", default="") or env.str("DATABASE_OWNER_URL_FILE", default=""):
-    DATABASES["owner"] = database("DATABASE_OWNER_URL", prepare=_PREPARE)
+    DATABASES["owner"] = database("DATABASE_OWNER_URL")
 DATABASE_APP_ROLE = DATABASES["default"]["USER"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

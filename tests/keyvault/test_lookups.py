@@ -1,11 +1,9 @@
-"""`any` finds what `in` finds, and takes more values than a statement has room for parameters."""
+"""`any` finds what `in` finds, with one parameter for however many values."""
 
 import uuid
 from typing import Any
 
-import psycopg
 import pytest
-from django.db import connection
 
 from keyvault.models import Account, ApiKey, KeyVersion
 from tests.factories import lone_key
@@ -40,16 +38,12 @@ def test_a_value_longer_than_the_column_finds_nothing(versions: list[KeyVersion]
     ("model", "field", "make"),
     [(ApiKey, "pk", lambda number: number), (KeyVersion, "path", lambda _: uuid.uuid4())],
 )
-def test_a_planned_statement_takes_a_hundred_thousand(
+def test_a_hundred_thousand_values_are_one_parameter(
     versions: list[KeyVersion], model: Any, field: str, make: Any
 ) -> None:
     known = list(model.objects.values_list(field, flat=True))
     values = [*(make(10**6 + number) for number in range(100_000)), *known]
-    rows = model.objects.filter(**{f"{field}__any": values}).values("pk").order_by("pk")
-    statement, parameters = rows.query.sql_with_params()
-    given = connection.get_connection_params()
-    names = ("host", "port", "dbname", "user", "password")
-    where = {name: given[name] for name in names if given.get(name)}
-    with psycopg.connect(**where) as planned:
-        found = planned.execute(statement.encode(), parameters, prepare=True).fetchall()
-    assert len(found) == len(known) == 3
+    rows = model.objects.filter(**{f"{field}__any": values}).order_by("pk")
+    assert len(rows) == len(known) == 3
+    _, parameters = rows.query.sql_with_params()
+    assert len(parameters) == 1
