@@ -20,8 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from hvac import exceptions as vault_errors
 
-from keyvault.audit.context import current
-from keyvault.audit.tags import tag
+from keyvault import store_session
 from keyvault.environment import secret
 from keyvault.errors import Conflict, KeyServiceError, Unavailable
 
@@ -225,7 +224,7 @@ def probe(trusted_seconds: float = 0.0) -> None:
 def health() -> dict[str, Any]:
     """Return Vault's own word: {"reachable", "sealed", "active", "server_time"}; never raises."""
     try:
-        with _new_session() as session:
+        with store_session.make() as session:
             answer = session.get(
                 f"{settings.VAULT_ADDR.rstrip('/')}/v1/sys/health",
                 params={"standbyok": "true", "sealedcode": "200", "uninitcode": "200"},
@@ -372,33 +371,6 @@ def _new_client() -> hvac.Client:
         verify=settings.VAULT_CACERT or True,
         timeout=READ_TIMEOUT,
         allow_redirects=False,
-        session=_new_session(),
+        session=store_session.make(),
         namespace=settings.VAULT_NAMESPACE or None,
     )
-
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    # No proxy, no netrc, no CA bundle from the environment: only what our settings say.
-    session.trust_env = False
-    session.verify = settings.VAULT_CACERT or True
-    session.hooks["response"].append(_refuse_odd_answers)
-    session.auth = _tagged
-    return session
-
-
-def _tagged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Name our own request in each one to Vault, signed: its audit log and ours can be compared."""
-    request.headers["X-Request-Id"] = tag(current().request_id)
-    return request
-
-
-def _refuse_odd_answers(response: requests.Response, *_: Any, **__: Any) -> None:
-    """Take neither a redirect nor a proxy's page for Vault's word: hvac would call both a success."""
-    kind = response.headers.get("Content-Type", "")
-    if 300 <= response.status_code < 400:
-        response.close()
-        raise requests.TooManyRedirects("Vault answered with a redirect")
-    if response.status_code == 200 and not kind.startswith("application/json"):
-        response.close()
-        raise requests.exceptions.InvalidJSONError("the answer is not Vault's")

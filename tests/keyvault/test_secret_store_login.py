@@ -12,7 +12,7 @@ import requests
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from keyvault import secret_store
+from keyvault import secret_store, store_session
 from keyvault.errors import KeyServiceError
 from keyvault.secret_store import StoreDenied, StoreUnavailable
 from tests.keyvault.helpers import saying, serving
@@ -76,7 +76,7 @@ def test_the_session_itself_refuses_redirects_and_pages(odd: str) -> None:
     answer = saying(status, body, kind, Location="/x")
     with (
         serving(answer) as server,
-        secret_store._new_session() as session,
+        store_session.make() as session,
         pytest.raises(requests.RequestException),
     ):
         session.get(server.url, allow_redirects=False)
