@@ -38,6 +38,27 @@ MUTANTS = (
         "tests/rotation/test_workflow.py -k stale",
     ),
     Mutant(
+        "fence of a transaction",
+        "rotation/claims.py",
+        "WHERE id = %s AND fence = %s FOR NO KEY UPDATE",
+        "WHERE id = %s AND %s > 0 FOR NO KEY UPDATE",
+        "tests/rotation/test_workflow.py -k stale",
+    ),
+    Mutant(
+        "lock of a transaction",
+        "rotation/claims.py",
+        " FOR NO KEY UPDATE",
+        "",
+        "tests/rotation/test_workflow.py -k holds_the_row",
+    ),
+    Mutant(
+        "cancel read under the lock",
+        "rotation/claims.py",
+        "            (self.rotation.cancelling,) = row\n",
+        "",
+        "tests/rotation/test_in_place.py -k just_before_the_call",
+    ),
+    Mutant(
         "claim",
         "rotation/claims.py",
         "AND (claimed_until IS NULL OR claimed_until < now())",

@@ -9,9 +9,11 @@ from django.db.models import F
 from keyvault.errors import BadInput, Conflict, Denied
 from keyvault.models import KeyVersion
 from rotation import consumers, freezing, outbox, workflow
+from rotation.claims import claim
 from rotation.models import Delivery, HumanTask, Intent, Reason, Rotation, Step, WaitingFor
 from rotation.pasting_keys import add_standby, paste_for
 from rotation.policies import Wish, set_policy
+from rotation.steps import in_place
 from tests.api_client import Api
 from tests.commands import call
 from tests.factories import make_key, secret_of
@@ -81,6 +83,15 @@ def test_it_may_be_cancelled_while_it_asks(vendor, place, people, key):
     assert rotation.step == Step.CANCELLED
     assert calls(vendor, place) == 0
     assert_all_is_well(vendor, place)
+
+
+def test_a_cancel_that_comes_just_before_the_call_wins(vendor, place, people, key):
+    rotation = agreed(people, key)
+    held = claim(rotation.pk)
+    workflow.cancel(people.operator, rotation)
+    assert in_place.replace(held).text == "Cancelled meanwhile."
+    assert calls(vendor, place) == 0
+    assert not rotation.intents.exists()
 
 
 def test_consumers_are_told_before_and_after(vendor, place, people, key):

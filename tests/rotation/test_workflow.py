@@ -6,12 +6,14 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
+from keyvault.audit.log import system_actor
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.errors import Conflict, Denied, KeyServiceError
 from keyvault.models import KeyVersion
 from rotation import workflow
 from rotation.claims import ClaimLost, claim
-from rotation.models import ENDS, OPEN_STEPS, Intent, Rotation, Step, WaitingFor
+from rotation.human_tasks import open_alert, open_task
+from rotation.models import ENDS, OPEN_STEPS, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import Move, Wait
 from rotation.settling import MOVES, settle
 from tests.factories import make_key
@@ -104,7 +106,13 @@ def test_a_stale_claim_can_write_nothing(key):
     Rotation.objects.filter(pk=rotation.pk).update(claimed_until="2020-01-01T00:00:00Z")
     fresh = claim(rotation.pk)
     assert fresh.fence == stale.fence + 1
+
+    def work_in_a_transaction():
+        with stale.transaction():
+            pytest.fail("a stale claim was let in")
+
     for act in (
+        work_in_a_transaction,
         lambda: stale.write(last_error="late"),
         lambda: settle(stale, Move(Step.UPDATE)),
         lambda: settle(stale, Wait(WaitingFor.NOTHING, "", 0.0)),
@@ -115,6 +123,30 @@ def test_a_stale_claim_can_write_nothing(key):
     assert fresh.still_ours()
     rotation.refresh_from_db()
     assert (rotation.step, rotation.last_error) == (Step.GENERATE, "")
+
+
+def test_a_transaction_of_a_claim_holds_the_row_until_it_ends(people, key):
+    """B50: a cancel that comes while the secret is being published waits, and then comes too late."""
+    rotation = at(key, Step.GENERATE)
+    held, said = claim(rotation.pk), []
+
+    def cancel():
+        try:
+            workflow.cancel(people.operator, rotation)
+        except Conflict as error:
+            said.append(error.message)
+        finally:
+            connections.close_all()
+
+    with held.transaction():
+        other = threading.Thread(target=cancel)
+        other.start()
+        other.join(0.5)
+        assert other.is_alive(), "it did not wait"
+        held.write(step=Step.UPDATE)
+    other.join(10)
+    assert "can no longer be cancelled" in said[0]
+    assert held.rotation.cancelling is False
 
 
 def test_a_claimed_rotation_is_not_claimed_again(key):
@@ -280,3 +312,28 @@ def test_no_audit_row_means_no_move(stack, people, key):
     finally:
         with connections["owner"].cursor() as cursor:
             cursor.execute("ALTER TABLE audit_away RENAME TO audit_chainhead")
+
+
+def test_a_success_closes_the_tasks_of_failed_runs_before_it_and_no_others(people, place, key):
+    actor, other = system_actor("test"), at(neighbour_of(key), Step.FAILED)
+    failed = at(key, Step.FAILED)
+    for one in (failed, other):
+        open_task(actor, one, HumanTask.Kind.LOOK, "look")
+    open_alert(actor, HumanTask.Kind.FINDING, "of the key", "stays", key=key)
+    drive(started(people.operator, key))
+    closed = HumanTask.objects.filter(closed_at__isnull=False, kind=HumanTask.Kind.LOOK)
+    assert [(task.rotation, task.outcome) for task in closed] == [
+        (failed, "A later rotation succeeded.")
+    ]
+    left = HumanTask.objects.filter(closed_at__isnull=True).order_by("pk")
+    assert [task.text for task in left] == ["look", "stays"]
+
+
+def neighbour_of(key):
+    """Return another key at the same place, without any secret."""
+    return type(key).objects.create(
+        account=key.account,
+        environment=key.environment,
+        application=key.application,
+        name="another",
+    )
