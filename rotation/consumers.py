@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, fetching, secret_store, tokens, versions
+from keyvault import approvals, fetching, tokens, versions
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record, record_now, token_actor
@@ -27,9 +27,8 @@ from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member
 from keyvault.permissions import Verb, may
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
-from rotation import addresses
+from rotation import addresses, leftovers
 from rotation.models import Acknowledgement, Consumer
-from rotation.outbox import WEBHOOKS
 from rotation.workflow import look_now, open_rotation
 
 NONCE_SECONDS = 300
@@ -65,6 +64,8 @@ def add_consumer(
     approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
     with transaction.atomic():
+        if path:
+            leftovers.keep(path)
         token, text = tokens.make(by, name, application, environment, expires_at)
         consumer = Consumer.objects.create(
             application=application,
@@ -102,16 +103,15 @@ def remove_consumer(by: Member, consumer: Consumer) -> None:
     with transaction.atomic():
         if not Consumer.objects.filter(pk=consumer.pk, active=True).update(active=False):
             raise Conflict(_("This consumer is out of use already."))
+        leftovers.leave(consumer.webhook_path)
         if consumer.token.revoked_at is None:
             tokens.revoke(by, consumer.token)
         record(Action.CONSUMER_CHANGED, member_actor(by), consumer, removed=True)
 
 
 def _webhook_secret() -> tuple[uuid.UUID, Secret]:
-    path, raw = uuid.uuid4(), secrets.token_bytes(32)
-    secret = Secret("whsec_" + base64.b64encode(raw).decode())
-    secret_store.write_once(WEBHOOKS, path, {"secret": secret.reveal()})
-    return path, secret
+    secret = Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    return leftovers.write({"secret": secret.reveal()}), secret
 
 
 def nonce(token_text: str, key_id: int) -> tuple[str, int]:

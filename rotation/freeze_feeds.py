@@ -4,7 +4,6 @@ Its address may be as good as a password, so it lies in Vault, and nothing here 
 """
 
 import logging
-import uuid
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -19,7 +18,7 @@ from keyvault.errors import BadInput, Conflict, KeyServiceError
 from keyvault.models import Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import require_owner
-from rotation import addresses, freezes, posting
+from rotation import addresses, freezes, leftovers, posting
 from rotation.freezes import Event
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Freeze, FreezeFeed, HumanTask
@@ -43,14 +42,14 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
         name=name.strip(),
         host=urlsplit(url).hostname or "",
         environment=environment,
-        path=uuid.uuid4(),
         next_read_at=timezone.now(),
         created_by=by,
     )
     require_clean(feed, exclude=["path"])
-    secret_store.write_once(WEBHOOKS, feed.path, {"url": url})
+    feed.path = leftovers.write({"url": url})
     try:
         with transaction.atomic():
+            leftovers.keep(feed.path)
             feed.save(force_insert=True)
             record(Action.FREEZE_CHANGED, member_actor(by), feed, added=True)
     except IntegrityError:
@@ -67,6 +66,7 @@ def end_feed(by: Member, feed: FreezeFeed) -> None:
         record(Action.FREEZE_CHANGED, member_actor(by), feed, added=False)
         environment = feed.environment
         close_alert(member_actor(by), HumanTask.Kind.FINDING, _about(feed), "It was removed.")
+        leftovers.leave(feed.path)
         feed.delete()
         freezes.replan(environment, strict=False)
 

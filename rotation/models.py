@@ -19,6 +19,7 @@ from rotation import clock
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 from rotation.guide_models import SavedView, SkippedStep
+from rotation.leftover_models import Leftover
 from rotation.notice_models import Hook, Message, Notice, Preference
 from rotation.policy_models import FreezeFeed, Missed, PolicyLevel, RotationPolicy
 from rotation.watch_models import Pause, Usage, Watch
@@ -32,6 +33,7 @@ __all__ = [
     "Freeze",
     "FreezeFeed",
     "Hook",
+    "Leftover",
     "Message",
     "Missed",
     "Notice",

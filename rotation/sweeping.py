@@ -1,4 +1,4 @@
-"""Second looks: strays that a vendor showed late, and secrets whose destruction was cut off."""
+"""Second looks: strays that a vendor showed late, and secrets that nothing names or was to destroy."""
 
 import logging
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 from keyvault import versions
 from keyvault.errors import KeyServiceError
 from keyvault.models import KeyVersion, VersionState
-from rotation import freezing
+from rotation import freezing, leftovers
 from rotation.models import OPEN_STEPS, Intent
 from rotation.providers.base import VendorError
 from rotation.steps.creation import delete_strays
@@ -17,7 +17,7 @@ _BATCH = 50
 
 
 def sweep() -> None:
-    """Roll the epoch, then do both second looks; what fails is tried again at the next sweep."""
+    """Roll the epoch, then do the second looks; what fails is tried again at the next sweep."""
     try:
         freezing.roll()
         frozen = freezing.why()
@@ -28,6 +28,7 @@ def sweep() -> None:
         return
     look_for_late_strays()
     finish_destroying()
+    leftovers.destroy_all()
 
 
 def look_for_late_strays() -> int:

@@ -247,4 +247,18 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
         "",
         "tests/rotation/test_api.py -k proof_of_who",
     ),
+    (
+        "leftover given time",
+        "rotation/leftovers.py",
+        "filter(since__lte=timezone.now() - SETTLED_AFTER)",
+        "all()",
+        "tests/rotation/test_leftovers.py -k leaves_vault_too",
+    ),
+    (
+        "leftover named while it goes",
+        "rotation/leftovers.py",
+        "path=path, doomed_at__isnull=True",
+        "path=path",
+        "tests/rotation/test_leftovers.py -k named_no_more",
+    ),
 )

@@ -30,12 +30,20 @@ path "keyvault/destroy/probe/+" {
   capabilities = ["update"]
 }
 
+path "keyvault/destroy/webhooks/+" {
+  capabilities = ["update"]
+}
+
 path "keyvault/metadata/keys/" {
   capabilities = ["read", "list"]
 }
 
 path "keyvault/metadata/keys/+" {
   capabilities = ["read", "delete"]
+}
+
+path "keyvault/metadata/webhooks/+" {
+  capabilities = ["delete"]
 }
 
 path "keyvault/metadata/probe/+" {

@@ -1,0 +1,151 @@
+"""What a removed webhook, chat or calendar left in Vault is destroyed, and so is what was cut off."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import hvac
+import pytest
+from django.utils import timezone
+
+from keyvault.errors import Conflict
+from rotation import channels, consumers, freeze_feeds, freezing, leftovers, sweeping
+from rotation.models import FreezeFeed, Hook, HumanTask, Leftover
+from tests.keyvault.vault import acting_as, inspector, vault_at
+
+URL = "https://hooks.example.com/services/T0/leftover-canary-2206"
+
+
+def lies_in_vault(stack: Any, path: uuid.UUID) -> bool:
+    kv = inspector(stack.openbao).secrets.kv.v2
+    try:
+        kv.read_secret_version(
+            f"webhooks/{path}", mount_point="keyvault", raise_on_deleted_version=True
+        )
+    except hvac.exceptions.InvalidPath:
+        return False
+    return True
+
+
+def age() -> None:
+    """Let the time pass after which what is left over is nobody's any more."""
+    Leftover.objects.update(since=timezone.now() - leftovers.SETTLED_AFTER - timedelta(seconds=1))
+
+
+def a_hook(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
+    hook = channels.add_hook(people.owner, name, Hook.Kind.CHAT, URL).hook
+    return hook.path, lambda: channels.remove_hook(people.owner, hook)
+
+
+def a_consumer(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
+    made = consumers.add_consumer(
+        people.owner, name, place.application, place.environment, webhook_url=URL
+    ).consumer
+    assert made.webhook_path is not None
+    return made.webhook_path, lambda: consumers.remove_consumer(people.owner, made)
+
+
+def a_calendar(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
+    feed = freeze_feeds.add_feed(people.owner, name, URL)
+    return feed.path, lambda: freeze_feeds.end_feed(people.owner, feed)
+
+
+@pytest.mark.parametrize("make", [a_hook, a_consumer, a_calendar])
+def test_what_is_removed_leaves_vault_too(
+    stack: Any, people: Any, place: Any, monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    """Web writes and removes, and may destroy nothing; the worker destroys what nothing names."""
+    with acting_as(stack.openbao, "web", monkeypatch):
+        path, remove = make(people, place, "one")
+        other, _ = make(people, place, "stays")
+        assert not Leftover.objects.exists()
+        remove()
+    with acting_as(stack.openbao, "worker", monkeypatch):
+        assert leftovers.destroy_all() == 0, "a request may still be under way"
+        assert lies_in_vault(stack, path)
+        age()
+        assert leftovers.destroy_all() == 1
+    assert (lies_in_vault(stack, path), lies_in_vault(stack, other)) == (False, True)
+    assert not Leftover.objects.exists()
+
+
+def test_a_removal_that_is_too_late_leaves_nothing(people: Any, place: Any) -> None:
+    _, remove = a_hook(people, place, "one")
+    remove()
+    with pytest.raises(Conflict):
+        remove()
+    assert Leftover.objects.count() == 1
+
+
+def test_a_refused_save_leaves_nothing_for_good(stack: Any, people: Any, place: Any) -> None:
+    path, _ = a_calendar(people, place, "Company")
+    with pytest.raises(Conflict, match="already"):
+        a_calendar(people, place, "Company")
+    lost = Leftover.objects.get().path
+    assert lies_in_vault(stack, lost)
+    age()
+    leftovers.destroy_all()
+    assert (lies_in_vault(stack, path), lies_in_vault(stack, lost)) == (True, False)
+    assert FreezeFeed.objects.get().path == path
+
+
+def test_a_request_that_was_cut_off_leaves_nothing_for_good(stack: Any, database: None) -> None:
+    path = leftovers.write({"url": URL})
+    age()
+    assert leftovers.destroy_all() == 1
+    assert not lies_in_vault(stack, path)
+
+
+def test_a_row_without_a_secret_goes_as_well(database: None) -> None:
+    """The process died between the row and the write."""
+    Leftover.objects.create(path=uuid.uuid4())
+    age()
+    assert leftovers.destroy_all() == 1
+
+
+def test_what_is_being_destroyed_can_be_named_no_more(database: None) -> None:
+    path = leftovers.write({"url": URL})
+    Leftover.objects.update(doomed_at=timezone.now())
+    with pytest.raises(Conflict, match="Nothing was saved"):
+        leftovers.keep(path)
+    with pytest.raises(Conflict):
+        leftovers.keep(uuid.uuid4())
+
+
+def test_the_sweep_destroys_them_and_nothing_while_deleting_is_frozen(
+    stack: Any, database: None
+) -> None:
+    path = leftovers.write({"url": URL})
+    age()
+    sweeping.sweep()
+    assert not lies_in_vault(stack, path)
+    path = leftovers.write({"url": URL})
+    age()
+    freezing.freeze("The test restored a backup.")
+    sweeping.sweep()
+    assert lies_in_vault(stack, path)
+
+
+def test_vault_away_keeps_them_for_the_next_time(stack: Any, database: None) -> None:
+    leftovers.write({"url": URL})
+    age()
+    with vault_at("http://127.0.0.1:9"):
+        assert leftovers.destroy_all() == 0
+    assert leftovers.destroy_all() == 1
+
+
+def test_a_policy_of_before_is_told_once_and_settled(
+    stack: Any, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = leftovers.write({"url": URL})
+    age()
+    with acting_as(stack.openbao, "web", monkeypatch):
+        for _ in range(2):
+            assert leftovers.destroy_all() == 0
+    task = HumanTask.objects.get(about=leftovers.ABOUT)
+    assert "deploy/vault-setup" in task.text
+    assert str(path) not in task.text
+    leftovers.destroy_all()
+    task.refresh_from_db()
+    assert task.closed_at is not None
