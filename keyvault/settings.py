@@ -203,6 +203,7 @@ EXPIRY_LADDER = env.list("EXPIRY_LADDER", cast=int, default=[30, 14, 7, 3, 1, 0]
 LADDER_TEAM_DAYS = env.int("LADDER_TEAM_DAYS", default=7)
 LADDER_OWNER_DAYS = env.int("LADDER_OWNER_DAYS", default=1)
 REMIND_HOURS = env.float("REMIND_HOURS", default=24.0)
+NOTICES_KEPT_DAYS = env.int("NOTICES_KEPT_DAYS", default=365)
 
 # --- People and pages ---
 

@@ -38,6 +38,7 @@ class Notice(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        indexes = [models.Index(fields=["created_at"], name="notice_age")]
 
     def __str__(self) -> str:
         return self.title

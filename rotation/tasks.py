@@ -12,6 +12,7 @@ from rotation import (
     campaigns,
     crosschecking,
     digest,
+    forgetting,
     freeze_feeds,
     levels,
     messages,
@@ -76,6 +77,7 @@ def sweep() -> None:
     with acting(uuid.uuid4().hex, "worker"):
         sweeping.sweep()
         freeze_feeds.read_due()
+    forgetting.forget_told()
     sessions.sweep()
     limits.sweep()
 
