@@ -42,7 +42,7 @@ def check_production(**_: Any) -> list[CheckMessage]:
             found.append(Error(f"{name} is not set.", id="keyvault.E003"))
     if not settings.VAULT_ADDR.startswith("https://"):
         found.append(Error("VAULT_ADDR must begin with https://.", id="keyvault.E004"))
-    found += _check_proxies()
+    found += [*_check_proxies(), *_check_mail()]
     owner = settings.DATABASES.get("owner")
     if owner and owner["USER"] == settings.DATABASE_APP_ROLE:
         found.append(
@@ -74,6 +74,20 @@ def _check_proxies() -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def _check_mail() -> list[CheckMessage]:
+    """Name a mail server elsewhere to which the password and the mails go in the clear."""
+    safe = getattr(settings, "EMAIL_USE_TLS", False) or getattr(settings, "EMAIL_USE_SSL", False)
+    if safe or settings.EMAIL_HOST in ("", "localhost", "127.0.0.1", "::1"):
+        return []
+    return [
+        Warning(
+            "EMAIL_URL begins with smtp://: password and mails go over the network in the clear.",
+            hint="Write smtp+tls:// (port 587) or smtp+ssl:// (port 465).",
+            id="keyvault.W006",
+        )
+    ]
 
 
 @register()

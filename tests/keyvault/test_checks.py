@@ -61,6 +61,23 @@ def test_vault_is_reached_by_https_only() -> None:
     assert said.startswith("keyvault.E004")
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("smtp://name:canary-mail-5520@mail.example.com:25", True),
+        ("smtp+tls://name:canary-mail-5520@mail.example.com:587", False),
+        ("smtp+ssl://name:canary-mail-5520@mail.example.com:465", False),
+        ("smtp://127.0.0.1:25", False),
+    ],
+)
+def test_a_mail_server_in_the_clear_is_named_and_its_password_not_shown(
+    url: str, named: bool
+) -> None:
+    said = " ".join(found(**mail_server(url)))
+    assert ("keyvault.W006" in said) == named
+    assert "canary" not in said
+
+
 def test_one_database_role_for_all_is_refused(stack: Any) -> None:
     """Whoever takes over the app could rewrite the audit log."""
     (said,) = found(DATABASE_APP_ROLE=settings.DATABASES["owner"]["USER"])
