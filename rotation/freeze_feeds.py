@@ -23,6 +23,7 @@ from rotation.freezes import Event
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Freeze, FreezeFeed, HumanTask
 from rotation.outbox import WEBHOOKS
+from rotation.replanning import replan
 
 log = logging.getLogger(__name__)
 _EVERY, _AGAIN = timedelta(hours=1), timedelta(minutes=10)
@@ -60,7 +61,7 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
 
 
 def end_feed(by: Member, feed: FreezeFeed) -> None:
-    """Remove a calendar with its freezes; what they held back is planned anew at once."""
+    """Remove a calendar with its freezes; what they held back is planned anew."""
     require_owner(by, "say when nothing rotates")
     with transaction.atomic():
         record(Action.FREEZE_CHANGED, member_actor(by), feed, added=False)
@@ -68,7 +69,7 @@ def end_feed(by: Member, feed: FreezeFeed) -> None:
         close_alert(member_actor(by), HumanTask.Kind.FINDING, _about(feed), "It was removed.")
         leftovers.leave(feed.path)
         feed.delete()
-        freezes.replan(environment, strict=False)
+        replan(environment, strict=False)
 
 
 def read_due() -> int:
@@ -109,7 +110,7 @@ def replace(feed: FreezeFeed, events: list[Event]) -> bool:
         feed.freezes.all().delete()
         for name, first, last, rule in sorted(said):
             freezes.save_event(Event(name, first, last, rule), feed.environment, feed)
-        freezes.replan(feed.environment)
+        replan(feed.environment)
         count = Freeze.objects.filter(feed=feed).count()
         record(Action.FREEZE_CHANGED, _actor(feed), feed, freezes=count)
     return True

@@ -12,11 +12,12 @@ from icalendar import Calendar
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Denied
-from keyvault.models import ApiKey, Environment, Member
+from keyvault.models import Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import Verb, may
-from rotation import levels, rules
+from rotation import rules
 from rotation.models import Freeze, FreezeFeed, RotationPolicy
+from rotation.replanning import replan
 
 _LONGEST, _YEARS = timedelta(days=200), (2000, 2100)
 LARGEST_FILE, _MOST_EVENTS = 500_000, 500
@@ -30,7 +31,7 @@ def add_freeze(
     environment: Environment | None = None,
     rule: str = "",
 ) -> Freeze:
-    """Keep everything (or one environment) from rotating by itself on these days; replans at once.
+    """Keep everything (or one environment) from rotating by itself on these days, from now on.
 
     With a rule it recurs for as long each time. Raises Denied, or BadInput when the days are in the
     wrong order, too many, or cover a key's maximum age.
@@ -117,7 +118,7 @@ def _require_ages_left(freeze: Freeze) -> None:
 
 
 def end_freeze(by: Member, freeze: Freeze) -> None:
-    """Remove a freeze; what it held back is planned anew at once."""
+    """Remove a freeze; what it held back is planned anew."""
     if not may(by, Verb.MANAGE):
         raise Denied(_("Only an owner of the installation may end a freeze."))
     if freeze.feed:
@@ -131,17 +132,6 @@ def end_freeze(by: Member, freeze: Freeze) -> None:
         environment = freeze.environment
         freeze.delete()
         replan(environment, strict=False)
-
-
-def replan(environment: Environment | None, *, strict: bool = True) -> None:
-    """Compute anew when each key of the environment (or of all) is due.
-
-    If strict, raises BadInput for a key whose policy cannot be kept then; else people are asked.
-    """
-    keys = ApiKey.objects.filter(policy__isnull=False)
-    if environment is not None:
-        keys = keys.filter(environment=environment)
-    levels.settle(keys, strict=strict)
 
 
 @dataclass(frozen=True)

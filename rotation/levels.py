@@ -32,7 +32,9 @@ from rotation.possible import Wish, require_possible
 _BATCH = 500
 _LOCK = 7_301_226_500  # of this project alone in its database
 # So many keys are settled while the person waits; the worker carries on with the rest.
-AT_ONCE = 2000
+# How many keys are settled while a person waits, and by the worker in one go: policies are held for so
+# long, and whoever saves one meanwhile waits.
+AT_ONCE, A_BATCH = 2000, 500
 _COLUMNS = [*SETTINGS, "next_run_at"]
 BUILT_IN = "built in"
 Place = Account | Environment | Application | None
@@ -200,12 +202,18 @@ def carry(level: PolicyLevel, at_once: int, *, strict: bool = True) -> None:
     level.save(update_fields=["applied_to", "applied_at"])
 
 
-def carry_on(at_once: int = AT_ONCE) -> None:
-    """Carry on with the levels whose change has not reached every key; one process at a time."""
+def carry_on(at_once: int = A_BATCH) -> bool:
+    """Carry on with a level whose change has not reached every key; returns whether there was one."""
+    waiting = PolicyLevel.objects.filter(applied_at__isnull=True).order_by("pk")
+    if not waiting.exists():
+        return False
     with transaction.atomic():
-        waiting = PolicyLevel.objects.select_for_update(skip_locked=True, of=("self",))
-        for level in waiting.filter(applied_at__isnull=True).order_by("pk")[:1]:
+        # Policies are held before the row is locked, in the order of whoever changes a level.
+        hold()
+        level = waiting.select_for_update(of=("self",)).first()
+        if level:
             carry(level, at_once, strict=False)
+        return level is not None
 
 
 def settle_new() -> None:

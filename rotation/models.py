@@ -21,7 +21,7 @@ from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 from rotation.guide_models import SavedView, SkippedStep
 from rotation.leftover_models import Leftover
 from rotation.notice_models import Hook, Message, Notice, Preference
-from rotation.policy_models import FreezeFeed, Missed, PolicyLevel, RotationPolicy
+from rotation.policy_models import FreezeFeed, Missed, PolicyLevel, Replan, RotationPolicy
 from rotation.watch_models import Pause, Usage, Watch
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Pause",
     "PolicyLevel",
     "Preference",
+    "Replan",
     "RotationPolicy",
     "SavedView",
     "SkippedStep",

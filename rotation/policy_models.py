@@ -175,3 +175,23 @@ class PolicyLevel(models.Model):
         if self.environment:
             return f"environment {self.environment}"
         return f"account {self.account}" if self.account else "the installation"
+
+
+class Replan(models.Model):
+    """Freezes changed here (None: everywhere), and keys after this one are not planned anew yet."""
+
+    environment = models.ForeignKey(
+        Environment, null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    applied_to = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment"], nulls_distinct=False, name="replan_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"planning {self.environment or 'everything'} anew from key {self.applied_to}"

@@ -1,6 +1,7 @@
 """The Celery tasks: ids in, nothing out, a few lines each."""
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 
 from celery import current_task, shared_task
@@ -21,12 +22,15 @@ from rotation import (
     outbox,
     policies,
     reconciling,
+    replanning,
     standbys,
     sweeping,
     watching,
     workflow,
 )
 from rotation.models import Heartbeat
+
+_BATCHES_A_TICK = 4
 
 
 @shared_task(name="rotation.tick")
@@ -42,7 +46,15 @@ def tick() -> None:
     for delivery_id in outbox.due():
         workflow.send("rotation.deliver", delivery_id)
     # What can wait comes last, so that its failure holds up nothing above.
-    levels.carry_on()
+    for carry_on in (levels.carry_on, replanning.carry_on):
+        _in_batches(carry_on)
+
+
+def _in_batches(carry_on: Callable[[], bool]) -> None:
+    """Do a few batches; what is more waits for the next tick and holds up no other task."""
+    for _batch in range(_BATCHES_A_TICK):
+        if not carry_on():
+            break
 
 
 @shared_task(name="rotation.pulse")

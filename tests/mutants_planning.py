@@ -106,4 +106,18 @@ PLANNING: tuple[tuple[str, str, str, str, str], ...] = (
         "        replan(environment)",
         "tests/rotation/test_levels.py -k always_be_ended",
     ),
+    (
+        "level carried in the request's order",
+        "rotation/levels.py",
+        "        hold()\n        level = waiting",
+        "        level = waiting",
+        "tests/rotation/test_replanning.py -k order_of_the_request",
+    ),
+    (
+        "replanning reads under the lock",
+        "rotation/replanning.py",
+        "        levels.hold()\n        one =",
+        "        one =",
+        "tests/rotation/test_replanning.py -k passed_over",
+    ),
 )

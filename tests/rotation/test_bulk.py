@@ -16,6 +16,7 @@ from rotation.campaign_models import Campaign
 from rotation.guide_models import SavedView
 from rotation.models import HumanTask, Rotation, RotationPolicy
 from rotation.policies import Wish
+from rotation.replanning import replan
 from tests.factories import lone_key, make_key
 from tests.pages import as_, statements, text
 
@@ -138,7 +139,7 @@ def test_a_plan_that_its_windows_do_not_let_finish_is_told(people, keys):
         assert campaigns.work() == 0
         task = HumanTask.objects.get(about=f"campaign-late:{campaign.pk}")
         assert "1 of its keys have not begun" in task.text
-        freezes.replan(None)
+        replan(None)
         bulk.campaigns.accept(people.owner, campaign.items.get(), "It may wait.")
         campaigns.work()
     task.refresh_from_db()
