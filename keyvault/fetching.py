@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.utils import timezone
@@ -52,6 +52,8 @@ class FoundAll:
     row: dict[str, Any] = field(default_factory=dict)
 
 
+P = TypeVar("P")
+F = TypeVar("F", Found, FoundAll)
 # Bounded in memory too: some kilobytes a key, of which a place may have many.
 _lately: Recent[tuple[str, int], Found] = Recent(2000)
 _lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(50)
@@ -106,14 +108,8 @@ def _fetch_again(token_text: str, key_id: int, known_etag: str) -> Fetched | Non
     None for everything else: the whole way decides then, and says why. Use and holding are noted
     there, hence once in so many seconds, and for each text of a token that was renewed.
     """
-    if not tokens.PATTERN.fullmatch(token_text):
-        return None
-    found = _lately.get((peppered(token_text), key_id), time.time())
-    if found is None or found.key is None or found.key.current is None:
-        return None
-    try:
-        token = tokens.require_good(found.token, token_text, current().source)
-    except tokens.TokenRefused:
+    found, token = _remembered(_lately, token_text, key_id)
+    if found is None or token is None or found.key is None or found.key.current is None:
         return None
     key, version, secret, row = found.key, found.key.current, None, None
     if etag(version) not in known_etag:
@@ -122,6 +118,21 @@ def _fetch_again(token_text: str, key_id: int, known_etag: str) -> Fetched | Non
             return None
         row = _row_again(found, token)
     return Fetched(key, version, secret) if confirm(token, key, found.state, row) else None
+
+
+def _remembered(
+    recent: "Recent[tuple[str, P], F]", token_text: str, place: P
+) -> tuple[F | None, ServiceToken | None]:
+    """Return what this text was given lately and its token, if that is good as far as is known here."""
+    if not tokens.PATTERN.fullmatch(token_text):
+        return None, None
+    found = recent.get((peppered(token_text), place), time.time())
+    if found is None:
+        return None, None
+    try:
+        return found, tokens.require_good(found.token, token_text, current().source)
+    except tokens.TokenRefused:
+        return None, None
 
 
 def _row_again(found: Found, token: ServiceToken) -> dict[str, Any]:
@@ -212,14 +223,8 @@ def _fetch_all_again(
     token_text: str, place: tuple[int, int], known_etag: str
 ) -> tuple[list[Fetched] | None, str] | None:
     """Do for all keys of a place what `_fetch_again` does for one."""
-    if not tokens.PATTERN.fullmatch(token_text):
-        return None
-    found = _lately_all.get((peppered(token_text), place), time.time())
-    if found is None or not found.all:
-        return None
-    try:
-        token = tokens.require_good(found.token, token_text, current().source)
-    except tokens.TokenRefused:
+    found, token = _remembered(_lately_all, token_text, place)
+    if found is None or token is None or not found.all:
         return None
     if found.tag in known_etag:
         return (None, found.tag) if confirm(token, None, found.state, None) else None

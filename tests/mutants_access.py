@@ -200,9 +200,8 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "a token is checked for a fetch from memory",
         "keyvault/fetching.py",
-        "    try:\n        token = tokens.require_good(found.token, token_text, current().source)\n"
-        "    except tokens.TokenRefused:\n        return None\n    key, version",
-        "    token = found.token\n    key, version",
+        "        return found, tokens.require_good(found.token, token_text, current().source)",
+        "        return found, found.token",
         "tests/keyvault/test_secret_cache.py -k bound_elsewhere",
     ),
     (

@@ -9,8 +9,8 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
 from keyvault.models import ApiKey
-from rotation import freezes, levels, policies, replanning, tasks
-from rotation.models import PolicyLevel, Replan, Rotation, RotationPolicy
+from rotation import levels, policies, replanning, tasks
+from rotation.models import Freeze, PolicyLevel, Replan, Rotation, RotationPolicy
 from rotation.policies import Wish
 from tests.factories import make_key
 from tests.waiting import until
@@ -30,7 +30,7 @@ def keys(vendor: Any, place: Any, people: Any) -> list[ApiKey]:
 def freeze_around(at: Any, environment: Any = None) -> tuple[date, date]:
     """Put a freeze around a moment, as a person would, but plan nothing anew yet."""
     first, last = at.date() - DAY, at.date() + DAY
-    freezes.Freeze.objects.create(name="f", first_day=first, last_day=last, environment=environment)
+    Freeze.objects.create(name="f", first_day=first, last_day=last, environment=environment)
     return first, last
 
 
@@ -73,7 +73,9 @@ def test_what_is_not_planned_anew_yet_does_not_begin_within_the_freeze(
     RotationPolicy.objects.filter(key=keys[4]).update(next_run_at=timezone.now())
     policies.start_due()
     assert not Rotation.objects.exists()
-    assert RotationPolicy.objects.get(key=keys[4]).next_run_at.date() > last
+    moved_to = RotationPolicy.objects.get(key=keys[4]).next_run_at
+    assert moved_to is not None
+    assert moved_to.date() > last
 
 
 def test_a_second_change_begins_anew_and_two_at_once_do_not_collide(
