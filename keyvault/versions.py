@@ -89,6 +89,11 @@ def note_verdict(version: KeyVersion, verdict: Verdict) -> None:
 def save_verdict(version: KeyVersion, verdict: Verdict) -> None:
     """Note a vendor's verdict in the version's row."""
     note_verdict(version, verdict)
+    save_noted(version)
+
+
+def save_noted(version: KeyVersion) -> None:
+    """Save the verdict that was noted of the version, and nothing else of it."""
     version.save(update_fields=["checked_at", "check_answer", "check_text"])
 
 

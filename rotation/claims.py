@@ -11,7 +11,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from keyvault.models import ApiKey
+from keyvault import versions
+from keyvault.checking import Verdict
+from keyvault.models import ApiKey, KeyVersion
 from rotation import clock
 from rotation.models import OPEN_STEPS, Rotation
 
@@ -41,11 +43,17 @@ class Claim:
         self.rotation = rotation
         self.fence = fence
         self._noted: dict[str, Any] = {}
+        self._checked: dict[int, KeyVersion] = {}
 
     def note(self, **changes: Any) -> None:
         """Change the rotation's row with the next write; for what a repeat would find out anew."""
         self._noted |= changes
         self._take_over(changes)
+
+    def note_check(self, version: KeyVersion, verdict: Verdict) -> None:
+        """Note a vendor's verdict on a version; saved with the next transaction of the claim."""
+        versions.note_verdict(version, verdict)
+        self._checked[version.pk] = version
 
     def write(self, **changes: Any) -> None:
         """Change the rotation's row if the fence still holds, else raise ClaimLost."""
@@ -72,7 +80,10 @@ class Claim:
             if row is None:
                 raise ClaimLost
             (self.rotation.cancelling,) = row
+            for version in self._checked.values():
+                versions.save_noted(version)
             yield
+        self._checked = {}
 
     def still_ours(self) -> bool:
         """Return whether nobody has claimed the rotation since, and the lease has not run out."""

@@ -96,7 +96,7 @@ def _take_standby(claim: Claim) -> Outcome | None:
     for version in standbys.order_by("number"):
         before = version.check_answer
         verdict = check_secret(rotation.key.account, versions.read_secret(version))
-        versions.save_verdict(version, verdict)
+        claim.note_check(version, verdict)
         if verdict.answer == VALID:
             with claim.transaction():
                 versions.take_standby(version)
@@ -137,7 +137,7 @@ def prove(claim: Claim) -> Outcome:
     timing = timing_of(rotation.key.account)
     reached("prove.before")
     verdict = check_secret(rotation.key.account, versions.read_secret(version))
-    versions.save_verdict(version, verdict)
+    claim.note_check(version, verdict)
     reached("prove.after")
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)

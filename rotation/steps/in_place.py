@@ -140,7 +140,7 @@ def _lost(claim: Claim, intent: Intent, old: KeyVersion, why: str) -> Outcome:
     rotation, account = claim.rotation, claim.rotation.key.account
     since = intent.unclear_since or clock.now()
     verdict = check_secret(account, versions.read_secret(old))
-    versions.save_verdict(old, verdict)
+    claim.note_check(old, verdict)
     window = timedelta(seconds=timing_of(account).propagation_seconds)
     untouched = verdict.answer == VALID and clock.now() - since >= window
     with claim.transaction():

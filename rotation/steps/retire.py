@@ -93,7 +93,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
     except secret_store.StoreMissing:
         return _gone_without_proof(claim, version)
     verdict = check_secret(rotation.key.account, secret)
-    versions.save_verdict(version, verdict)
+    claim.note_check(version, verdict)
     reached("refused.after")
     if verdict.answer == REFUSED:
         return _count_refusal(claim, version)
@@ -282,7 +282,7 @@ def _restore(claim: Claim, new: KeyVersion) -> Outcome | None:
             "The new key is refused and there is no older one. Rotate again with a new key."
         )
     verdict = check_secret(rotation.key.account, versions.read_secret(old))
-    versions.save_verdict(old, verdict)
+    claim.note_check(old, verdict)
     if verdict.answer == REFUSED:
         return Park(
             f"The vendor refuses the new key and the old one too ({verdict.text}). "

@@ -78,7 +78,7 @@ def check_new(claim: Claim) -> Outcome | None:
     timing = timing_of(rotation.key.account)
     reached("post_verify.before")
     verdict = check_secret(rotation.key.account, versions.read_secret(version))
-    versions.save_verdict(version, verdict)
+    claim.note_check(version, verdict)
     reached("post_verify.after")
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)

@@ -15,6 +15,7 @@ from rotation.claims import ClaimLost, claim
 from rotation.human_tasks import open_alert, open_task
 from rotation.models import ENDS, OPEN_STEPS, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import Move, Wait
+from rotation.providers.base import REFUSED, CheckResult
 from rotation.settling import MOVES, settle
 from tests.factories import make_key
 from tests.oracle import assert_all_is_well, assert_current_is_accepted, creates
@@ -147,6 +148,22 @@ def test_a_transaction_of_a_claim_holds_the_row_until_it_ends(people, key):
     other.join(10)
     assert "can no longer be cancelled" in said[0]
     assert held.rotation.cancelling is False
+
+
+def test_a_verdict_is_saved_with_what_it_led_to_and_never_by_a_stale_worker(key):
+    rotation, version = at(key, Step.GENERATE), key.current
+    stale = claim(rotation.pk)
+    Rotation.objects.filter(pk=rotation.pk).update(claimed_until="2020-01-01T00:00:00Z")
+    fresh = claim(rotation.pk)
+    for held, text in ((fresh, "of now"), (stale, "of before")):
+        held.note_check(KeyVersion.objects.get(pk=version.pk), CheckResult(REFUSED, text))
+    version.refresh_from_db()
+    assert version.check_answer == "valid"
+    settle(fresh, Wait(WaitingFor.VENDOR, "", 0.0))
+    with pytest.raises(ClaimLost):
+        settle(stale, Wait(WaitingFor.VENDOR, "", 0.0))
+    version.refresh_from_db()
+    assert (version.check_answer, version.check_text) == (REFUSED, "of now")
 
 
 def test_a_claimed_rotation_is_not_claimed_again(key):
