@@ -7,6 +7,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET
 
 from keyvault.inventory import visible_environments
@@ -17,7 +18,7 @@ from rotation.lately import LONG_SECONDS, Counted, Lately
 from rotation.models import OPEN_STEPS, Rotation
 from rotation.views.keys import STATES
 
-_SIZE = 50
+_SIZE, _JUST_NOW = 50, timedelta(seconds=2)
 # The worst first: a cell shows the first of these that any of its keys is in.
 _WORST = ("refused", "overdue", "expiring", "rotating")
 _Cells = dict[tuple[int, int], Any]
@@ -45,7 +46,8 @@ def show(request: HttpRequest) -> HttpResponse:
             }
             for one in rows
         ],
-        "counted_at": counted.at,
+        # Said only where it matters: of a count that stands for a minute.
+        "counted_at": counted.at if timezone.now() - counted.at > _JUST_NOW else None,
         "next": next_link(request, after),
         "personal": visible_keys(me(request)).filter(member__isnull=False)[:1].exists(),
         "section": "keys",
@@ -111,4 +113,7 @@ def _cells(keys: QuerySet[ApiKey], applications: list[int]) -> _Cells:
 def _cell(total: int, states: dict[str, int]) -> dict[str, Any]:
     worst = next((name for name in _WORST if states[name]), "")
     text = f"{states[worst]} {STATES[worst][0].lower()}" if worst else ""
+    if worst == "expiring":
+        text = ngettext("{n} expires in 30 days", "{n} expire in 30 days", states[worst])
+        text = text.format(n=states[worst])
     return {"total": total, "state": worst, "look": _LOOK.get(worst, ""), "text": text}
