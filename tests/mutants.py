@@ -409,7 +409,7 @@ MUTANTS = (
         "rotation/steps/retire.py",
         "    return not others.exclude(pk=version.pk).exists()",
         "    return True",
-        "tests/rotation/test_in_place.py -k keeps_the_id",
+        "tests/rotation/test_workflow.py -k that_two_keys_share",
     ),
     Mutant(
         "rights are compared",

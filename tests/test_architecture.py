@@ -275,5 +275,18 @@ def test_every_mutant_finds_the_guard_that_it_takes_out() -> None:
     assert {name: times for name, times in found.items() if times != 1} == {}
 
 
+def test_every_mutant_names_tests_that_exist() -> None:
+    """A test that was renamed leaves its guard without one, and pytest only says that none ran."""
+    missing = []
+    for mutant in MUTANTS:
+        words = mutant.tests.replace('"', "").split()
+        files = [word for word in words if word.endswith(".py") or "/" in word]
+        texts = " ".join((ROOT / name.partition("::")[0]).read_text() for name in files)
+        chosen = words[words.index("-k") + 1 :] if "-k" in words else []
+        names = [word for word in chosen if word not in ("or", "and", "not")]
+        missing += [f"{mutant.name}: {name}" for name in names if name not in texts]
+    assert missing == []
+
+
 def test_the_stylesheet_stays_small():
     assert (ROOT / "keyvault/static/keyvault/console.css").stat().st_size <= 25_000

@@ -100,6 +100,19 @@ def test_a_pointer_set_back_by_hand_stops_the_delete(vendor, place, people, key)
     assert_current_is_accepted(vendor, place)
 
 
+def test_an_id_that_two_keys_share_is_never_deleted_by_program(vendor, place, people, key):
+    """A vendor may keep the id of a key that it replaces: deleting by it would end the new one."""
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: r.step == Step.VERIFY)
+    KeyVersion.objects.filter(pk=rotation.new_version_id).update(
+        vendor_id=rotation.old_version.vendor_id
+    )
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
+    routes = {entry["route"] for entry in vendor.ledger(account=place.vendor_api["id"])}
+    assert not routes & {"delete", "disable"}
+    assert_current_is_accepted(vendor, place)
+
+
 def test_a_stale_claim_can_write_nothing(key):
     """F4: the fence of a worker that lost its lease matches no row."""
     rotation = at(key, Step.GENERATE)
