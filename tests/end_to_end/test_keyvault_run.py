@@ -1,0 +1,229 @@
+"""`scripts/keyvault_run.py`: a program that reads its key once, at its start, follows every rotation."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyvault import tokens
+from keyvault.models import ServiceToken
+from rotation import adoption, consumers
+from rotation.models import Acknowledgement, Step, WaitingFor
+from tests.factories import make_key, secret_of
+from tests.guards import ROOT
+from tests.rotation.driving import drive, started
+from tests.waiting import until
+
+TOOL = str(ROOT / "scripts" / "keyvault_run.py")
+# Says in a file which key it has, by a digest, and whether it was given the token; then stays.
+PROGRAM = """
+import hashlib, os, signal, sys, time
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(os.environ["LOG"], "a") as log:
+    held = hashlib.sha256(os.environ["THE_KEY"].encode()).hexdigest()
+    log.write(f"{held} {os.getpid()} {sorted(n for n in os.environ if 'KEYVAULT' in n)}\\n")
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
+time.sleep(60)
+"""
+
+
+def digest(version: Any) -> str:
+    return hashlib.sha256(secret_of(version).encode()).hexdigest()
+
+
+class Tool:
+    """The tool with the program above, and what both wrote."""
+
+    def __init__(self, folder: Path, url: str, token: str, key: int, *more: str) -> None:
+        self.log, self.said = folder / "program.log", folder / "said"
+        where = {"KEYVAULT_URL": url, "KEYVAULT_TOKEN": token, "LOG": str(self.log)}
+        options = ["--set", f"THE_KEY={key}", "--every", "0.2", "--wait", "1", "--grace", "1"]
+        program = ["--", sys.executable, "-c", PROGRAM, *more]
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, TOOL, *options, *program],
+                env={"PATH": os.environ["PATH"], **where},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+
+    def starts(self) -> list[list[str]]:
+        """Return digest, process and variables of ours of each start."""
+        return [row.split(" ", 2) for row in self.log.read_text().splitlines()]
+
+    def until_started(self, times: int = 1) -> None:
+        until(lambda: self.log.exists() and len(self.starts()) == times, 15, f"{times} starts")
+
+
+@pytest.fixture
+def key(vendor: Any, place: Any, people: Any) -> Any:
+    return make_key(vendor, place, people.owner)
+
+
+@pytest.fixture
+def token(place: Any, people: Any) -> str:
+    added = consumers.add_consumer(people.owner, "run", place.application, place.environment)
+    return added.token.reveal()
+
+
+@pytest.fixture
+def run(tmp_path: Path, live_url: str, key: Any, token: str) -> Iterator[Callable[..., Tool]]:
+    """Return what starts the tool; it is ended with the test."""
+    running: list[Tool] = []
+
+    def start(*more: str, url: str = live_url, token: str = token) -> Tool:
+        running.append(Tool(tmp_path, url, token, key.pk, *more))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.process.wait(10)
+
+
+def lives(process: str) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+def test_a_rotation_is_followed_and_acknowledged_when_the_old_program_has_ended(
+    run: Callable[..., Tool], vendor: Any, place: Any, people: Any, key: Any, token: str
+) -> None:
+    tool = run()
+    tool.until_started()
+    assert tool.starts()[0][0] == digest(key.current)
+    assert tool.starts()[0][2] == "[]", "the program needs no token"
+    until(lambda: not adoption.not_moved(key, key.current), 10, "the acknowledgement")
+    rotation = started(people.operator, key)
+    drive(rotation, lambda one: one.step == Step.DELETE)
+    (first, old, _), (second, new, _) = tool.starts()
+    assert second == digest(rotation.new_version) != first
+    assert not lives(old)
+    assert lives(new)
+    assert rotation.adopted_how == "Every consumer proved that it holds the new key."
+    assert drive(rotation).step == Step.DONE
+    for process in (str(tool.process.pid), new):
+        shown = Path(f"/proc/{process}/cmdline").read_text()
+        assert secret_of(rotation.new_version) not in shown
+        assert token not in shown
+    said = tool.said.read_text()
+    assert "THE_KEY version 2" in said
+    assert token not in said
+
+
+def test_a_program_that_will_not_end_is_killed_before_the_key_is_acknowledged(
+    run: Callable[..., Tool], people: Any, key: Any
+) -> None:
+    tool = run("stubborn")
+    tool.until_started()
+    rotation = started(people.operator, key)
+    drive(rotation, lambda one: one.waiting_for in (WaitingFor.ADOPTION, WaitingFor.QUIET))
+    tool.until_started(2)
+    (_, old, _), (_, new, _) = tool.starts()
+    assert not lives(old)
+    version = rotation.new_version
+    until(lambda: Acknowledgement.objects.filter(version=version).exists(), 10, "the word")
+    os.kill(int(new), signal.SIGKILL)
+    assert tool.process.wait(10) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGUSR1, 7), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_signals_and_the_exit_code_pass_through(
+    run: Callable[..., Tool], sent: signal.Signals, code: int
+) -> None:
+    tool = run()
+    tool.until_started()
+    until(lambda: "started with" in tool.said.read_text(), 10, "the start")
+    tool.process.send_signal(sent)
+    assert tool.process.wait(10) == code
+    assert not lives(tool.starts()[0][1])
+
+
+def test_the_program_goes_on_while_its_token_is_refused_or_keyvault_is_away(
+    run: Callable[..., Tool], people: Any
+) -> None:
+    tool = run()
+    tool.until_started()
+    tokens.revoke(people.owner, ServiceToken.objects.get())
+    until(lambda: "going on with version 1" in tool.said.read_text(), 10, "a word of it")
+    until(lambda: tool.process.poll() is None, 1)
+    assert len(tool.starts()) == 1
+    assert tool.said.read_text().count("going on") == 1, "said once, as long as it lasts"
+
+
+def test_nothing_is_started_without_a_key(run: Callable[..., Tool], token: str) -> None:
+    away = run(url="http://127.0.0.1:9")
+    assert away.process.wait(20) == 69
+    assert "Nothing was started" in away.said.read_text()
+    refused = run(token=token[:-1] + ("x" if token[-1] != "x" else "y"))
+    assert refused.process.wait(20) == 77
+    assert "Nothing was started" in refused.said.read_text()
+    assert token[:-1] not in refused.said.read_text()
+    assert not refused.log.exists()
+
+
+def test_the_token_goes_nowhere_else(run: Callable[..., Tool], token: str) -> None:
+    """No redirect is followed, and nothing is sent in the clear beyond this machine."""
+    seen: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{server.server_port}/stolen")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        tool = run(url=f"http://127.0.0.1:{server.server_port}")
+        assert tool.process.wait(20) == 69
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert seen
+    assert "/stolen" not in seen
+    clear = run(url="http://keys.example.com")
+    assert clear.process.wait(10) == 2
+    assert "https://" in clear.said.read_text()
+
+
+def test_the_token_may_stand_in_a_file_and_bad_words_are_named(
+    tmp_path: Path, live_url: str, key: Any, token: str
+) -> None:
+    def ran(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, TOOL, *arguments],
+            env={"PATH": os.environ["PATH"], "KEYVAULT_URL": live_url, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    file = tmp_path / "token"
+    file.write_text(token + "\n")
+    show = [sys.executable, "-c", "import os; print(len(os.environ['A_KEY']))"]
+    chosen = ["--set", f"A_KEY={key.pk}", "--"]
+    good = ran(*chosen, *show, KEYVAULT_TOKEN_FILE=str(file))
+    assert (good.returncode, good.stdout) == (0, f"{key.current.length}\n")
+    assert ran(*chosen, *show).returncode == 2
+    assert ran(*chosen, *show, KEYVAULT_TOKEN_FILE=str(tmp_path / "none")).returncode == 2
+    assert "NAME=NUMBER" in ran("--set", "A KEY=7", "--", "true", KEYVAULT_TOKEN=token).stderr
+    lost = ran(*chosen, "no-such-program", KEYVAULT_TOKEN=token)
+    assert lost.returncode == 127
+    assert "no-such-program" in lost.stderr
