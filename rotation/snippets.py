@@ -1,4 +1,4 @@
-"""What to put into an application so that it fetches its key: for a shell and a .env file."""
+"""What to put into an application so that it has its key: a .env file, a wrapper, a shell."""
 
 from django.conf import settings
 
@@ -8,6 +8,11 @@ from keyvault.models import ApiKey
 def env_file(key: ApiKey, token: str) -> str:
     """Return the lines for a .env file: the token and the key's number, never the key itself."""
     return f"KEYVAULT_URL={settings.BASE_URL}\nKEYVAULT_TOKEN={token}\nKEYVAULT_KEY_ID={key.pk}\n"
+
+
+def wrapper(key: ApiKey, variable: str) -> str:
+    """Return the line that runs a program with the key in `variable`, and anew after a rotation."""
+    return f"python3 keyvault_run.py --set {variable}={key.pk} -- YOUR-PROGRAM\n"
 
 
 def shell(variable: str) -> str:

@@ -190,6 +190,7 @@ def _add_consumer(request: HttpRequest, form: forms.Form) -> HttpResponse:
         variable = provider_of(key.account).environment_variable
         facts |= {
             "env_file": snippets.env_file(key, new.token.reveal()),
+            "wrapper": snippets.wrapper(key, variable),
             "shell": snippets.shell(variable),
         }
     return unstored(render(request, "rotation/start_consumer.html", facts))

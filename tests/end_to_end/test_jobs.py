@@ -1,8 +1,12 @@
 """Whole jobs in the browser, from the first click to what they are done for."""
 
 import csv
+import hashlib
 import io
+import os
 import re
+import subprocess
+import sys
 from datetime import time, timedelta
 from typing import Any
 
@@ -18,6 +22,7 @@ from rotation.policies import Wish
 from tests.api_client import Api
 from tests.end_to_end.test_console import Desk, desk
 from tests.factories import grant, lone_key, make_key, make_member, secret_of, show
+from tests.guards import ROOT
 from tests.oracle import assert_all_is_well
 from tests.waiting import until
 
@@ -66,6 +71,22 @@ def test_first_run_leads_from_nothing_to_a_fetched_key(desk: Any, vendor: Any, d
     assert number is not None
     fetched = Api(token=token[1]).get(f"keys/{number[1]}/secret")
     assert fetched.json["secret"] == made["key"]
+    line = page.locator("#wrapper").inner_text()
+    ran = subprocess.run(
+        line.replace("python3 ", f"{sys.executable} {ROOT}/scripts/").replace(
+            "YOUR-PROGRAM", "sh -c 'printf %s \"$INFLUTICS_API_KEY\" | sha256sum'"
+        ),
+        shell=True,
+        env={
+            "PATH": os.environ["PATH"],
+            **dict(row.split("=", 1) for row in env.split()),
+            "KEYVAULT_URL": desk.url,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.split()[0] == hashlib.sha256(made["key"].encode()).hexdigest(), ran.stderr
     assert not PolicyLevel.objects.exists()
     page.get_by_role("link", name="Done").click()
     page.get_by_role("heading", name="First steps").wait_for()
