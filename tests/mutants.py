@@ -412,6 +412,13 @@ MUTANTS = (
         "tests/rotation/test_workflow.py -k that_two_keys_share",
     ),
     Mutant(
+        "nothing is ended without the new secret",
+        "rotation/steps/retire.py",
+        "    _require_readable(rotation, version)\n",
+        "",
+        "tests/rotation/test_workflow.py -k vault_has_not_the_new",
+    ),
+    Mutant(
         "rights are compared",
         "rotation/steps/likeness.py",
         "    if old is None or new is None or old == new:",

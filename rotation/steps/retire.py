@@ -166,6 +166,7 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
     rotation = claim.rotation
     provider = provider_of(rotation.key.account)
     account = vendor_account(rotation.key.account, manage=True)
+    _require_readable(rotation, version)
     if not claim.still_ours() or freezing.why():
         raise ClaimLost  # the next try says what it waits for
     reached("delete.before")
@@ -181,6 +182,23 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
             version,
             vendor_id=version.vendor_id,
         )
+
+
+def _require_readable(rotation: Rotation, version: KeyVersion) -> None:
+    """Raise unless Vault gives the new secret now: what loses the old key must be able to fetch it.
+
+    Where the new one itself is ended, it may be gone already; but Vault must say so.
+    """
+    new = rotation.new_version
+    assert new is not None
+    try:
+        versions.read_secret(new)
+    except secret_store.StoreMissing:
+        if new.pk != version.pk:
+            raise secret_store.StoreMissing(
+                "Vault has not the new key's secret any more: the old key is left alone. Look in "
+                "Vault's audit log who removed it, and bring it back."
+            ) from None
 
 
 def _settle(intents: QuerySet[Intent]) -> None:

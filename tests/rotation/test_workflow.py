@@ -17,7 +17,8 @@ from rotation.models import ENDS, OPEN_STEPS, HumanTask, Intent, Rotation, Step,
 from rotation.outcomes import Move, Wait
 from rotation.providers.base import REFUSED, CheckResult
 from rotation.settling import MOVES, settle
-from tests.factories import make_key
+from tests.factories import make_key, secret_of
+from tests.keyvault.vault import inspector
 from tests.oracle import assert_all_is_well, assert_current_is_accepted, creates
 from tests.rotation.driving import drive, started, step
 
@@ -111,6 +112,24 @@ def test_an_id_that_two_keys_share_is_never_deleted_by_program(vendor, place, pe
     routes = {entry["route"] for entry in vendor.ledger(account=place.vendor_api["id"])}
     assert not routes & {"delete", "disable"}
     assert_current_is_accepted(vendor, place)
+
+
+def test_the_old_key_is_not_ended_when_vault_has_not_the_new_one(stack, vendor, people, key):
+    """Not even where the intent to end it is committed: applications could never fetch the new one."""
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.QUIET)
+    old, new = rotation.old_version, rotation.new_version
+    Intent.objects.create(
+        rotation=rotation, kind="delete", version=old, fence=0, vendor_id=old.vendor_id
+    )
+    Rotation.objects.filter(pk=rotation.pk).update(step=Step.DELETE, adopted_at=timezone.now())
+    inspector(stack.openbao).secrets.kv.v2.delete_metadata_and_all_versions(
+        f"keys/{new.path}", mount_point="keyvault"
+    )
+    step(rotation)
+    assert "the old key is left alone" in rotation.waiting_text
+    assert rotation.waiting_for == WaitingFor.PERSON
+    assert vendor.use(secret_of(old)) == 200
 
 
 def test_a_stale_claim_can_write_nothing(key):
