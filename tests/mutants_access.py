@@ -260,4 +260,11 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
         "path=path",
         "tests/rotation/test_leftovers.py -k named_no_more",
     ),
+    (
+        "an address waits for its proof in no session",
+        "rotation/views/notices.py",
+        'prove(request, back="notices")',
+        "prove(request)",
+        "tests/rotation/test_proof.py -k chat",
+    ),
 )

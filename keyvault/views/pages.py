@@ -4,10 +4,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from allauth.core.exceptions import ReauthenticationRequired
+from allauth.account.adapter import get_adapter
+from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -55,8 +60,12 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(request.get_full_path())
 
 
-def prove(request: HttpRequest) -> None:
-    """Send the person to prove again who they are, unless they did lately; then this goes on."""
+def prove(request: HttpRequest, back: str = "") -> None:
+    """Send the person to prove again who they are, unless they did lately; then this goes on.
+
+    With `back` (a page's name) it does not go on, but shows that page: what was sent holds a secret,
+    and is kept nowhere meanwhile, not even in the session.
+    """
     if proved_lately(request):
         return
     if not can_prove(me(request)):
@@ -68,7 +77,14 @@ def prove(request: HttpRequest) -> None:
             ),
             code="proof_required",
         )
-    raise ReauthenticationRequired
+    if not back:
+        raise ReauthenticationRequired
+    messages.info(
+        request,
+        _("First say again who you are. Then fill in the form anew: what you sent was not kept."),
+    )
+    where = get_adapter().get_reauthentication_methods(me(request))[0]["url"]
+    raise ImmediateHttpResponse(redirect(f"{where}?{urlencode({'next': reverse(back)})}"))
 
 
 def number(text: str | None) -> int | None:

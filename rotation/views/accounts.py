@@ -12,7 +12,7 @@ from keyvault.inventory import get_account, visible_accounts
 from keyvault.models import Account
 from keyvault.permissions import Verb, may
 from keyvault.views.changing import refreshed, shown, without_mark
-from keyvault.views.pages import me, newest_first, next_link, number, page
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove
 from rotation.accounts import add_account, change_account, try_connection
 from rotation.forms import AccountChangeForm, AccountForm
 from rotation.levels import level_of
@@ -30,6 +30,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     form = AccountForm(request.POST)
     if not form.is_valid():
         return _list(request, form, status=400)
+    prove(request, back="accounts")
     try:
         added = add_account(me(request), **form.cleaned_data)
     except KeyServiceError as error:

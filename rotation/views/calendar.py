@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from keyvault import inventory
@@ -112,7 +113,7 @@ def import_calendar(request: HttpRequest) -> HttpResponse:
         return _page(request, FreezeForm(), status=400, calendar_form=form)
     said = form.cleaned_data
     if said["url"]:
-        prove(request)
+        prove(request, back="calendar")
     try:
         word = _taken(request, said)
     except KeyServiceError as error:
@@ -124,10 +125,15 @@ def import_calendar(request: HttpRequest) -> HttpResponse:
 def _taken(request: HttpRequest, said: dict[str, Any]) -> str:
     if said["url"]:
         feed = freeze_feeds.add_feed(me(request), said["name"], said["url"], said["environment"])
-        return f"{feed} is read within a minute, and then each hour."
+        return _("{feed} is read within a minute, and then each hour.").format(feed=feed.name)
     content = said["file"].read(freezes.LARGEST_FILE + 1)
     added = freezes.add_from_calendar(me(request), content, said["environment"])
-    return f"{len(added)} freezes were added: nothing rotates by itself then."
+    text = ngettext(
+        "{n} freeze was added: nothing rotates by itself then.",
+        "{n} freezes were added: nothing rotates by itself then.",
+        len(added),
+    )
+    return text.format(n=len(added))
 
 
 @require_POST

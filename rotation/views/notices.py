@@ -100,7 +100,7 @@ def add_hook(request: HttpRequest) -> HttpResponse:
     form = HookForm(request.POST)
     if not form.is_valid():
         return _page(request, status=400, hook_form=form)
-    prove(request)
+    prove(request, back="notices")
     said = form.cleaned_data
     try:
         made = channels.add_hook(

@@ -118,6 +118,7 @@ def _key_form(by: Any, data: Any) -> RegisterForm:
 
 
 def _add_account(request: HttpRequest, form: forms.Form) -> HttpResponse:
+    prove(request, back="start")
     account = add_account(me(request), **form.cleaned_data)
     found = try_connection(me(request), account)
     tone = messages.SUCCESS if found.good else messages.WARNING
