@@ -18,7 +18,7 @@ from rotation.forecast import coming
 from rotation.frozen import Freezes
 from rotation.models import Preference, RotationPolicy
 
-# So many policies are looked at for one page or feed; who has more filters by account or application.
+# So many policies are looked at for one page or feed, which say so where there are more.
 MOST = 500
 _FEED_DAYS = 90
 
@@ -33,15 +33,25 @@ class Planned:
     overdue: bool
 
 
-def planned(member: Member, until: datetime, freezes: Freezes | None = None) -> list[Planned]:
-    """Return the runs of the keys that a member may see, up to then, in their order."""
+@dataclass(frozen=True)
+class Plan:
+    """The coming runs in their order; `cut` when there are more keys than are looked at."""
+
+    runs: list[Planned]
+    cut: bool
+
+
+def planned(
+    member: Member, until: datetime, freezes: Freezes | None = None, most: int = MOST
+) -> Plan:
+    """Return the runs of the keys that a member may see, up to then; of `most` keys, soonest first."""
     found = RotationPolicy.objects.filter(
         enabled=True, next_run_at__lte=until, key__in=visible_keys(member)
     ).select_related("key__account", "key__environment", "key__application")
     freezes = freezes or Freezes()
-    chosen = found.order_by(F("next_run_at"))[:MOST]
-    runs = [run for policy in chosen for run in _runs(policy, freezes, until)]
-    return sorted(runs, key=lambda run: (run.at, run.key.pk))
+    chosen = list(found.order_by(F("next_run_at"))[: most + 1])
+    runs = [run for policy in chosen[:most] for run in _runs(policy, freezes, until)]
+    return Plan(sorted(runs, key=lambda run: (run.at, run.key.pk)), len(chosen) > most)
 
 
 def _runs(policy: RotationPolicy, freezes: Freezes, until: datetime) -> Iterator[Planned]:
@@ -82,7 +92,10 @@ def feed(member: Member) -> bytes:
     told.add("version", "2.0")
     told.add("x-wr-calname", "Key rotations")
     now = datetime.now(UTC)
-    for run in planned(member, now + timedelta(days=_FEED_DAYS)):
+    plan = planned(member, now + timedelta(days=_FEED_DAYS))
+    if plan.cut:
+        told.add("x-wr-caldesc", f"Of the {MOST} keys that are due first; there are more.")
+    for run in plan.runs:
         event = Event()
         event.add("uid", f"{run.key.pk}-{run.at:%Y%m%dT%H%M%SZ}@keyvault")
         event.add("dtstamp", now)

@@ -201,13 +201,15 @@ def _page(
     first = _month(words(request, "month", 7), zone)
     last = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
     until = datetime.combine(last, time(0), tzinfo=zone)
-    runs = [one for one in calendar.planned(me(request), until, held) if _in(one, first, zone)]
+    plan = calendar.planned(me(request), until, held)
+    runs = [one for one in plan.runs if _in(one, first, zone)]
     seen = set(inventory.visible_environments(me(request)).values_list("pk", flat=True))
     known = [one for one in held.rows if one.environment_id is None or one.environment_id in seen]
     spans = [(one, span) for one, span in held.between(_first_shown(first), last) if one in known]
     facts: dict[str, Any] = {
         "weeks": _weeks(first, runs, spans, zone),
         "runs": runs,
+        "cut_at": calendar.MOST if plan.cut else None,
         "zone": zone,
         "month": first,
         "before": (first - timedelta(days=1)).strftime("%Y-%m"),

@@ -1,5 +1,6 @@
 """What rotates when: forecasts over windows, freezes and clock changes; the page; the feed."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice, pairwise
 from typing import Any
@@ -223,4 +224,37 @@ def test_the_page_costs_the_same_for_few_keys_and_many(
             made = make_key(vendor, place, people.owner, name=f"k {number} {part}")
             policies.set_policy(people.operator, made, Wish(7, time(3, 30), "UTC", 0, 1))
     assert costs[0] == costs[1] <= 12
-    assert len(calendar.planned(people.owner, NOW + timedelta(days=60))) >= 9
+    assert len(calendar.planned(people.owner, NOW + timedelta(days=60)).runs) >= 9
+
+
+def test_more_keys_than_are_looked_at_are_said_and_not_passed_over(
+    people: Any, key: ApiKey
+) -> None:
+    def more(count: int) -> None:
+        made = ApiKey.objects.bulk_create(
+            ApiKey(
+                account=key.account,
+                environment=key.environment,
+                application=key.application,
+                name=f"many {count} {number}",
+            )
+            for number in range(count)
+        )
+        RotationPolicy.objects.bulk_create(policy(key=one, every_days=90) for one in made)
+
+    with time_machine.travel(NOW, tick=False):
+        RotationPolicy.objects.update(next_run_at=datetime(2026, 11, 9, 3, 30, tzinfo=UTC))
+        owner = sign_in(Client(), people.owner)
+        address = owner.post("/calendar/feed").content.decode()
+        feed = re.search(r"/calendar/feed/kvc_[\w-]+\.ics", address)
+        assert feed is not None
+        more(calendar.MOST - RotationPolicy.objects.count())
+        assert not calendar.planned(people.owner, NOW + timedelta(days=30)).cut
+        assert "there are more" not in text(owner)
+        more(1)
+        plan = calendar.planned(people.owner, NOW + timedelta(days=30))
+        assert plan.cut
+        assert len({run.key.pk for run in plan.runs}) == calendar.MOST
+        assert "there are more" in text(owner)
+        assert "Nothing is planned" not in text(owner, "/calendar/?month=2026-12")
+        assert "there are more" in Client().get(feed[0]).content.decode()
