@@ -31,7 +31,6 @@ from rotation.possible import Wish, require_possible
 
 _BATCH = 500
 _LOCK = 7_301_226_500  # of this project alone in its database
-# So many keys are settled while the person waits; the worker carries on with the rest.
 # How many keys are settled while a person waits, and by the worker in one go: policies are held for so
 # long, and whoever saves one meanwhile waits.
 AT_ONCE, A_BATCH = 2000, 500
