@@ -28,10 +28,10 @@ PROGRAM = """
 import hashlib, os, signal, sys, time
 if "stubborn" in sys.argv:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
 with open(os.environ["LOG"], "a") as log:
     held = hashlib.sha256(os.environ["THE_KEY"].encode()).hexdigest()
     log.write(f"{held} {os.getpid()} {sorted(n for n in os.environ if 'KEYVAULT' in n)}\\n")
-signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
 time.sleep(60)
 """
 
