@@ -6,6 +6,7 @@ own: 20,000 values take six times as long as one array of them.
 
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Field
 from django.db.models.lookups import In
 
@@ -17,6 +18,8 @@ class AnyOf(In):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """Return the comparison; its last parameter is the whole list."""
+        if not self.rhs:
+            raise EmptyResultSet  # as `in` does: then Django sends nothing at all
         lhs, params = self.process_lhs(compiler, connection)
         field: Any = self.lhs.output_field
         # Without a length: a cast to varchar(3) would cut a value and find what nobody asked for.

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from keyvault.models import Account, ApiKey, KeyVersion
+from tests.api_client import counting
 from tests.factories import lone_key
 
 
@@ -23,7 +24,10 @@ def test_it_finds_and_leaves_out_what_in_does(versions: list[KeyVersion], field:
         field = "added_by__pk"
     for rows in (every.filter, every.exclude):
         assert list(rows(**{f"{field}__any": values})) == list(rows(**{f"{field}__in": values}))
-    assert not every.filter(**{f"{field}__any": []}).exists()
+    with counting() as statements:
+        assert not every.filter(**{f"{field}__any": []}).exists()
+    assert statements == [], "nothing is asked for nothing"
+    assert every.exclude(**{f"{field}__any": []}).count() == 3
 
 
 def test_a_value_longer_than_the_column_finds_nothing(versions: list[KeyVersion]) -> None:
