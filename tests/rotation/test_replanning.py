@@ -1,6 +1,8 @@
 """After a freeze begins or ends, the first keys are planned anew at once and the worker does the rest."""
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -111,6 +113,26 @@ def test_the_worker_locks_in_the_order_of_the_request(
     """Policies first, then the row: the other way round, each would wait for the other."""
     levels.set_level(people.owner, None, Wish(90), at_once=1)
     replanning.replan(None, at_once=1)
+    with a_worker_that_waits(carry_on):
+        for rows in (PolicyLevel.objects, Replan.objects):
+            assert rows.select_for_update(nowait=True).first() is not None
+
+
+def test_a_change_that_comes_while_the_worker_waits_is_not_passed_over(
+    keys: list[ApiKey], people: Any
+) -> None:
+    inside = RotationPolicy.objects.get(key=keys[0]).next_run_at
+    days = freeze_around(inside)
+    replanning.replan(None, at_once=4)
+    with a_worker_that_waits(replanning.carry_on):
+        RotationPolicy.objects.filter(key=keys[1]).update(next_run_at=inside)
+        Replan.objects.update(applied_to=0)
+    assert planned_inside(*days) == 0
+
+
+@contextmanager
+def a_worker_that_waits(carry_on: Callable[[], bool]) -> Iterator[None]:
+    """Hold policies within the block while a worker waits for them; it is through afterwards."""
 
     def work() -> None:
         carry_on()
@@ -121,32 +143,9 @@ def test_the_worker_locks_in_the_order_of_the_request(
         levels.hold()
         worker.start()
         until(_somebody_waits_for_policies, what="the worker to wait")
-        for rows in (PolicyLevel.objects, Replan.objects):
-            assert rows.select_for_update(nowait=True).first() is not None
+        yield
     worker.join(20)
     assert not worker.is_alive()
-
-
-def test_a_change_that_comes_while_the_worker_waits_is_not_passed_over(
-    keys: list[ApiKey], people: Any
-) -> None:
-    inside = RotationPolicy.objects.get(key=keys[0]).next_run_at
-    days = freeze_around(inside)
-    replanning.replan(None, at_once=4)
-
-    def work() -> None:
-        replanning.carry_on()
-        connections.close_all()
-
-    worker = threading.Thread(target=work)
-    with transaction.atomic():
-        levels.hold()
-        worker.start()
-        until(_somebody_waits_for_policies, what="the worker to wait")
-        RotationPolicy.objects.filter(key=keys[1]).update(next_run_at=inside)
-        Replan.objects.update(applied_to=0)
-    worker.join(20)
-    assert planned_inside(*days) == 0
 
 
 def _somebody_waits_for_policies() -> bool:
