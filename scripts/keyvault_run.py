@@ -129,14 +129,16 @@ class Service:
 
 
 def _refusal(error: urllib.error.HTTPError) -> Exception:
-    """Tell what will not change from what may; the text is Keyvault's own, which holds no secret."""
-    if error.code not in (400, 401, 403, 404, 409):
-        return Away(f"it answered {error.code}")
+    """Tell what will not change from what may; the text is Keyvault's own, which holds no secret.
+
+    A nonce that grew old, or a version that was just replaced (400, 409), is asked for again.
+    """
     try:
         text = str(json.loads(error.read(MOST_BYTES))["message"])[:300]
     except (ValueError, KeyError, TypeError, OSError):
         return Away(f"it answered {error.code}, and not in Keyvault's way")
-    return Refused(f"{text} ({error.code})")
+    kind = Refused if error.code in (401, 403, 404) else Away
+    return kind(f"{text} ({error.code})")
 
 
 class Runner:

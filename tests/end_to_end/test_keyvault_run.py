@@ -1,6 +1,7 @@
 """`scripts/keyvault_run.py`: a program that reads its key once, at its start, follows every rotation."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -161,6 +162,43 @@ def test_the_program_goes_on_while_its_token_is_refused_or_keyvault_is_away(
     until(lambda: tool.process.poll() is None, 1)
     assert len(tool.starts()) == 1
     assert tool.said.read_text().count("going on") == 1, "said once, as long as it lasts"
+
+
+def test_an_acknowledgement_that_came_at_a_bad_moment_is_made_again(
+    tmp_path: Path, key: Any
+) -> None:
+    """A nonce too old or a version just replaced (400, 409) is no last word; a stub says so first."""
+    answers = [409, 400, 200]
+
+    class Stub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said = {"secret": "s" * 20} if self.path.endswith("secret") else {"nonce": "n"}
+            self.answer(200, {**said, "version": 1})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(answers.pop(0) if answers else 500, {"message": "not now"})
+
+        def answer(self, status: int, said: dict[str, Any]) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    tool = Tool(tmp_path, f"http://127.0.0.1:{server.server_port}", "token", key.pk)
+    try:
+        until(lambda: answers == [], 15, "the third try")
+        tool.until_started()
+    finally:
+        tool.process.terminate()
+        tool.process.wait(10)
+        server.shutdown()
+        server.server_close()
+    assert "not acknowledged" not in tool.said.read_text()
 
 
 def test_nothing_is_started_without_a_key(run: Callable[..., Tool], token: str) -> None:
