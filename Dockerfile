@@ -7,7 +7,9 @@ WORKDIR /app
 ARG REQUIREMENTS=requirements.txt
 COPY requirements.txt requirements-apprise.txt ./
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r "$REQUIREMENTS"
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
+        --require-hashes -r "$REQUIREMENTS" \
+    && /venv/bin/pip check
 
 FROM python:3.11.14-slim-bookworm
 
