@@ -1,4 +1,4 @@
-"""Guards of who may do what: each as name, file, old, new and tests; mutants.py runs them."""
+"""Guards of who may do what: each as name, file, old, new and tests; the package runs them."""
 
 ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
