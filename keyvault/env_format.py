@@ -17,6 +17,8 @@ from keyvault.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[ -~]*")
+# What means something within double quotes, to one reader or another.
+_ALIVE = frozenset('"\\$`')
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,21 @@ def _dotenv(name: str, value: str) -> str:
         raise _refuse(name, "A .env file", "“${”, which is filled in when it is read")
     if value.endswith("\\"):
         raise _refuse(name, "A .env file", "a backslash at its end, which would hide the quote")
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{name}='{quoted}'"
+    return f"{name}={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    """Quote so that every reader of such files takes the same, where there is a way at all.
+
+    Only python-dotenv and a few others know an escape within single quotes; shells, systemd, node and
+    the rest keep the backslash, or run on into the next line. So nothing is escaped that need not be.
+    """
+    if "'" not in value and "\\\\" not in value:
+        return f"'{value}'"
+    if not _ALIVE & set(value):
+        return f'"{value}"'
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _env_file(name: str, value: str) -> str:

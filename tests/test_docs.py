@@ -112,8 +112,13 @@ def test_the_table_of_roles_is_the_one_that_the_code_asks() -> None:
 
 
 def test_the_expression_for_scanners_is_the_one_that_tokens_match() -> None:
+    """P3: scanners take the first group for the secret and redact that alone, so there is none."""
     section = README.split("\n## For secret scanners\n")[1]
-    assert section.split("```")[1].strip() == tokens.PATTERN.pattern
+    told = re.compile(section.split("```")[1].strip())
+    assert told.groups == 0
+    assert told.pattern == re.sub(r"[()]", "", tokens.PATTERN.pattern)
+    token = tokens._new_text("abcdef012345")
+    assert told.findall(f"TOKEN={token}\n") == [token]
 
 
 @pytest.mark.parametrize("name", DOCS)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -93,6 +94,60 @@ def test_any_plain_value_comes_back_or_is_refused(code, value):
 @given(value=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_formats_that_can_carry_anything_do(code, value):
     assert READERS[code](written(code, NAME, value)) == value
+
+
+# Readers of .env files that know no escape within quotes; each reads the line as one of a file.
+SOURCED = '. ./.env\nprintf \'%s\\0\' "$BEFORE" "$INFLUTICS_API_KEY" "$AFTER"'
+NODE = "const e = process.env, w = process.stdout; "
+NODE += "for (const n of ['BEFORE', 'INFLUTICS_API_KEY', 'AFTER']) w.write(e[n] + '\\0')"
+OTHER_READERS = {
+    "sh": ["sh", "-c", SOURCED],
+    "bash": ["bash", "-c", SOURCED],
+    "dash": ["dash", "-c", SOURCED],
+    "zsh": ["zsh", "-c", SOURCED],
+    "busybox": ["busybox", "sh", "-c", SOURCED],
+    "node": ["node", "--env-file=.env", "-e", NODE],
+}
+HERE = sorted(one for one, command in OTHER_READERS.items() if shutil.which(command[0]))
+
+
+def needs_an_escape(value):
+    """Return whether there is no way to write the value that every reader understands."""
+    return ("'" in value or "\\\\" in value) and bool(set('"\\$`') & set(value))
+
+
+def test_a_shell_is_always_there_to_try():
+    assert {"sh", "bash"} <= set(HERE)
+
+
+@pytest.mark.parametrize("reader", HERE)
+def test_a_dotenv_line_is_read_alike_by_those_that_know_no_escape(reader, tmp_path):
+    """P9: a backslash was doubled and a quote cut by every reader but one family."""
+    typed = ["abc\\def12345", "abc'def12345", "it's", "C:\\dir\\x", "a'b c#d", 'x"y', "'q'", "%41"]
+    values = [
+        one for one in [*NASTY, *typed] if not one.endswith("\\") and not needs_an_escape(one)
+    ]
+    assert len(values) > 30
+    for value in values:
+        lines_ = ["BEFORE='1'", written("dotenv", NAME, value), "AFTER='2'", ""]
+        (tmp_path / ".env").write_text("\n".join(lines_))
+        done = subprocess.run(OTHER_READERS[reader], cwd=tmp_path, capture_output=True, check=True)
+        assert done.stdout.decode().split("\0")[:-1] == ["1", value, "2"], (reader, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("abc\\def", "'abc\\def'"),
+        ("abc'def", '"abc\'def"'),
+        ('a$b"c`d', "'a$b\"c`d'"),
+        ("a'b$c", "'a\\'b$c'"),
+        ("a\\\\b", "'a\\\\\\\\b'"),
+    ],
+)
+def test_nothing_is_escaped_that_need_not_be(value, line):
+    """P9: the escape of python-dotenv is the last resort."""
+    assert written("dotenv", NAME, value) == f"{NAME}={line}"
 
 
 def test_a_whole_file_of_the_shell_comes_back():
