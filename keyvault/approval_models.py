@@ -63,6 +63,9 @@ class Approval(models.Model):
     decided_at = models.DateTimeField(null=True, blank=True)
     granted = models.BooleanField(null=True)
     used_at = models.DateTimeField(null=True, blank=True)
+    # Asker or approver left before it was used: it opens nothing any more, whoever comes back.
+    lapsed_at = models.DateTimeField(null=True, blank=True)
+    lapsed_why = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
         ordering = ["-pk"]

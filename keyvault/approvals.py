@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from keyvault.approval_models import Act
-from keyvault.audit.log import member_actor, record
+from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
 from keyvault.grants import owners
@@ -168,13 +168,20 @@ def _ask(by: Member, asked: Asked) -> Approval:
 
 
 def decide(by: Member, approval: Approval, *, granted: bool) -> None:
-    """Agree to a request or refuse it; never one's own. Conflict when it is settled or too old."""
+    """Agree to a request or refuse it; never one's own.
+
+    Raises Conflict when it is settled, too old, or its asker has left.
+    """
+    if not approval.asked_by.is_active:
+        raise _asker_left(approval)
     if not may_decide(by, approval):
         raise Denied(
             _("Nobody agrees to their own request, or to what they could not do themselves.")
         )
     now = timezone.now()
     with transaction.atomic():
+        if not _both_are_here(by, approval):
+            raise _asker_left(approval)
         changed = Approval.objects.filter(
             pk=approval.pk, granted__isnull=True, expires_at__gt=now
         ).update(granted=granted, decided_by=by, decided_at=now, expires_at=now + GOOD_FOR)
@@ -184,9 +191,46 @@ def decide(by: Member, approval: Approval, *, granted: bool) -> None:
         record(action, member_actor(by), approval, asked_by=str(approval.asked_by))
 
 
+def _both_are_here(by: Member, approval: Approval) -> bool:
+    """Keep asker and approver members until the transaction ends; False when either has left."""
+    both = Member.objects.select_for_update(no_key=True).order_by("pk")
+    here = both.filter(pk__in=[by.pk, approval.asked_by_id], is_active=True)
+    return len(here.values_list("pk", flat=True)) == 2
+
+
+def _asker_left(approval: Approval) -> Conflict:
+    return Conflict(
+        _(
+            "{asked_by} is not a member any more, and what they asked for lapses. Nothing was "
+            "agreed to."
+        ).format(asked_by=approval.asked_by),
+        code="lapsed",
+    )
+
+
+def lapse(actor: Actor, member: Member) -> int:
+    """In the caller's transaction: void what a leaver asked for, and what they agreed to, unused.
+
+    Whoever comes back asks anew; whose approver left asks somebody else. Returns how many lapsed.
+    """
+    now = timezone.now()
+    theirs = Approval.objects.filter(
+        Q(asked_by=member) | Q(decided_by=member), used_at=None, expires_at__gt=now
+    ).exclude(granted=False)
+    lapsed = list(theirs.select_for_update(of=("self",)).order_by("pk"))
+    for one in lapsed:
+        who = "asked for it" if one.asked_by_id == member.pk else "agreed to it"
+        why = f"{member}, who {who}, left."[:200]
+        Approval.objects.filter(pk=one.pk).update(granted=False, lapsed_at=now, lapsed_why=why)
+        record(Action.APPROVAL_LAPSED, actor, one, reason=why)
+    return len(lapsed)
+
+
 def may_decide(by: Member, approval: Approval) -> bool:
     """Return whether `by` is a second person who could do it themselves, or manages what it is about."""
     if approval.asked_by_id == by.pk:
+        return False
+    if not approval.asked_by.is_active:
         return False
     if approval.act == Act.EXPORT:
         return may(by, Verb.READ_AUDIT)

@@ -49,6 +49,8 @@ class Member(AbstractUser):
     first_name = name_field(150, blank=True, default="")
     # When everything this person could reach was taken back; None for who is here.
     left_at = models.DateTimeField(null=True, blank=True)
+    # When an owner last let them come back; what they knew or were trusted with before counts no more.
+    returned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("email"), name="member_email_any_case")]

@@ -46,7 +46,7 @@ def invite(by: Member, email: str, *, name: str = "") -> tuple[Member, Secret]:
         with transaction.atomic():
             member.save(force_insert=True)
             record(Action.MEMBER_CREATED, member_actor(by), member)
-            link = _new_link(by, member)
+            link = new_link(by, member)
     except IntegrityError:
         raise Conflict(
             _("There is a member “{address}” already. Nothing was stored.").format(address=address),
@@ -69,13 +69,18 @@ def invite_again(by: Member, member: Member) -> Secret:
             _("{member} is not active any more. Nothing was changed.").format(member=member)
         )
     with transaction.atomic():
-        sessions.end(member_actor(by), member)
-        member.set_unusable_password()
-        member.save(update_fields=["password"])
-        removed, _each = Authenticator.objects.filter(user=member).delete()
-        if removed:
-            record(Action.MEMBER_FACTOR_CHANGED, member_actor(by), member, removed=removed)
-        return _new_link(by, member)
+        set_back(by, member)
+        return new_link(by, member)
+
+
+def set_back(by: Member, member: Member) -> None:
+    """In the caller's transaction: end the sessions, and remove password and second factors."""
+    sessions.end(member_actor(by), member)
+    member.set_unusable_password()
+    member.save(update_fields=["password"])
+    removed, _each = Authenticator.objects.filter(user=member).delete()
+    if removed:
+        record(Action.MEMBER_FACTOR_CHANGED, member_actor(by), member, removed=removed)
 
 
 def join(code: str, password: str, *, name: str = "") -> Member:
@@ -134,7 +139,8 @@ def groups_of(member: Member) -> models.QuerySet[Group]:
     return Group.objects.filter(members=member)
 
 
-def _new_link(by: Member, member: Member) -> Secret:
+def new_link(by: Member, member: Member) -> Secret:
+    """Return a new link in the caller's transaction, the only one that is still good."""
     code = f"kvi_{secrets.token_urlsafe(30)}"
     now = timezone.now()
     Invitation.objects.filter(member=member, used_at=None).update(used_at=now)

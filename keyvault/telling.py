@@ -3,9 +3,20 @@
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from keyvault.errors import Conflict
 from keyvault.models import ApiKey, Member
 
 
 def open_review(by: Member, key: ApiKey | None, text: str, about: str) -> None:
     """Ask everybody who may see the key to look at what `by` did; another person must close it."""
     import_string(settings.REVIEW_OPENER)(by, key, text, about)
+
+
+def refuse_return(member: Member, source: str) -> Conflict:
+    """Tell the owners that `source` wants a leaver back, and return the error to raise; commits.
+
+    Only an owner lets somebody come back, by their page here. Not inside a transaction that the
+    error would take back.
+    """
+    refused: Conflict = import_string(settings.RETURN_REFUSER)(member, source)
+    return refused

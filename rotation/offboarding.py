@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import grants
+from keyvault import approvals, grants
 from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.disclosure_models import TokenText
@@ -103,14 +103,19 @@ def finish_leavers() -> int:
     """
     finished = 0
     for member in Member.objects.filter(is_active=False, left_at=None).order_by("pk")[:10]:
-        actor = system_actor(f"{member} was deactivated", str(member))
         try:
-            with transaction.atomic():
-                _carry_out(actor, None, member, grants.owners().order_by("pk").first(), 0)
+            finish_leaver(member)
             finished += 1
         except KeyServiceError as error:
             log.warning("a leaver waits", extra={"member": member.pk, "reason": error.message})
     return finished
+
+
+def finish_leaver(member: Member) -> None:
+    """Take back what somebody could reach whom another door deactivated; Conflict if that was done."""
+    actor = system_actor(f"{member} was deactivated", str(member))
+    with transaction.atomic():
+        _carry_out(actor, None, member, grants.owners().order_by("pk").first(), 0)
 
 
 def _carry_out(
@@ -153,6 +158,7 @@ def _close_doors(
     now = timezone.now()
     MemberSession.objects.filter(member=member).delete()
     Invitation.objects.filter(member=member, used_at=None).update(used_at=now)
+    approvals.lapse(actor, member)
     Grant.objects.filter(member=member).delete()
     Group.members.through.objects.filter(member=member).delete()
     ends = now + timedelta(hours=token_hours)

@@ -97,6 +97,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("people/<int:member_id>/roles/take", people.take, name="person-take"),
     path("people/<int:member_id>/sessions", people.end_sessions, name="person-sessions"),
     path("people/<int:member_id>/invite", people.invite_again, name="person-invite"),
+    path("people/<int:member_id>/return", people.come_back, name="person-return"),
     path("people/<int:member_id>/leave", people.off_board, name="person-leave"),
     path("pauses/", pauses.pause_all, name="pause-all"),
     path("pauses/<int:pause_id>/resume", pauses.resume, name="pause-resume"),

@@ -203,7 +203,16 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
 
     class Meta:
         model = Member
-        fields = ["id", "name", "email", "is_active", "date_joined", "last_login", "left_at"]
+        fields = [
+            "id",
+            "name",
+            "email",
+            "is_active",
+            "date_joined",
+            "last_login",
+            "left_at",
+            "returned_at",
+        ]
         read_only_fields = fields
 
 
@@ -284,6 +293,8 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
             "decided_at",
             "granted",
             "used_at",
+            "lapsed_at",
+            "lapsed_why",
         ]
         read_only_fields = fields
 

@@ -115,6 +115,8 @@ def _row(member: Member, approval: Approval) -> dict[str, Any]:
 def _state(approval: Approval, usable: bool) -> tuple[str, str]:
     if approval.used_at:
         return "done", "Done"
+    if approval.lapsed_at or (approval.granted is None and not approval.asked_by.is_active):
+        return "cancelled", "Lapsed"
     if approval.granted is False and approval.decided_by_id:
         return "refused", "Refused"
     if approval.granted is False or not usable:

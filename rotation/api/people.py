@@ -9,8 +9,13 @@ from rest_framework.response import Response
 
 from keyvault import people
 from keyvault.api.base import Fields, IdField, MemberView
-from keyvault.api.serializers import GrantSerializer, NamedSerializer, TokenSerializer
-from rotation import offboarding
+from keyvault.api.serializers import (
+    GrantSerializer,
+    LinkSerializer,
+    NamedSerializer,
+    TokenSerializer,
+)
+from rotation import offboarding, returning
 
 
 class LeaveFields(Fields):
@@ -65,3 +70,16 @@ class MemberOffboard(MemberView):
         hours = fields["token_hours"]
         done = offboarding.off_board(self.by, member, heir=heir, token_hours=hours)
         return Response(DoneSerializer(done).data)
+
+
+class MemberReturn(MemberView):
+    """Let somebody who left come back."""
+
+    @extend_schema(request=Fields, responses={201: LinkSerializer})
+    def post(self, _request: Request, member_id: int) -> Response:
+        """Take the same person in again, without any role; the link is shown this once."""
+        self.body(Fields)
+        member = people.get_member(self.by, member_id)
+        self.prove()
+        link = returning.let_come_back(self.by, member)
+        return Response({"link": link.reveal()}, status=201)

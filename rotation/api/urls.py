@@ -47,6 +47,7 @@ urlpatterns = [
     path("tasks/<int:task_id>/", tasks.TaskDetail.as_view()),
     path("tasks/<int:task_id>/complete", tasks.TaskComplete.as_view()),
     path("members/<int:member_id>/offboard", people.MemberOffboard.as_view()),
+    path("members/<int:member_id>/return", people.MemberReturn.as_view()),
     path("accounts/", set_up.AccountList.as_view()),
     path("consumers/", set_up.ConsumerList.as_view()),
     path("consumers/<int:consumer_id>/", set_up.ConsumerDetail.as_view()),

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from django.db.models import F
+
 from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -93,6 +95,7 @@ def _take_standby(claim: Claim) -> Outcome | None:
     standbys = KeyVersion.objects.filter(key=rotation.key, state=VersionState.STANDBY)
     # Whoever left still knows the one that they brought in.
     standbys = standbys.exclude(added_by__left_at__isnull=False)
+    standbys = standbys.exclude(added_by__returned_at__gt=F("created_at"))
     for version in standbys.order_by("number"):
         before = version.check_answer
         verdict = check_secret(rotation.key.account, versions.read_secret(version))

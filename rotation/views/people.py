@@ -15,7 +15,7 @@ from keyvault.forms import offer
 from keyvault.models import Member
 from keyvault.permissions import Verb, grants_with, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
-from rotation import offboarding
+from rotation import offboarding, returning
 from rotation.views import roles
 
 
@@ -103,6 +103,19 @@ def invite_again(request: HttpRequest, member_id: int) -> HttpResponse:
 
 @require_POST
 @page
+def come_back(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Let somebody who left come back, and show the link by which they do, this once."""
+    member = _member(request, member_id)
+    prove(request)
+    try:
+        link = returning.let_come_back(me(request), member)
+    except KeyServiceError as error:
+        return _person(request, member, error.message, error.status)
+    return _show_link(request, member, link.reveal())
+
+
+@require_POST
+@page
 def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
     """Take everything back, once the address was typed."""
     member = _member(request, member_id)
@@ -182,6 +195,7 @@ def _person(
         "sessions": sessions.live(member)[:20] if whole else [],
         "plan": offboarding.plan(by, member) if whole and not member.left_at else None,
         "can": whole and by.pk != member.pk and member.is_active,
+        "can_let_back": whole and not member.is_active,
         "can_give": by.pk != member.pk and member.is_active,
         "problem": problem,
         "role_form": roles.RoleForm(by),
