@@ -1,7 +1,9 @@
 """Have the consumers moved? The proofs that count, and what is still missing, in words.
 
 A consumer's acknowledgement proves that it holds the new secret, not that it let go of the old one;
-so where the vendor tells the last use of the old key, that use must have stopped as well.
+so where the vendor tells the last use of the old key, that use must have stopped as well. The other
+way round silence proves nothing about a consumer that is on record: what runs once a night is silent
+all day, and a vendor may count late, coarsely or not at all. It is waited for, or a person says so.
 """
 
 from dataclasses import dataclass
@@ -58,14 +60,15 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
     if rotation.old_version is None:
         return Adoption(True, "There was no old key.")
     quiet = _quiet(rotation, last_used) if vendor_tells else False
-    if vendor_tells and not quiet and last_used and _used_since(rotation, last_used):
-        return Adoption(False, missing=_still_used(last_used), waiting_for=WaitingFor.QUIET)
+    used = last_used if vendor_tells and not quiet and _used_since(rotation, last_used) else None
     consumers = _each(rotation.key, _new(rotation))
     missing = [consumer for consumer, moved in consumers if not moved]
+    if missing:
+        return Adoption(False, missing=_names(missing, used), waiting_for=WaitingFor.ADOPTION)
+    if used:
+        return Adoption(False, missing=_still_used(used), waiting_for=WaitingFor.QUIET)
     if quiet:
         return Adoption(True, _quiet_text(last_used))
-    if missing:
-        return Adoption(False, missing=_names(missing), waiting_for=WaitingFor.ADOPTION)
     if not consumers:
         return _nobody(vendor_tells)
     return Adoption(True, "Every consumer proved that it holds the new key.")
@@ -76,8 +79,9 @@ def _new(rotation: Rotation) -> KeyVersion:
     return rotation.new_version
 
 
-def _used_since(rotation: Rotation, last_used: datetime) -> bool:
-    return rotation.published_at is not None and last_used > rotation.published_at
+def _used_since(rotation: Rotation, last_used: datetime | None) -> bool:
+    published = rotation.published_at
+    return bool(last_used and published and last_used > published)
 
 
 def _quiet(rotation: Rotation, last_used: datetime | None) -> bool:
@@ -112,7 +116,8 @@ def _quiet_text(last_used: datetime | None) -> str:
     return f"The vendor saw the old key fall quiet ({seen})."
 
 
-def _names(consumers: list[Consumer]) -> str:
+def _names(consumers: list[Consumer], used: datetime | None) -> str:
     names = ", ".join(consumer.name for consumer in consumers[:10])
     more = f" and {len(consumers) - 10} more" if len(consumers) > 10 else ""
-    return f"Not yet on the new key: {names}{more}."
+    text = f"Not yet on the new key: {names}{more}."
+    return f"{text} {_still_used(used)}" if used else text

@@ -15,7 +15,7 @@ from tests.faults import injectors
 from tests.faults.table import EFFECTS
 from tests.faults.worker import Worker, held_at
 from tests.oracle import assert_all_is_well, creates
-from tests.rotation.driving import drive, hurry, started
+from tests.rotation.driving import drive, everybody_moves, hurry, started
 
 SERVER_ERROR = {"kind": "status", "status": 500, "body": {"success": False}}
 TOO_MANY = {
@@ -64,15 +64,20 @@ class World:
     def finish(self, seconds=40):
         """Go on as a fresh worker would, webhooks included, until the end."""
         self.let_the_lease_end()
-        drive(self.rotation, lambda r: _delivered() or not r.is_open, seconds=seconds)
+        drive(self.rotation, lambda r: self.goes_on() or not r.is_open, seconds=seconds)
         return drive(self.rotation, seconds=seconds)
+
+    def goes_on(self):
+        """Send what is to be sent; who is given the new key proves that it has it. Always False."""
+        _delivered()
+        everybody_moves(self.key.pk)
+        return False
 
 
 def _delivered():
     Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
     for delivery_id in outbox.due():
         outbox.deliver(delivery_id, seconds=2.0)
-    return False
 
 
 def run(cell, world):
@@ -263,7 +268,7 @@ def thawed(cell, world):
     """Nothing is ended after the restore until people have settled what differs; then all is well."""
     drive(
         world.rotation,
-        lambda r: r.waiting_for == WaitingFor.RECONCILE or not r.is_open,
+        lambda r: world.goes_on() or r.waiting_for == WaitingFor.RECONCILE or not r.is_open,
         seconds=40,
     )
     assert world.rotation.waiting_for == WaitingFor.RECONCILE, world.rotation.waiting_text

@@ -108,6 +108,7 @@ def _become_worker(stack, rotation_id, crash_at, before, stop):
 def _work(rotation_id, stop):
     from rotation import outbox, workflow
     from rotation.models import Delivery, Outage, Rotation
+    from tests.rotation.driving import everybody_moves
 
     deadline = time.monotonic() + LONGEST
     while time.monotonic() < deadline:
@@ -117,6 +118,7 @@ def _work(rotation_id, stop):
         Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
         for delivery_id in outbox.due():
             outbox.deliver(delivery_id, seconds=2.0)
+        everybody_moves(Rotation.objects.values_list("key_id", flat=True).get(pk=rotation_id))
         try:
             if os.read(stop, 1):
                 return

@@ -81,8 +81,8 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "old key in use",
         "rotation/adoption.py",
-        "    if vendor_tells and not quiet and last_used and _used_since(rotation, last_used):",
-        "    if False:",
+        "    if used:\n",
+        "    if False:\n",
         "tests/rotation/test_automatic.py -k still_in_use",
     ),
     (

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from rotation import workflow
-from rotation.models import Outage, Rotation
+from keyvault.models import ApiKey
+from rotation import adoption, workflow
+from rotation.models import Acknowledgement, Outage, Rotation
 from tests.waiting import until
 
 
@@ -51,3 +53,12 @@ def started(by: object, key: object, **options: object) -> Rotation:
     rotation, new = workflow.start(by, key, **{"overlap_seconds": 0, **options})  # type: ignore[arg-type]
     assert new
     return rotation
+
+
+def everybody_moves(key_id: int) -> None:
+    """Note of each consumer of the key that it proved to hold what is current now."""
+    key = ApiKey.objects.select_related("current").get(pk=key_id)
+    assert key.current is not None
+    for consumer in adoption.not_moved(key, key.current):
+        proved = {"version": key.current, "at": timezone.now()}
+        Acknowledgement.objects.update_or_create(consumer=consumer, key=key, defaults=proved)

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from keyvault.models import KeyVersion
+from keyvault.models import ApiKey, KeyVersion
+from rotation import consumers
 from rotation.adoption import judge
 from rotation.models import Reason, Rotation, WaitingFor
 
@@ -29,8 +30,6 @@ def ago(seconds):
 
 @pytest.fixture
 def own_key(people, place):
-    from keyvault.models import ApiKey
-
     return ApiKey.objects.create(
         account=place.api_account, environment=place.environment, member=people.operator, name="own"
     )
@@ -55,6 +54,35 @@ def test_quiet_is_counted_from_the_later_of_switch_and_use(own_key, published, l
     assert verdict.done is done
     if not done:
         assert verdict.waiting_for == WaitingFor.QUIET
+
+
+@pytest.fixture
+def nightly(people, place):
+    """Return a consumer on record that proves nothing; its key belongs to the application."""
+    return consumers.add_consumer(
+        people.owner, "nightly job", place.application, place.environment
+    ).consumer
+
+
+@pytest.mark.parametrize("vendor_tells", [True, False])
+@pytest.mark.parametrize("last_used", [None, 5000, 200, 90, 30, 0])
+def test_no_silence_outvotes_a_consumer_that_is_on_record(
+    people, place, nightly, last_used, vendor_tells
+):
+    """B118, F2: what has not moved is waited for, whatever the vendor says or leaves out."""
+    run = rotation(published=100_000)
+    run.key = ApiKey.objects.create(
+        account=place.api_account,
+        environment=place.environment,
+        application=place.application,
+        name="of the shop",
+    )
+    run.new_version = KeyVersion(pk=2, number=2)
+    used = None if last_used is None else ago(last_used)
+    verdict = judge(run, used, vendor_tells=vendor_tells)
+    assert (verdict.done, verdict.how) == (False, "")
+    assert verdict.waiting_for == WaitingFor.ADOPTION
+    assert "Not yet on the new key: nightly job." in verdict.missing
 
 
 def test_time_alone_is_no_proof(own_key):

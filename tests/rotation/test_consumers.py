@@ -6,8 +6,9 @@ from keyvault import fetching
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
 from keyvault.secret_text import Secret
 from keyvault.tokens import TokenRefused
-from rotation import adoption, consumers
-from rotation.models import Acknowledgement, Step, WaitingFor
+from rotation import adoption, consumers, workflow
+from rotation.models import Acknowledgement, HumanTask, Rotation, Step, WaitingFor
+from rotation.steps.switch import TELL_A_PERSON_AFTER
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started, step
@@ -46,6 +47,27 @@ def test_a_rotation_waits_for_each_consumer_by_name(vendor, place, people, key):
     assert rotation.waiting_text == "Not yet on the new key: web-2."
     assert (rotation.step, rotation.adopted_at) == (Step.VERIFY, None)
     acknowledge(second, key)
+    drive(rotation)
+    assert rotation.step == Step.DONE
+    assert_all_is_well(vendor, place)
+
+
+def test_a_person_is_asked_by_name_about_what_does_not_move(vendor, place, people, key):
+    """B118, F2: the vendor sees no use of the old key, and yet it lives until somebody says so."""
+    add(people, place, "nightly job")
+    old = secret_of(key.current)
+    rotation = started(people.operator, key)
+    rotation.quiet_seconds = 1
+    rotation.save(update_fields=["quiet_seconds"])
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
+    long_ago = rotation.published_at - TELL_A_PERSON_AFTER
+    Rotation.objects.filter(pk=rotation.pk).update(published_at=long_ago)
+    step(rotation)
+    assert (rotation.step, rotation.adopted_at) == (Step.VERIFY, None)
+    task = HumanTask.objects.get(rotation=rotation, kind="confirm", closed_at=None)
+    assert "nightly job" in task.text
+    assert vendor.lookup(old)["accepted_now"]
+    workflow.waive(people.operator, rotation, "the job was switched off")
     drive(rotation)
     assert rotation.step == Step.DONE
     assert_all_is_well(vendor, place)
