@@ -8,14 +8,11 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import connection
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import limits, secret_cache, tokens, versions
+from keyvault import copies, limits, secret_cache, tokens, versions
 from keyvault.audit.context import current
 from keyvault.audit.log import entry, record_now, token_actor
 from keyvault.audit.models import Action
@@ -27,8 +24,7 @@ from keyvault.recent import Recent
 from keyvault.secret_text import Secret
 
 _REFUSALS_TOLD, _REFUSAL_WINDOW = 20, 900
-_NOTED_EVERY = timedelta(minutes=1)
-# As long: what is noted once a minute is noted on the whole way.
+# As long as a note counts: what is noted once a minute is noted on the whole way.
 _CONFIRMED_FOR = 60.0
 
 
@@ -52,12 +48,15 @@ class FoundAll:
     row: dict[str, Any] = field(default_factory=dict)
 
 
-P = TypeVar("P")
+P = TypeVar("P", int, tuple[int, int])
 F = TypeVar("F", Found, FoundAll)
 # Bounded in memory too: some kilobytes a key, of which a place may have many.
 _lately: Recent[tuple[str, int], Found] = Recent(2000)
 _lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(50)
 _MOST_REMEMBERED = 200
+# The copies that went the whole way of late. Apart from the above: ids are the caller's word, and
+# whoever makes up many of them must not push out what others were given.
+_seen: Recent[tuple[str, int | tuple[int, int], str], bool] = Recent(20_000)
 
 
 def etag(version: KeyVersion) -> str:
@@ -71,16 +70,18 @@ def etag_of_all(found: Sequence[Fetched]) -> str:
     return f'"{hashlib.sha256(numbers.encode()).hexdigest()[:32]}"'
 
 
-def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
+def fetch(token_text: str, key_id: int, known_etag: str = "", instance: str = "") -> Fetched:
     """Return the key's current secret to the bearer of a token for its application and environment.
 
-    `known_etag` is an entity tag, or several as in an If-None-Match header. Raises TokenRefused,
-    NotFound (also for keys of others), Conflict, AuditUnavailable, or an error of the secret store.
+    `known_etag` is an entity tag, or several as in an If-None-Match header; `instance` is which copy
+    of a program asks. Raises TokenRefused, NotFound (also for keys of others), Conflict, BadInput for
+    an odd instance, AuditUnavailable, or an error of the secret store.
     """
-    again = _fetch_again(token_text, key_id, known_etag)
+    copy = copies.named(instance)
+    again = _fetch_again(token_text, key_id, known_etag, copy)
     if again is not None:
         return again
-    found = _find(token_text, key_id)
+    found = _find(token_text, key_id, copy)
     token, key = found.token, found.key
     assert token is not None
     if key is None:
@@ -96,19 +97,21 @@ def fetch(token_text: str, key_id: int, known_etag: str = "") -> Fetched:
         how: dict[str, Any] = {"from_memory": True} if secret else {}
         record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number, **how)
         secret = secret or _read(version)
-    if found.held != version.pk or found.held_at is None or _is_old(found.held_at):
-        _note(token, [version])
-    _lately.put((peppered(token_text), key_id), found, time.time() + _CONFIRMED_FOR)
+    if found.held != version.pk or found.held_at is None or copies.is_old(found.held_at):
+        copies.note(token, [version], copy)
+    name = peppered(token_text)
+    _lately.put((name, key_id), found, time.time() + _CONFIRMED_FOR)
+    _seen.put((name, key_id, copy), True, time.time() + _CONFIRMED_FOR)
     return Fetched(key, version, secret)
 
 
-def _fetch_again(token_text: str, key_id: int, known_etag: str) -> Fetched | None:
+def _fetch_again(token_text: str, key_id: int, known_etag: str, copy: str) -> Fetched | None:
     """Give what the same text was given lately, if the rules hold and nothing of it has changed.
 
     None for everything else: the whole way decides then, and says why. Use and holding are noted
-    there, hence once in so many seconds, and for each text of a token that was renewed.
+    there, hence once in so many seconds, for each copy and each text of a token that was renewed.
     """
-    found, token = _remembered(_lately, token_text, key_id)
+    found, token = _remembered(_lately, token_text, key_id, copy)
     if found is None or token is None or found.key is None or found.key.current is None:
         return None
     key, version, secret, row = found.key, found.key.current, None, None
@@ -121,13 +124,14 @@ def _fetch_again(token_text: str, key_id: int, known_etag: str) -> Fetched | Non
 
 
 def _remembered(
-    recent: "Recent[tuple[str, P], F]", token_text: str, place: P
+    recent: "Recent[tuple[str, P], F]", token_text: str, place: P, copy: str
 ) -> tuple[F | None, ServiceToken | None]:
     """Return what this text was given lately and its token, if that is good as far as is known here."""
     if not tokens.PATTERN.fullmatch(token_text):
         return None, None
-    found = recent.get((peppered(token_text), place), time.time())
-    if found is None:
+    name, now = peppered(token_text), time.time()
+    found = recent.get((name, place), now)
+    if found is None or _seen.get((name, place, copy), now) is None:
         return None, None
     try:
         return found, tokens.require_good(found.token, token_text, current().source)
@@ -153,14 +157,14 @@ def _from_here(row: dict[str, Any]) -> dict[str, Any]:
 
 def forget() -> None:
     """Confirm nothing from memory any more."""
-    _lately.clear()
-    _lately_all.clear()
+    for memory in (_lately, _lately_all, _seen):
+        memory.clear()
 
 
-def _find(token_text: str, key_id: int) -> Found:
+def _find(token_text: str, key_id: int, copy: str) -> Found:
     """Return the live token with the key that it opens; a refusal is recorded."""
     try:
-        found = find(tokens.public_id_in(token_text), key_id)
+        found = find(tokens.public_id_in(token_text), key_id, copy)
         tokens.require_good(found.token, token_text, current().source)
     except tokens.TokenRefused:
         _record_refusal(token_text)
@@ -174,20 +178,20 @@ def _read(version: KeyVersion) -> Secret:
     return secret
 
 
-def _is_old(held_at: datetime) -> bool:
-    return timezone.now() - held_at > _NOTED_EVERY
-
-
 def fetch_all(
-    token_text: str, application_id: int, environment_id: int, known_etag: str = ""
+    token_text: str,
+    application_id: int,
+    environment_id: int,
+    known_etag: str = "",
+    instance: str = "",
 ) -> tuple[list[Fetched] | None, str]:
     """Return all current secrets that a token opens, by key name, and their common entity tag.
 
     None instead of the list when the caller has that set already. One audit row lists each key.
     Raises as `fetch` does; NotFound for any other application or environment than the token's.
     """
-    place = (application_id, environment_id)
-    again = _fetch_all_again(token_text, place, known_etag)
+    copy, place = copies.named(instance), (application_id, environment_id)
+    again = _fetch_all_again(token_text, place, known_etag, copy)
     if again is not None:
         return again
     token = authenticate(token_text)
@@ -203,11 +207,12 @@ def fetch_all(
         record_now(Action.SECRET_FETCHED, token_actor(token), token, **_given(found, remembered))
         for one in found:
             one.secret = one.secret or _read(one.version)
-    _note(token, [one.version for one in found])
+    copies.note(token, [one.version for one in found], copy)
     if len(found) <= _MOST_REMEMBERED:
-        plain = [Fetched(one.key, one.version, None) for one in found]
-        name = (peppered(token_text), place)
-        _lately_all.put(name, FoundAll(token, plain, tag, state), time.time() + _CONFIRMED_FOR)
+        plain, name = [Fetched(one.key, one.version, None) for one in found], peppered(token_text)
+        until = time.time() + _CONFIRMED_FOR
+        _lately_all.put((name, place), FoundAll(token, plain, tag, state), until)
+        _seen.put((name, place, copy), True, until)
     return (None if tag in known_etag else found), tag
 
 
@@ -220,10 +225,10 @@ def _given(found: Sequence[Fetched], from_memory: bool) -> dict[str, Any]:
 
 
 def _fetch_all_again(
-    token_text: str, place: tuple[int, int], known_etag: str
+    token_text: str, place: tuple[int, int], known_etag: str, copy: str
 ) -> tuple[list[Fetched] | None, str] | None:
     """Do for all keys of a place what `_fetch_again` does for one."""
-    found, token = _remembered(_lately_all, token_text, place)
+    found, token = _remembered(_lately_all, token_text, place, copy)
     if found is None or token is None or not found.all:
         return None
     if found.tag in known_etag:
@@ -305,25 +310,3 @@ def _foreign_key(token: ServiceToken, key_id: int) -> NotFound:
         asked_for=key_id,
     )
     return NotFound(_("There is no such key for this application and environment."))
-
-
-def _note(token: ServiceToken, given: Sequence[KeyVersion]) -> None:
-    """Keep who holds which version since when; an unchanged row is touched once a minute at most."""
-    now = timezone.now()
-    keys, held = [one.key_id for one in given], [one.pk for one in given]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO keyvault_fetch AS held (token_id, key_id, version_id, first_at, last_at)
-            SELECT %(token)s, given.key, given.version, %(now)s, %(now)s
-            FROM unnest(%(keys)s::bigint[], %(versions)s::bigint[]) AS given (key, version)
-            ORDER BY given.key
-            ON CONFLICT (token_id, key_id) DO UPDATE SET version_id = excluded.version_id,
-                last_at = excluded.last_at,
-                first_at = CASE WHEN held.version_id = excluded.version_id THEN held.first_at
-                    ELSE excluded.first_at END
-            WHERE held.version_id <> excluded.version_id
-                OR held.last_at < excluded.last_at - interval '1 minute'
-            """,
-            {"token": token.pk, "now": now, "keys": keys, "versions": held},
-        )

@@ -22,13 +22,13 @@ from keyvault.models import (
     ServiceToken,
 )
 
-_FIND = "SELECT * FROM keyvault_find_for_fetch(%s, %s)"
+_FIND = "SELECT * FROM keyvault_find_for_fetch(%s, %s, %s)"
 _CONFIRM = "CALL keyvault_fetch_again(%s, %s, %s, %s::jsonb, NULL)"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A token that was named, the key if the token may have it, and which version it holds."""
+    """A token that was named, the key if the token may have it, and which version the copy holds."""
 
     token: ServiceToken | None = None
     key: ApiKey | None = None
@@ -40,11 +40,11 @@ class Found:
     row: dict[str, Any] = field(default_factory=dict)
 
 
-def find(public_id: str, key_id: int) -> Found:
+def find(public_id: str, key_id: int, copy: str) -> Found:
     """Return what there is; whether the token is good is for tokens.require_good to say."""
     with connection.cursor() as cursor:
         # No key has a number beyond this, and the function takes none.
-        cursor.execute(_FIND, [public_id, min(key_id, 2**63 - 1)])
+        cursor.execute(_FIND, [public_id, min(key_id, 2**63 - 1), copy])
         row = cursor.fetchone()
     if row is None:
         return Found()

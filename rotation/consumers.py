@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, fetching, tokens, versions
+from keyvault import approvals, copies, fetching, tokens, versions
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record, record_now, token_actor
@@ -124,17 +124,19 @@ def nonce(token_text: str, key_id: int) -> tuple[str, int]:
     return signing.TimestampSigner(salt=_SALT).sign(value), key.current.number
 
 
-def acknowledge(token_text: str, key_id: int, version: int, nonce: str, proof: str) -> str:
-    """Take a consumer's word, with proof, that it holds this version now; returns its name.
+def acknowledge(
+    token_text: str, key_id: int, version: int, nonce: str, proof: str, instance: str = ""
+) -> str:
+    """Take the word of one copy, with proof, that it holds this version now; returns its name.
 
-    Raises TokenRefused, NotFound, BadInput for a stale nonce or a wrong proof, Conflict when the
-    version is not the current one. Repeating it changes nothing.
+    `instance` is which copy of the program it is: it speaks for itself alone. A token without a
+    consumer proves as well, so that nobody need wait for it. Raises TokenRefused, NotFound, BadInput
+    for a stale nonce, a wrong proof or an odd instance, Conflict when the version is not the current
+    one. Repeating it changes nothing.
     """
+    copy = copies.named(instance)
     token = fetching.authenticate(token_text)
     key = fetching.reachable_key(token, key_id)
-    consumer = Consumer.objects.filter(token=token, active=True).first()
-    if consumer is None:
-        raise NotFound(_("This token belongs to no consumer; only consumers acknowledge."))
     _require_fresh(token, key, nonce)
     current = key.current
     if current is None or current.number != version:
@@ -144,8 +146,9 @@ def acknowledge(token_text: str, key_id: int, version: int, nonce: str, proof: s
             )
         )
     _require_proof(token, key, current, nonce, proof)
-    _note(consumer, key, current, token)
-    return consumer.name
+    consumer = Consumer.objects.filter(token=token, active=True).first()
+    _note(consumer, key, current, token, copy)
+    return (consumer or token).name
 
 
 def proof_of(secret: Secret, nonce: str, key_id: int, version: int) -> str:
@@ -185,19 +188,25 @@ def _require_proof(
     )
 
 
-def _note(consumer: Consumer, key: ApiKey, version: KeyVersion, token: ServiceToken) -> None:
+def _note(
+    consumer: Consumer | None, key: ApiKey, version: KeyVersion, token: ServiceToken, copy: str
+) -> None:
     with transaction.atomic():
-        _, created = Acknowledgement.objects.get_or_create(
-            consumer=consumer, key=key, defaults={"version": version, "at": timezone.now()}
-        )
-        changed = created or (
-            Acknowledgement.objects.filter(consumer=consumer, key=key)
-            .exclude(version=version)
-            .update(version=version, at=timezone.now())
-        )
+        changed = copies.prove(token, key, version, copy)
+        if consumer:
+            _note_consumer(consumer, key, version)
         if not changed:
             return
-        record(Action.CONSUMER_ACKNOWLEDGED, token_actor(token), key, version=version.number)
+        actor, number = token_actor(token), version.number
+        record(Action.CONSUMER_ACKNOWLEDGED, actor, key, version=number, copy=copy)
     rotation = open_rotation(key)
     if rotation:
         look_now(rotation)
+
+
+def _note_consumer(consumer: Consumer, key: ApiKey, version: KeyVersion) -> None:
+    """Keep the last version that any copy of a consumer proved to hold, and since when."""
+    said = {"version": version, "at": timezone.now()}
+    proofs = Acknowledgement.objects
+    if not proofs.get_or_create(consumer=consumer, key=key, defaults=said)[1]:
+        proofs.filter(consumer=consumer, key=key).exclude(version=version).update(**said)

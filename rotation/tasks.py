@@ -7,7 +7,7 @@ from datetime import timedelta
 from celery import current_task, shared_task
 from django.utils import timezone
 
-from keyvault import limits, sessions
+from keyvault import copies, limits, sessions
 from keyvault.audit.context import acting
 from rotation import (
     campaigns,
@@ -133,6 +133,7 @@ def crosscheck() -> None:
 
 @shared_task(name="rotation.reconcile", soft_time_limit=3500, time_limit=3600)
 def reconcile() -> None:
-    """Compare what the database, Vault and the vendors hold; what does not add up becomes a task."""
+    """Compare what the database, Vault and the vendors hold, and forget copies that are long gone."""
     with acting(uuid.uuid4().hex, "worker"):
         reconciling.reconcile()
+    copies.forget()

@@ -9,6 +9,8 @@
 4. after it has switched, and once after start, acknowledges with a proof that it holds the new secret
    (`KeyHolder.acknowledge`). By then no call of its own uses the old one any more.
 
+Each copy says which it is, by a random id in `X-Keyvault-Instance`: what it acknowledges, it says for itself.
+
 When Key Vault is away it goes on with the key it holds. DIR/status.json tells how it is doing.
 Copy it: a program of yours needs `KeyHolder`, and `hook_handler` if it can be reached.
 
@@ -24,6 +26,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +94,7 @@ class KeyHolder:
         self.ready = threading.Event()
         self._secret, self._etag = "", ""
         self._using = threading.Lock()
+        self._instance = uuid.uuid4().hex
         base = config.keyvault_url.rstrip("/")
         self._url = f"{base}/api/v1/keys/{config.key_id}"
 
@@ -154,7 +158,11 @@ class KeyHolder:
     def _ask(
         self, method: str, path: str, wanted: tuple[int, ...], **options: Any
     ) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.config.token}", **options.pop("headers", {})}
+        own = {
+            "Authorization": f"Bearer {self.config.token}",
+            "X-Keyvault-Instance": self._instance,
+        }
+        headers = {**own, **options.pop("headers", {})}
         try:
             response = send(method, self._url + path, headers=headers, **options)
         except requests.RequestException as error:

@@ -9,9 +9,19 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView
 
 from keyvault.api.base import METHODS, JsonOnly, SignedIn
+from keyvault.copies import HEADER, PATTERN
 
 _PARAMETER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 _SCHEME = {"serviceToken": {"type": "http", "scheme": "bearer"}}
+_INSTANCE = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Which copy of a program asks: an id of its own, such as a random one made at its "
+    "start, the same in fetches and acknowledgements. Without it the caller's address tells copies "
+    "apart. An odd one is refused with 400.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": f"^{PATTERN}$"},
+}
 _ERROR = {
     "type": "object",
     "required": ["code", "message", "details"],
@@ -75,7 +85,8 @@ def _operation(method: str, path: str, told: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "integer"}}
             for name in names
-        ],
+        ]
+        + [_INSTANCE],
         "responses": {"200": _json("The answer.", _object(told["answer"]))},
     }
     if "body" in told:

@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from keyvault import fetching
 from keyvault.api import errors
+from keyvault.copies import HEADER
 from keyvault.errors import KeyServiceError
 from keyvault.fetching import Fetched
 from keyvault.tokens import TokenRefused
@@ -85,6 +86,11 @@ def bearer(request: HttpRequest) -> str:
     return found[1]
 
 
+def instance(request: HttpRequest) -> str:
+    """Return which copy of a program says that it asks; empty when it does not say."""
+    return request.headers.get(HEADER, "")
+
+
 @token_route(
     GET={
         "summary": "Fetch the current secret of a key",
@@ -100,7 +106,9 @@ def bearer(request: HttpRequest) -> str:
 )
 def secret(request: HttpRequest, token: str, key_id: int) -> HttpResponse:
     """Give the current secret of one key."""
-    fetched = fetching.fetch(token, key_id, request.headers.get("If-None-Match", ""))
+    fetched = fetching.fetch(
+        token, key_id, request.headers.get("If-None-Match", ""), instance(request)
+    )
     tag = fetching.etag(fetched.version)
     if fetched.secret is None:
         return HttpResponse(status=304, headers={"ETag": tag})
@@ -124,7 +132,9 @@ def secrets(
 ) -> HttpResponse:
     """Give all current secrets of one application in one environment."""
     known = request.headers.get("If-None-Match", "")
-    fetched, tag = fetching.fetch_all(token, application_id, environment_id, known)
+    fetched, tag = fetching.fetch_all(
+        token, application_id, environment_id, known, instance(request)
+    )
     if fetched is None:
         return HttpResponse(status=304, headers={"ETag": tag})
     told = {

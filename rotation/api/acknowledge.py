@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
 from keyvault.api import bodies
-from keyvault.api.token_routes import token_route
+from keyvault.api.token_routes import instance, token_route
 from keyvault.errors import BadInput
 from rotation import consumers
 
@@ -22,9 +22,10 @@ _LARGEST_VERSION = 2**31 - 1
         "answer": {"nonce": "string", "version": "integer"},
     },
     POST={
-        "summary": "Prove that this consumer holds the current secret",
+        "summary": "Prove that this copy of a program holds the current secret",
         "description": "The proof is the hexadecimal HMAC-SHA-256, keyed with the secret, of "
-        "keyvault-ack:v1:<nonce>:<key id>:<version>. Repeating it changes nothing.",
+        "keyvault-ack:v1:<nonce>:<key id>:<version>. It speaks for the copy that the header names, "
+        "as in its fetches, and for no other. Repeating it changes nothing.",
         "body": {"version": "integer", "nonce": "string", "proof": "string"},
         "answer": {"consumer": "string", "version": "integer"},
     },
@@ -35,7 +36,7 @@ def acknowledge(request: HttpRequest, token: str, key_id: int) -> HttpResponse:
         nonce, version = consumers.nonce(token, key_id)
         return JsonResponse({"nonce": nonce, "version": version})
     told = _told(bodies.read(request))
-    name = consumers.acknowledge(token, key_id, **told)
+    name = consumers.acknowledge(token, key_id, **told, instance=instance(request))
     return JsonResponse({"consumer": name, "version": told["version"]})
 
 

@@ -1,9 +1,13 @@
 """A consumer acknowledges over HTTP: a proof for this token, key and version, and nothing less."""
 
+import json
+
 import pytest
 
 from keyvault import tokens
 from keyvault.audit.models import Action, AuditEvent
+from keyvault.copies import HEADER
+from keyvault.models import Fetch
 from rotation import consumers
 from rotation.models import Acknowledgement, Step
 from tests.api_client import Api, acknowledge, broken_audit, proof
@@ -79,15 +83,39 @@ def test_a_proof_does_not_carry_over_to_another_token_or_key(vendor, place, peop
     assert not Acknowledgement.objects.exists()
 
 
-def test_a_token_of_another_place_or_of_no_consumer_acknowledges_nothing(
-    vendor, place, people, key
-):
+def test_a_token_of_another_place_acknowledges_nothing(vendor, place, people, key):
     elsewhere = consumers.add_consumer(people.owner, "p", place.application, place.production)
     api = Api(token=elsewhere.token.reveal())
     assert api.get(f"keys/{key.pk}/acknowledge").status == 404
-    plain = tokens.issue(people.owner, "plain", place.application, place.environment)[1]
-    assert acknowledge(Api(token=plain.reveal()), key).status == 404
     assert Api(people.owner).get(f"keys/{key.pk}/acknowledge").status == 401
+
+
+def test_a_token_without_a_consumer_proves_what_it_holds_too(place, people, key):
+    """F7: what counts as a holder must have a way to show that it moved."""
+    plain = tokens.issue(people.owner, "batch", place.application, place.environment)[1]
+    answer = acknowledge(Api(token=plain.reveal()), key)
+    assert (answer.status, answer.json) == (200, {"consumer": "batch", "version": 1})
+    assert Fetch.objects.get().proved == key.current
+    assert not Acknowledgement.objects.exists(), "it is no consumer for that"
+    assert AuditEvent.objects.filter(action=Action.CONSUMER_ACKNOWLEDGED).count() == 1
+
+
+def test_an_acknowledgement_speaks_for_the_copy_that_the_header_names(app, key):
+    """B114: one of three that moved says nothing of the two others."""
+    for copy in ("a", "b", "c"):
+        app.get(f"keys/{key.pk}/secret", **{HEADER: copy})
+    nonce = app.get(f"keys/{key.pk}/acknowledge").json["nonce"]
+    body = {"version": 1, "nonce": nonce, "proof": proof(secret_of(key.current), nonce, key)}
+    path = f"keys/{key.pk}/acknowledge"
+    assert app.call("POST", path, body, **{HEADER: "no such thing"}).code == "bad_instance"
+    assert not Fetch.objects.exclude(proved=None).exists()
+    assert app.call("POST", path, body, **{HEADER: "b"}).status == 200
+    proved = Fetch.objects.exclude(proved=None)
+    assert [one.instance for one in proved] == ["b"]
+    assert app.call("POST", path, body, **{HEADER: "b"}).status == 200
+    said = AuditEvent.objects.filter(action=Action.CONSUMER_ACKNOWLEDGED)
+    assert said.count() == 1, "said again, it changes nothing"
+    assert json.loads(said.get().payload)["detail"] == {"version": 1, "copy": "b"}
 
 
 def test_an_acknowledgement_of_another_shape_is_refused(app, key):
