@@ -4,6 +4,7 @@ Each act asks `may()`, then audits, then changes. Views, API, admin and commands
 nothing below them. State changes of versions stand in versions.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import checking, ends, pasting, versions
+from keyvault import checking, ends, leftovers, pasting, versions
 from keyvault.audit.log import member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.checking import Verdict
@@ -94,7 +95,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     versions.note_verdict(draft, verdict)
     versions.put_secret(draft, pasted.secret, key)
     try:
-        with transaction.atomic():
+        with leftovers.saving(draft.path):
             hold(by)
             key.save()
             draft.key = key
@@ -113,9 +114,16 @@ def require_recordable(by: Member, new: NewKey) -> ApiKey:
     return key
 
 
-def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added:
+def add_pasted(
+    by: Member,
+    key: ApiKey,
+    text: str,
+    state: VersionState,
+    save: Callable[[KeyVersion], None] = versions.save_next,
+) -> Added:
     """Store a secret that a person made at the vendor, as `standby` or as a rotation's `pending`.
 
+    `save` saves the version, in the transaction that keeps its secret, and may choose its state.
     Raises BadInput, Conflict or Unavailable; then nothing is stored.
     """
     if not may(by, Verb.PASTE, key):
@@ -130,9 +138,10 @@ def add_pasted(by: Member, key: ApiKey, text: str, state: VersionState) -> Added
     versions.note_verdict(draft, verdict)
     versions.put_secret(draft, pasted.secret, key)
     try:
-        with transaction.atomic():
+        with leftovers.saving(draft.path):
             hold(by)
-            versions.save_next(draft)
+            save(draft)
+            state = VersionState(draft.state)
             record(Action.VERSION_ADDED, member_actor(by), draft, state=state, source="pasted")
     except IntegrityError:
         raise _lost_race() from None

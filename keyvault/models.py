@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from keyvault.approval_models import Approval, ApprovalRule
 from keyvault.disclosure_models import Reveal, TokenText
+from keyvault.leftover_models import Leftover
 from keyvault.names import name_field, plain_name
 from keyvault.people_models import Group, Invitation, MemberSession, Tally
 
@@ -27,6 +28,7 @@ __all__ = [
     "Group",
     "Invitation",
     "KeyVersion",
+    "Leftover",
     "Member",
     "MemberSession",
     "Reveal",

@@ -10,7 +10,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import secret_store
+from keyvault import leftovers, secret_store
 from keyvault.checking import Verdict
 from keyvault.errors import Conflict, Unavailable
 from keyvault.fingerprints import fingerprint, tail
@@ -34,10 +34,13 @@ def draft(key: ApiKey, secret: Secret, *, source: str, added_by: Member | None) 
 
 
 def put_secret(version: KeyVersion, secret: Secret, key: ApiKey | None = None) -> None:
-    """Write the secret to the version's own path in Vault, once; `key` is for one not saved yet."""
+    """Write the secret to the version's own path in Vault, once; `key` is for one not saved yet.
+
+    Save the version within `leftovers.saving` of its path, or the secret is destroyed again.
+    """
     owner = whose(key or version.key)
     data = {"secret": secret.reveal(), "vendor_id": version.vendor_id, **owner}
-    secret_store.write_once(AREA, version.path, data)
+    leftovers.write(AREA, data, version.path)
 
 
 def whose(key: ApiKey) -> dict[str, str]:

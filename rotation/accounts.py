@@ -3,10 +3,10 @@
 import uuid
 from dataclasses import dataclass
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, inventory, pasting, secret_store
+from keyvault import approvals, inventory, leftovers, pasting
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
@@ -59,7 +59,7 @@ def add_account(
             )
         )
     try:
-        with transaction.atomic():
+        with leftovers.saving(account.management_path):
             account.save()
             record(Action.ACCOUNT_CREATED, member_actor(by), account, provider=provider)
     except IntegrityError:
@@ -106,6 +106,4 @@ def try_connection(by: Member, account: Account) -> Connection:
 
 def _store_credential(text: str) -> uuid.UUID:
     pasted = pasting.clean(text)
-    path = uuid.uuid4()
-    secret_store.write_once(ACCOUNTS, path, {"credential": pasted.secret.reveal()})
-    return path
+    return leftovers.write(ACCOUNTS, {"credential": pasted.secret.reveal()})

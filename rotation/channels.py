@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals
+from keyvault import approvals, leftovers
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
@@ -25,9 +25,10 @@ from keyvault.names import require_clean
 from keyvault.permissions import require_owner
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
-from rotation import addresses, apprising, leftovers
+from rotation import addresses, apprising
 from rotation.models import Hook, Message, Notice, Preference
 from rotation.notices import News, tell
+from rotation.outbox import WEBHOOKS
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,9 @@ def add_hook(
     if kind == Hook.Kind.SIGNED:
         secret = Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
         kept["secret"] = secret.reveal()
-    hook.path = leftovers.write(kept)
+    hook.path = leftovers.write(WEBHOOKS, kept)
     try:
-        with transaction.atomic():
-            leftovers.keep(hook.path)
+        with leftovers.saving(hook.path):
             hook.save(force_insert=True)
             record(Action.HOOK_CHANGED, member_actor(by), hook, added=True, host=hook.host)
     except IntegrityError:
@@ -102,7 +102,7 @@ def remove_hook(by: Member, hook: Hook) -> None:
         record(Action.HOOK_CHANGED, member_actor(by), hook, added=False, host=hook.host)
         if not Hook.objects.filter(pk=hook.pk).delete()[0]:
             raise Conflict(_("It was removed already."))
-        leftovers.leave(hook.path)
+        leftovers.leave(WEBHOOKS, hook.path)
 
 
 def visible_hooks(by: Member) -> QuerySet[Hook]:

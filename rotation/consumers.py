@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, copies, fetching, tokens, versions
+from keyvault import approvals, copies, fetching, leftovers, tokens, versions
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record, record_now, token_actor
@@ -27,8 +27,9 @@ from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member
 from keyvault.permissions import Verb, may
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
-from rotation import addresses, leftovers
+from rotation import addresses
 from rotation.models import Acknowledgement, Consumer
+from rotation.outbox import WEBHOOKS
 from rotation.workflow import look_now, open_rotation
 
 NONCE_SECONDS = 300
@@ -63,9 +64,7 @@ def add_consumer(
         raise Denied(_("Only an owner of this application and environment may add consumers."))
     approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
-    with transaction.atomic():
-        if path:
-            leftovers.keep(path)
+    with leftovers.saving(path):
         token, text = tokens.make(by, name, application, environment, expires_at)
         consumer = Consumer.objects.create(
             application=application,
@@ -103,7 +102,7 @@ def remove_consumer(by: Member, consumer: Consumer) -> None:
     with transaction.atomic():
         if not Consumer.objects.filter(pk=consumer.pk, active=True).update(active=False):
             raise Conflict(_("This consumer is out of use already."))
-        leftovers.leave(consumer.webhook_path)
+        leftovers.leave(WEBHOOKS, consumer.webhook_path)
         if consumer.token.revoked_at is None:
             tokens.revoke(by, consumer.token)
         record(Action.CONSUMER_CHANGED, member_actor(by), consumer, removed=True)
@@ -111,7 +110,7 @@ def remove_consumer(by: Member, consumer: Consumer) -> None:
 
 def _webhook_secret() -> tuple[uuid.UUID, Secret]:
     secret = Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
-    return leftovers.write({"secret": secret.reveal()}), secret
+    return leftovers.write(WEBHOOKS, {"secret": secret.reveal()}), secret
 
 
 def nonce(token_text: str, key_id: int) -> tuple[str, int]:

@@ -11,6 +11,7 @@ ALIVE_AFTER_DELETION = "alive_after_deletion"
 MISSING_AT_VENDOR = "missing_at_vendor"
 REFUSED = "refused"
 SECRET_WITHOUT_ROW = "secret_without_row"  # noqa: S105 - a kind of finding
+COPY_OF_SECRET = "copy_of_secret"  # noqa: S105
 ROW_WITHOUT_SECRET = "row_without_secret"  # noqa: S105
 NOT_DESTROYED = "not_destroyed"
 OWNER_LEFT = "owner_left"
@@ -22,6 +23,8 @@ WHAT_TO_DO = {
     REFUSED: "Rotate the key, or adopt a secret that the vendor accepts, if one is named here.",
     SECRET_WITHOUT_ROW: "Adopt it with --adopt if its key needs it; else delete the key it opens "
     "at the vendor, then the path in Vault.",
+    COPY_OF_SECRET: "Destroy this path in Vault and nothing else: the key that it opens is on record "
+    "under another path, and is left alone.",
     ROW_WITHOUT_SECRET: "The secret is gone from Vault: rotate the key.",
     NOT_DESTROYED: "The worker destroys it by itself; if this stays, look at its log.",
     OWNER_LEFT: "Give the key to somebody else, or rotate and delete it.",

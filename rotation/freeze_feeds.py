@@ -11,14 +11,14 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import secret_store
+from keyvault import leftovers, secret_store
 from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, KeyServiceError
 from keyvault.models import Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import require_owner
-from rotation import addresses, freezes, leftovers, posting
+from rotation import addresses, freezes, posting
 from rotation.freezes import Event
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Freeze, FreezeFeed, HumanTask
@@ -47,10 +47,9 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
         created_by=by,
     )
     require_clean(feed, exclude=["path"])
-    feed.path = leftovers.write({"url": url})
+    feed.path = leftovers.write(WEBHOOKS, {"url": url})
     try:
-        with transaction.atomic():
-            leftovers.keep(feed.path)
+        with leftovers.saving(feed.path):
             feed.save(force_insert=True)
             record(Action.FREEZE_CHANGED, member_actor(by), feed, added=True)
     except IntegrityError:
@@ -67,7 +66,7 @@ def end_feed(by: Member, feed: FreezeFeed) -> None:
         record(Action.FREEZE_CHANGED, member_actor(by), feed, added=False)
         environment = feed.environment
         close_alert(member_actor(by), HumanTask.Kind.FINDING, _about(feed), "It was removed.")
-        leftovers.leave(feed.path)
+        leftovers.leave(WEBHOOKS, feed.path)
         feed.delete()
         replan(environment, strict=False)
 

@@ -1,84 +1,101 @@
-"""Addresses and signing secrets of webhooks, chats and calendars: in Vault as long as a row names them.
+"""Destroy what lies in Vault and nothing names: what a removal left, what was refused, what was cut off.
 
-Web processes write such a secret and may destroy none, so the worker does. A row says so before the
-secret is written; it goes in the transaction that saves what names the secret, and comes back in the
-one that removes it. Whatever is cut off, nothing stays in Vault for good that nothing here names.
+Web processes write secrets and may destroy none; keyvault/leftovers.py says what is whose.
 """
 
 import logging
-import uuid
-from datetime import timedelta
 
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
-from keyvault import secret_store
+from keyvault import secret_store, versions
 from keyvault.audit.log import system_actor
-from keyvault.errors import Conflict, KeyServiceError
+from keyvault.errors import KeyServiceError
+from keyvault.fingerprints import fingerprint, tail
+from keyvault.leftovers import SETTLED_AFTER
+from keyvault.models import Account, ApiKey, KeyVersion, Leftover
+from keyvault.secret_text import Secret
+from rotation import losses
 from rotation.human_tasks import close_alert, is_open, open_alert
-from rotation.models import HumanTask, Leftover
-from rotation.outbox import WEBHOOKS
+from rotation.models import HumanTask
 
 log = logging.getLogger(__name__)
 ABOUT = "leftovers"
-# A request that wrote a secret and is not through by then has been cut off.
-SETTLED_AFTER = timedelta(minutes=15)
 _BATCH = 50
 _ACTOR = system_actor("destroying what nothing names")
-
-
-def write(data: dict[str, str]) -> uuid.UUID:
-    """Write a secret and return its path; `keep` it together with what names it, or it goes again.
-
-    Not inside a transaction: the row must be there however the write ends.
-    """
-    path = uuid.uuid4()
-    Leftover.objects.create(path=path)
-    secret_store.write_once(WEBHOOKS, path, data)
-    return path
-
-
-def keep(path: uuid.UUID) -> None:
-    """Note, in the transaction that saves what names it, that the secret is wanted; Conflict if gone."""
-    if not Leftover.objects.filter(path=path, doomed_at__isnull=True).delete()[0]:
-        raise Conflict(
-            _("This took too long, and what was stored is gone. Nothing was saved; do it again.")
-        )
-
-
-def leave(path: uuid.UUID | None) -> None:
-    """Note, in the transaction that removes what names it, that the secret is wanted no more."""
-    if path is not None:
-        Leftover.objects.create(path=path)
 
 
 def destroy_all() -> int:
     """Destroy what has been left for a while; what Vault refuses is told and tried again."""
     old = Leftover.objects.filter(since__lte=timezone.now() - SETTLED_AFTER)
+    # What was refused before comes last: it holds up nothing else.
+    old = old.order_by(F("doomed_at").asc(nulls_first=True), "pk")
     refused, done = "", 0
     for one in old[:_BATCH]:
         # Taken first, in one statement: from now on nobody can keep it.
         if not Leftover.objects.filter(pk=one.pk).update(doomed_at=Now()):
             continue
         try:
-            secret_store.destroy(WEBHOOKS, one.path)
+            if not _is_named(one):
+                _tell_of_paste(one)
+                secret_store.destroy(one.area, one.path)
         except secret_store.StoreDenied as error:
             refused = error.message
-            break
+            continue
         except KeyServiceError as error:
             log.warning("leftover not destroyed", extra={"path": one.path, "error": str(error)})
             break
         Leftover.objects.filter(pk=one.pk).delete()
         done += 1
     _tell(refused, done)
+    losses.close_over()
     return done
+
+
+def _is_named(one: Leftover) -> bool:
+    """Return whether a row names it after all: adopted by a person, or by a database that forgot."""
+    return (
+        KeyVersion.objects.filter(path=one.path).exists()
+        or Account.objects.filter(management_path=one.path).exists()
+    )
+
+
+def _tell_of_paste(one: Leftover) -> None:
+    """Tell of a pasted secret that is on record nowhere: its key lives on at the vendor, unknown to us."""
+    if one.area != versions.AREA:
+        return
+    try:
+        data = secret_store.read(one.area, one.path)
+    except secret_store.StoreMissing:
+        return
+    secret = Secret(data.get("secret", ""))
+    known = fingerprint(secret)
+    if not len(secret) or KeyVersion.objects.filter(fingerprint=known).exists():
+        return
+    ending = f" ending in {tail(secret)}" if tail(secret) else ""
+    text = (
+        f"A key{ending} was pasted for {data.get('key_name', 'an unnamed key')} at "
+        f"{data.get('stored_at', 'an unknown time')}, and the request was cut off before it was "
+        "recorded. Nothing uses it and its copy in Vault is destroyed; the key lives on at the "
+        "vendor. Paste it again if you have it, else delete it in the vendor's dashboard."
+    )
+    number = data.get("key", "")
+    named = ApiKey.objects.select_related("account").filter(pk=int(number) if number else 0)
+    key = named.first()
+    account = key.account if key else _account_in(data)
+    losses.tell(_ACTOR, known, text, key=key, account=account)
+
+
+def _account_in(data: dict[str, str]) -> Account | None:
+    """Return the account of a key that was never recorded, by the name that lies beside its secret."""
+    return Account.objects.filter(name=data.get("key_name", "").split(" / ", 1)[0]).first()
 
 
 def _tell(refused: str, done: int) -> None:
     if refused:
         text = (
-            f"Addresses and signing secrets that nothing uses any more stay in Vault: {refused} "
+            f"Secrets that nothing uses any more stay in Vault: {refused} "
             "Write the worker's policy anew with deploy/vault-setup."
         )
         open_alert(_ACTOR, HumanTask.Kind.FINDING, ABOUT, text)

@@ -19,7 +19,6 @@ from rotation import clock
 from rotation.campaign_models import Campaign, CampaignItem
 from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 from rotation.guide_models import SavedView, SkippedStep
-from rotation.leftover_models import Leftover
 from rotation.notice_models import Hook, Message, Notice, Preference
 from rotation.policy_models import FreezeFeed, Missed, PolicyLevel, Replan, RotationPolicy
 from rotation.watch_models import Pause, Usage, Watch
@@ -33,7 +32,6 @@ __all__ = [
     "Freeze",
     "FreezeFeed",
     "Hook",
-    "Leftover",
     "Message",
     "Missed",
     "Notice",

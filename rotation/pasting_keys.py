@@ -1,6 +1,5 @@
 """The door for keys that a person made: into a rotation that waits for one, or as a standby."""
 
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -9,39 +8,40 @@ from django.utils.translation import gettext as _
 from keyvault import keys, versions
 from keyvault.errors import Conflict, Denied
 from keyvault.keys import Added
-from keyvault.models import ApiKey, Member, VersionState
+from keyvault.models import ApiKey, KeyVersion, Member, VersionState
 from keyvault.permissions import Verb, may
+from rotation import stranded
 from rotation.models import Rotation, Step
-from rotation.workflow import nudge
+from rotation.workflow import look_now, nudge, open_rotation
 
 
 def add_standby(by: Member, key: ApiKey, text: str) -> Added:
-    """Keep a key made ahead of time, so that the next rotation needs no person to begin."""
-    return keys.add_pasted(by, key, text, VersionState.STANDBY)
+    """Keep a key made ahead of time, so that the next rotation needs no person to begin.
+
+    A rotation that waits for a key just now looks at it at once.
+    """
+    added = keys.add_pasted(by, key, text, VersionState.STANDBY)
+    rotation = open_rotation(key)
+    if rotation and rotation.step == Step.GENERATE:
+        look_now(rotation)
+    return added
 
 
 def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
     """Give a waiting rotation the key that a person made; checked before it is stored.
 
-    Raises BadInput, Conflict, Denied or Unavailable; then the rotation still waits, nothing is lost.
+    The version and that the rotation has it are one commit: a crash leaves both or neither. Raises
+    BadInput, Conflict, Denied or Unavailable; then the rotation still waits, nothing is lost.
     """
     if not may(by, Verb.PASTE, rotation.key):
         raise Denied(_("Your role does not let you add secrets to this key."))
     _require_waiting(rotation)
-    added = keys.add_pasted(by, rotation.key, text, VersionState.PENDING)
-    with transaction.atomic():
-        taken = Rotation.objects.filter(
-            pk=rotation.pk, step=Step.GENERATE, new_version=None, cancelling=False
-        ).update(
-            new_version=added.version,
-            proving_since=timezone.now(),
-            due_at=Now(),
-            wake=F("wake") + 1,
-        )
-        if not taken:
-            # It ended meanwhile; the key works, so it is worth keeping for the next time.
-            versions.give_back_standby(added.version)
-    if not taken:
+
+    def into(version: KeyVersion) -> None:
+        _give(rotation, version)
+
+    added = keys.add_pasted(by, rotation.key, text, VersionState.PENDING, into)
+    if added.version.state == VersionState.STANDBY:
         raise Conflict(
             _(
                 "The rotation no longer waits for a key. Yours was kept as a standby for the next one."
@@ -49,6 +49,25 @@ def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
         )
     nudge(rotation.pk)
     return added
+
+
+def _give(rotation: Rotation, version: KeyVersion) -> None:
+    """Save the version as the rotation's; as a standby if it ended meanwhile: the key works, after all.
+
+    The rotation's row is locked first, as each worker does.
+    """
+    waiting = Rotation.objects.select_for_update(no_key=True).filter(
+        pk=rotation.pk, step=Step.GENERATE, new_version=None, cancelling=False
+    )
+    if not waiting.exists():
+        version.state = VersionState.STANDBY
+        versions.save_next(version)
+        return
+    stranded.release(rotation.key_id)
+    versions.save_next(version)
+    Rotation.objects.filter(pk=rotation.pk).update(
+        new_version=version, proving_since=timezone.now(), due_at=Now(), wake=F("wake") + 1
+    )
 
 
 def _require_waiting(rotation: Rotation) -> None:

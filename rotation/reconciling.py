@@ -10,11 +10,13 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from keyvault import secret_store, versions
+from keyvault import leftovers, secret_store, versions
 from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import KeyServiceError
+from keyvault.fingerprints import fingerprint
 from keyvault.models import LIVE_STATES, Account, KeyVersion, VersionState
+from keyvault.secret_text import Secret
 from rotation import findings, freezing
 from rotation.checking import check_secret, provider_of, vendor_account
 from rotation.findings import Finding, Report
@@ -69,7 +71,8 @@ def _compare_vault(report: Report) -> None:
         if str(version.path) not in lying:
             report.findings.append(_of(findings.ROW_WITHOUT_SECRET, version, version.created_at))
     marked = {str(path) for path in Intent.objects.values_list("path", flat=True).iterator()}
-    report.findings += _without_row(lying - known, marked, report)
+    # What a request is just recording is none; what was cut off stays named until it is destroyed.
+    report.findings += _without_row(lying - known - leftovers.under_way(), marked, report)
     late = KeyVersion.objects.filter(
         state__in=_ENDED, destroyed_at__isnull=True, retired_at__lt=timezone.now() - _DESTROY_WITHIN
     )
@@ -117,14 +120,24 @@ def _without_row(paths: set[str], marked: set[str], report: Report) -> Iterator[
             return
         if "secret" not in data:
             continue
-        whose = data.get("key_name", "a key that it does not name")
-        at = data.get("stored_at", "an unknown time")
-        under_way = " (a rotation is just storing it)" if path in marked else ""
-        if under_way and Intent.objects.filter(path=path, state=Intent.State.OPEN).exists():
+        if path in marked and Intent.objects.filter(path=path, state=Intent.State.OPEN).exists():
             continue
-        yield Finding(
-            findings.SECRET_WITHOUT_ROW, path, f"a secret of {whose}, stored at {at}, path {path}"
-        )
+        yield _lying(path, data)
+
+
+def _lying(path: str, data: dict[str, str]) -> Finding:
+    """Say what a secret without a row is: a copy of one that is on record, or one that nobody knows."""
+    at = data.get("stored_at", "an unknown time")
+    known = KeyVersion.objects.filter(fingerprint=fingerprint(Secret(data["secret"])))
+    known = known.select_related("key__account", "key__environment")
+    version = known.filter(state__in=LIVE_STATES).first() or known.first()
+    if version:
+        what = f"a copy of the {version.state} secret of {version}, stored at {at}, path {path}"
+        key = version.key
+        return Finding(findings.COPY_OF_SECRET, path, what, None, key.account, key, version)
+    whose = data.get("key_name", "a key that it does not name")
+    what = f"a secret of {whose}, stored at {at}, path {path}"
+    return Finding(findings.SECRET_WITHOUT_ROW, path, what)
 
 
 def _owners_left() -> Iterator[Finding]:

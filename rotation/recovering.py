@@ -1,12 +1,13 @@
 """What people do after a restore: adopt a secret that the database forgot, and thaw deletion."""
 
+import uuid
 from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import secret_store, versions
+from keyvault import leftovers, secret_store, versions
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, NotFound
@@ -64,9 +65,10 @@ def adopt(by: Member, finding_id: str) -> KeyVersion:
         raise Conflict(_("The vendor does not accept this secret. Nothing was changed."))
     refused = _require_current_dead(key)
     draft = versions.draft(key, secret, source="adopted", added_by=by)
-    draft.path, draft.vendor_id = path, data.get("vendor_id", "")
+    draft.path, draft.vendor_id = uuid.UUID(path), data.get("vendor_id", "")
     draft.label, draft.checked_at, draft.check_answer = data.get("label", ""), timezone.now(), VALID
     with transaction.atomic():
+        leftovers.adopt(draft.path)
         old = ApiKey.objects.select_for_update().get(pk=key.pk).current
         versions.save_next(draft)
         versions.publish(draft)

@@ -7,7 +7,7 @@ from django.utils import timezone
 from keyvault import versions
 from keyvault.errors import KeyServiceError
 from keyvault.models import KeyVersion, VersionState
-from rotation import freezing, leftovers
+from rotation import freezing, leftovers, stranded
 from rotation.models import OPEN_STEPS, Intent
 from rotation.providers.base import VendorError
 from rotation.steps.creation import delete_strays
@@ -26,6 +26,7 @@ def sweep() -> None:
         return
     if frozen:
         return
+    stranded.release_all()
     look_for_late_strays()
     finish_destroying()
     leftovers.destroy_all()

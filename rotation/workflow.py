@@ -27,7 +27,7 @@ from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, may
 from keyvault.secret_store import StoreUnavailable
-from rotation import outages
+from rotation import outages, stranded
 from rotation.checking import provider_of
 from rotation.claims import Claim, ClaimLost, claim
 from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, Step, WaitingFor
@@ -177,6 +177,8 @@ def _try(held: Claim) -> Outcome:
         if error.retryable:
             return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
         return Park(error.text)
+    except IntegrityError as error:
+        return stranded.explain(held, error)
     except (AuditUnavailable, Conflict) as error:
         return Retry(WaitingFor.NOTHING, error.message)
     except KeyServiceError as error:

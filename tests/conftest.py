@@ -277,9 +277,8 @@ def live_url(live_server_url: str, database: None) -> str:
     return live_server_url
 
 
-@pytest.fixture(scope="session")
-def live_server_url(stack: plugin.Stack, migrated: None) -> Iterator[str]:
-    """Run gunicorn for the whole session."""
+def web(stack: plugin.Stack) -> tuple[Process, str]:
+    """Start gunicorn on a free port and return it with its URL once it answers."""
     import socket
 
     with socket.socket() as probe:
@@ -306,9 +305,18 @@ def live_server_url(stack: plugin.Stack, migrated: None) -> Iterator[str]:
     )
     try:
         until(lambda: _answers(port), what="gunicorn")
-        yield url
-    finally:
+    except AssertionError:
         process.stop()
+        raise
+    return process, url
+
+
+@pytest.fixture(scope="session")
+def live_server_url(stack: plugin.Stack, migrated: None) -> Iterator[str]:
+    """Run gunicorn for the whole session."""
+    process, url = web(stack)
+    yield url
+    process.stop()
 
 
 def _answers(port: int) -> bool:

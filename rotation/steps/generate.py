@@ -9,7 +9,7 @@ from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import KeyVersion, VersionState
 from keyvault.permissions import Verb, may
-from rotation import clock, freezing
+from rotation import clock, freezing, losses
 from rotation.actors import worker_actor
 from rotation.adoption import consumers_of
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -98,7 +98,12 @@ def _take_standby(claim: Claim) -> Outcome | None:
     standbys = standbys.exclude(added_by__returned_at__gt=F("created_at"))
     for version in standbys.order_by("number"):
         before = version.check_answer
-        verdict = check_secret(rotation.key.account, versions.read_secret(version))
+        try:
+            secret = versions.read_secret(version)
+        except secret_store.StoreMissing as missing:
+            _put_away_lost(claim, version, missing.message)
+            continue
+        verdict = check_secret(rotation.key.account, secret)
         claim.note_check(version, verdict)
         if verdict.answer == VALID:
             with claim.transaction():
@@ -124,6 +129,25 @@ def _take_standby(claim: Claim) -> Outcome | None:
                 reason=f"The standby is refused: {verdict.text}",
             )
     return None
+
+
+def _put_away_lost(claim: Claim, version: KeyVersion, why: str) -> None:
+    """Use a standby whose secret is gone from Vault no more; its key lives on, so people are told.
+
+    While deletion is frozen it stays: a restored Vault may be the one that lacks it.
+    """
+    if freezing.hold():
+        return
+    actor, key = worker_actor(claim.rotation), claim.rotation.key
+    with claim.transaction():
+        versions.discard(version)
+        record(Action.VERSION_DISCARDED, actor, version, reason=why)
+    ending = f" ending in {version.tail}" if version.tail else ""
+    text = (
+        f"The secret of the standby{ending} (version {version.number}) is gone from Vault, and nobody "
+        f"can bring it back. No application had it. Its key lives on at {key.account}: delete it there."
+    )
+    losses.tell(actor, version.fingerprint, text, key=key, account=key.account)
 
 
 def _ask_person(rotation: Rotation) -> Outcome:

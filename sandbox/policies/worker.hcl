@@ -34,6 +34,10 @@ path "keyvault/destroy/webhooks/+" {
   capabilities = ["update"]
 }
 
+path "keyvault/destroy/accounts/+" {
+  capabilities = ["update"]
+}
+
 path "keyvault/metadata/keys/" {
   capabilities = ["read", "list"]
 }
@@ -43,6 +47,10 @@ path "keyvault/metadata/keys/+" {
 }
 
 path "keyvault/metadata/webhooks/+" {
+  capabilities = ["delete"]
+}
+
+path "keyvault/metadata/accounts/+" {
   capabilities = ["delete"]
 }
 

@@ -255,7 +255,7 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "leftover named while it goes",
-        "rotation/leftovers.py",
+        "keyvault/leftovers.py",
         "path=path, doomed_at__isnull=True",
         "path=path",
         "tests/rotation/test_leftovers.py -k named_no_more",

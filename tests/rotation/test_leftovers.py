@@ -10,8 +10,10 @@ import pytest
 from django.utils import timezone
 
 from keyvault.errors import Conflict
+from keyvault.leftovers import SETTLED_AFTER, keep, write
+from keyvault.models import Leftover
 from rotation import channels, consumers, freeze_feeds, freezing, leftovers, sweeping
-from rotation.models import FreezeFeed, Hook, HumanTask, Leftover
+from rotation.models import FreezeFeed, Hook, HumanTask
 from tests.keyvault.vault import acting_as, inspector, vault_at
 
 URL = "https://hooks.example.com/services/T0/leftover-canary-2206"
@@ -30,7 +32,7 @@ def lies_in_vault(stack: Any, path: uuid.UUID) -> bool:
 
 def age() -> None:
     """Let the time pass after which what is left over is nobody's any more."""
-    Leftover.objects.update(since=timezone.now() - leftovers.SETTLED_AFTER - timedelta(seconds=1))
+    Leftover.objects.update(since=timezone.now() - SETTLED_AFTER - timedelta(seconds=1))
 
 
 def a_hook(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
@@ -91,7 +93,7 @@ def test_a_refused_save_leaves_nothing_for_good(stack: Any, people: Any, place: 
 
 
 def test_a_request_that_was_cut_off_leaves_nothing_for_good(stack: Any, database: None) -> None:
-    path = leftovers.write({"url": URL})
+    path = write("webhooks", {"url": URL})
     age()
     assert leftovers.destroy_all() == 1
     assert not lies_in_vault(stack, path)
@@ -105,22 +107,22 @@ def test_a_row_without_a_secret_goes_as_well(database: None) -> None:
 
 
 def test_what_is_being_destroyed_can_be_named_no_more(database: None) -> None:
-    path = leftovers.write({"url": URL})
+    path = write("webhooks", {"url": URL})
     Leftover.objects.update(doomed_at=timezone.now())
     with pytest.raises(Conflict, match="Nothing was saved"):
-        leftovers.keep(path)
+        keep(path)
     with pytest.raises(Conflict):
-        leftovers.keep(uuid.uuid4())
+        keep(uuid.uuid4())
 
 
 def test_the_sweep_destroys_them_and_nothing_while_deleting_is_frozen(
     stack: Any, database: None
 ) -> None:
-    path = leftovers.write({"url": URL})
+    path = write("webhooks", {"url": URL})
     age()
     sweeping.sweep()
     assert not lies_in_vault(stack, path)
-    path = leftovers.write({"url": URL})
+    path = write("webhooks", {"url": URL})
     age()
     freezing.freeze("The test restored a backup.")
     sweeping.sweep()
@@ -128,7 +130,7 @@ def test_the_sweep_destroys_them_and_nothing_while_deleting_is_frozen(
 
 
 def test_vault_away_keeps_them_for_the_next_time(stack: Any, database: None) -> None:
-    leftovers.write({"url": URL})
+    write("webhooks", {"url": URL})
     age()
     with vault_at("http://127.0.0.1:9"):
         assert leftovers.destroy_all() == 0
@@ -138,7 +140,7 @@ def test_vault_away_keeps_them_for_the_next_time(stack: Any, database: None) -> 
 def test_a_policy_of_before_is_told_once_and_settled(
     stack: Any, database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = leftovers.write({"url": URL})
+    path = write("webhooks", {"url": URL})
     age()
     with acting_as(stack.openbao, "web", monkeypatch):
         for _ in range(2):

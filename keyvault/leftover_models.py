@@ -4,8 +4,9 @@ from django.db import models
 
 
 class Leftover(models.Model):
-    """A secret in the area of webhooks that is not named yet, or not any more."""
+    """A secret in Vault that is not named yet, or not any more; `area` is the first part of its path."""
 
+    area = models.CharField(max_length=20, db_default="webhooks", editable=False)
     path = models.UUIDField(unique=True, editable=False)
     since = models.DateTimeField(auto_now_add=True)
     # Once set, it is being destroyed: nothing may come to name it any more.
@@ -13,6 +14,7 @@ class Leftover(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        db_table = "rotation_leftover"  # where it began: both releases of a rollout share it
 
     def __str__(self) -> str:
-        return f"webhooks/{self.path}"
+        return f"{self.area}/{self.path}"
