@@ -46,7 +46,7 @@ class VendorClient:
         return self._control("GET", f"accounts/{account_id}")
 
     def patch_account(self, account_id: str, **settings: Any) -> Row:
-        """Change an account: envelope, start_delay, stop_delay, list_lag, key_limit, credits_used …"""
+        """Change an account: envelope, stop_delay, list_lag, last_use_shown, key_limit, credits_used …"""
         return self._control("PATCH", f"accounts/{account_id}", settings)
 
     def set_envelope(self, envelope: str) -> None:

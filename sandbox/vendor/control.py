@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.vendor import keys
+from sandbox.vendor import keys, last_use
 from sandbox.vendor.answers import Answer, Request, json_answer
 from sandbox.vendor.faults import BadOrder, Faults
 from sandbox.vendor.state import Account, Key, State, normal_time, now_text
@@ -69,6 +69,10 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "dropped_scopes": lambda value: _are_texts(value),
     "added_scopes": lambda value: _are_texts(value),
     "says_never": lambda value: isinstance(value, bool),
+    "last_use_shown": lambda value: value in (last_use.EXACT, last_use.NULL),
+    "last_use_resolution": _is_number,
+    "last_use_lag": _is_number,
+    "last_use_behind": _is_number,
 }
 
 

@@ -5,7 +5,7 @@ import binascii
 import math
 from typing import Any
 
-from sandbox.vendor import keys
+from sandbox.vendor import keys, last_use
 from sandbox.vendor.answers import Answer, error, json_answer
 from sandbox.vendor.calls import Call, Result
 from sandbox.vendor.state import Account, Key, State, now_text
@@ -27,7 +27,7 @@ def create(state: State, call: Call) -> Result:
     except keys.LimitReached:
         return Result(_error(409, "KEY_LIMIT_REACHED"), "limit_reached")
     told = ("id", "label", "created_at", "expires_at", "scopes")
-    shown = _shown(account, key)
+    shown = _shown(state, account, key)
     answer = _success(201, {**{name: shown[name] for name in told}, "key": key.secret})
     return Result(answer, "created", key.id, key.label)
 
@@ -38,7 +38,7 @@ def rotate(state: State, call: Call) -> Result:
     if result.outcome != "rotated":
         return result
     made = keys.present(state, _account(call))[-1]
-    answer = _success(201, {**_shown(_account(call), made), "key": made.secret})
+    answer = _success(201, {**_shown(state, _account(call), made), "key": made.secret})
     return Result(answer, "rotated", made.id, made.label)
 
 
@@ -54,7 +54,8 @@ def list_keys(state: State, call: Call) -> Result:
     rest = [key for key in found if (key.created_at, key.id) > start]
     page = rest[:limit]
     cursor = _cursor(page[-1]) if len(rest) > limit else None
-    shown = {"keys": [_shown(_account(call), key) for key in page], "next_cursor": cursor}
+    account = _account(call)
+    shown = {"keys": [_shown(state, account, key) for key in page], "next_cursor": cursor}
     return Result(_success(200, shown), "ok", label=query.get("label"))
 
 
@@ -96,9 +97,8 @@ def _with_key(state: State, call: Call, outcome: str, act: Any) -> Result:
     if key is None or key.account != _account(call).id or key.deleted_at is not None:
         return Result(_error(404, "KEY_NOT_FOUND"), "not_found", call.target)
     act(state, key)
-    return Result(
-        _success(200, _shown(_account(call), state.keys[key.id])), outcome, key.id, key.label
-    )
+    answer = _success(200, _shown(state, _account(call), state.keys[key.id]))
+    return Result(answer, outcome, key.id, key.label)
 
 
 def _nothing(_state: State, _key: Key) -> None:
@@ -123,7 +123,7 @@ def _wanted(call: Call) -> tuple[str, list[str], float | None]:
     return label, scopes, days
 
 
-def _shown(account: Account, key: Key) -> dict[str, Any]:
+def _shown(state: State, account: Account, key: Key) -> dict[str, Any]:
     ends = key.expires_at or ("never" if account.says_never else None)
     return {
         "id": key.id,
@@ -132,7 +132,7 @@ def _shown(account: Account, key: Key) -> dict[str, Any]:
         "created_at": key.created_at,
         "expires_at": ends,
         "disabled": key.disabled_at is not None,
-        "last_used_at": key.last_used_at,
+        "last_used_at": last_use.shown(state, account, key),
         "scopes": key.scopes,
     }
 

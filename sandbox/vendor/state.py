@@ -16,6 +16,7 @@ from typing import Any
 from sandbox.vendor.journal import Event, Journal
 
 HISTORY_DAYS = 30
+MOST_USES = 50_000
 # So many that an installation which is left running does not run dry by itself.
 PLENTY_OF_CREDITS = 100_000_000
 
@@ -66,6 +67,11 @@ class Account:
     added_scopes: list[str] = field(default_factory=list)
     # Whether a key without an end is shown with the word "never" rather than with null.
     says_never: bool = False
+    # How the last use of keys is told; see last_use.py.
+    last_use_shown: str = "exact"
+    last_use_resolution: float = 0.0
+    last_use_lag: float = 0.0
+    last_use_behind: float = 0.0
     # "2026-08-22 /v1/videos/track" -> credits used that day
     history: dict[str, int] = field(default_factory=dict)
 
@@ -113,6 +119,8 @@ class State:
         self.by_secret: dict[str, Key] = {}
         self.by_credential: dict[str, Account] = {}
         self.ledger: list[Event] = []
+        # The times at which each key was used, in order: who tells them late must know them.
+        self.uses: dict[str, list[str]] = {}
         self.envelope = "flat"
         self._last_n = 0
         self._journal = Journal(folder / "journal.jsonl")
@@ -176,6 +184,9 @@ class State:
         self._last_n = entry["n"]
         if entry.get("used"):
             self.keys[entry["key"]].last_used_at = entry["time"]
+            times = self.uses.setdefault(entry["key"], [])
+            times.append(entry["time"])
+            del times[:-MOST_USES]
         if entry.get("credits"):
             self._charge(self.accounts[entry["account"]], entry)
 
