@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
-LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+LOCK := .venv/installer/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
@@ -12,46 +12,49 @@ KEYS ?= 50000
 AUDIT ?= 200000
 export MINUTES KEYS AUDIT
 
-.PHONY: help run stop faults soak mutants bench bench-data screenshots demo test check lock clean venv browser load
+.PHONY: help run stop faults soak mutants bench bench-data screenshots demo test check lock clean \
+	run-set test-set installer browser load
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
-run: venv ## start a whole installation in .run/ and stay; Ctrl-C ends it, the data stay
+run: run-set ## start a whole installation in .run/ and stay; Ctrl-C ends it, the data stay
 	@exec $(PYTHON_BIN) -m sandbox run
 
-stop: venv ## end what runs in .run/, also what a killed launcher left behind
+stop: run-set ## end what runs in .run/, also what a killed launcher left behind
 	@$(PYTHON_BIN) -m sandbox stop
 
-faults: venv ## every fault at every side effect of a rotation, with a table (about ten minutes)
+faults: test-set ## every fault at every side effect of a rotation, with a table (about ten minutes)
 	@$(PYTHON_BIN) -m tests.faults
 
-soak: venv ## 50 keys, 10 applications and random faults for MINUTES (10), with the oracle at the end
+soak: test-set ## 50 keys, 10 applications and random faults for MINUTES (10), with the oracle at the end
 	@$(PYTHON_BIN) -m tests.soak
 
-mutants: venv ## take each guard out of a copy and see its tests fail (about ten minutes)
+mutants: test-set ## take each guard out of a copy and see its tests fail (about ten minutes)
 	@$(PYTHON_BIN) -m tests.mutants
 
-bench: venv load ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
+bench: test-set load ## figures as ratios of one run, on servers of its own (some minutes); .run/bench.json
 	@$(PYTHON_BIN) -m tests.bench
 
-bench-data: venv ## a large installation by COPY (KEYS=50000 AUDIT=200000) and its pages beside a small one
+bench-data: test-set ## a large installation by COPY (KEYS=50000 AUDIT=200000) and its pages beside a small one
 	@$(PYTHON_BIN) -m tests.bench.pages
 
-screenshots: venv browser ## every page at three widths in both themes; README's six into docs/screenshots/
+screenshots: test-set browser ## every page at three widths in both themes; README's six into docs/screenshots/
 	@$(PYTHON_BIN) -m pytest -n0 -q tests/end_to_end/screenshots.py
 
-demo: venv ## rotate two keys under a running application, from nothing to the proof
+demo: run-set ## rotate two keys under a running application, from nothing to the proof
 	@exec $(PYTHON_BIN) -m sandbox demo
 
-test: venv browser check ## all checks, then all tests on real servers
+test: test-set browser check ## all checks, then all tests on real servers
 	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-check: venv ## style, types, import contracts, migrations in step, production settings
+check: test-set ## style, types, import contracts, migrations in step, production settings
 	scripts/check
 
-lock: venv ## lock the requirements anew after a change to requirements.in or requirements-dev.in
+lock: installer ## lock the requirements anew after a change to one of requirements*.in
 	$(LOCK) requirements.in --output-file requirements.txt
+	$(LOCK) requirements-installer.in --output-file requirements-installer.txt
+	$(LOCK) requirements-sandbox.in --output-file requirements-sandbox.txt
 	$(LOCK) requirements-apprise.in --output-file requirements-apprise.txt
 	$(LOCK) requirements-dev.in --output-file requirements-dev.txt
 
@@ -60,8 +63,14 @@ clean: ## end the sandbox and delete it with its data, the caches and .venv
 	rm -rf .run .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-venv:
-	@scripts/bootstrap venv
+run-set:
+	@scripts/bootstrap run
+
+test-set:
+	@scripts/bootstrap test
+
+installer:
+	@scripts/bootstrap installer
 
 browser:
 	@scripts/bootstrap browser

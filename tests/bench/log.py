@@ -49,13 +49,12 @@ def measure_writes(_stack: Any) -> list[Figure]:
 def measure_reads(_stack: Any) -> list[Figure]:
     """P9: rows that `verifyaudit` checks a second, by one process and by two, and its memory."""
     import psutil
-    from django.db import connections
     from django.utils import timezone
 
     from keyvault.audit.verify import verify
     from tests.bench import data
 
-    with connections["owner"].cursor() as cursor:
+    with data.bulk() as cursor:
         data.add_audit(cursor, 1, 10_000, ROWS, timezone.now())
         cursor.execute("VACUUM ANALYZE audit_auditevent")
     before, alone, wall, together = psutil.Process().memory_info().rss, [], [], []

@@ -22,6 +22,7 @@ from tests.mutants.holders import HOLDERS
 from tests.mutants.imports import IMPORTS
 from tests.mutants.irreversible import IRREVERSIBLE
 from tests.mutants.planning import PLANNING
+from tests.mutants.setting_up import SETTING_UP
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _SKIP = shutil.ignore_patterns(".git", ".run", ".venv", "*_cache", "__pycache__", ".hypothesis")
@@ -50,6 +51,7 @@ _SUBJECTS = (
     FAULTS,
     ACCESS,
     PLANNING,
+    SETTING_UP,
 )
 MUTANTS = tuple(Mutant(*one) for subject in _SUBJECTS for one in subject)
 
