@@ -17,6 +17,7 @@ from keyvault.people_models import Group, Invitation, MemberSession, Tally
 
 __all__ = [
     "LIVE_STATES",
+    "PROVEN_LINKS",
     "Account",
     "ApiKey",
     "Application",
@@ -29,6 +30,7 @@ __all__ = [
     "Invitation",
     "KeyVersion",
     "Leftover",
+    "Link",
     "Member",
     "MemberSession",
     "Reveal",
@@ -222,6 +224,20 @@ LIVE_STATES = (
 )
 
 
+class Link(models.TextChoices):
+    """What shows that a version's id at the vendor is that of its secret: no call rests on a word."""
+
+    UNPROVEN = "", _("Not proven")
+    ANSWER = "answer", _("The vendor gave both in one answer")
+    REFUSAL = "refusal", _("Disabled by its id, the secret was refused")
+    MASK = "mask", _("The vendor shows the end of this secret beside the id")
+    USE = "use", _("A call with the secret moved the last use of the id")
+    REFUTED = "refuted", _("The id does not belong to this secret")
+
+
+PROVEN_LINKS = (Link.ANSWER, Link.REFUSAL, Link.MASK, Link.USE)
+
+
 class KeyVersion(models.Model):
     """One secret that the vendor issued for a key; the secret itself is at `path` in Vault."""
 
@@ -233,6 +249,9 @@ class KeyVersion(models.Model):
     tail = models.CharField(max_length=4, blank=True, default="", editable=False)
     length = models.PositiveIntegerField(editable=False)
     vendor_id = models.CharField(max_length=200, blank=True, default="")
+    link = models.CharField(max_length=8, choices=Link.choices, blank=True, default="")
+    linked_at = models.DateTimeField(null=True, blank=True)
+    link_text = models.CharField(max_length=400, blank=True, default="")
     label = models.CharField(max_length=200, blank=True, default="")
     source = models.CharField(max_length=20)
     added_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -275,10 +294,18 @@ class KeyVersion(models.Model):
             models.Index(
                 fields=["expires_at"], condition=Q(state="current"), name="version_by_end"
             ),
+            models.Index(
+                fields=["vendor_id"], condition=~Q(vendor_id=""), name="version_by_vendor_id"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.key} version {self.number}"
+
+    @property
+    def is_linked(self) -> bool:
+        """Return whether the id at the vendor is proven to be that of the secret."""
+        return bool(self.vendor_id) and self.link in PROVEN_LINKS
 
 
 class ServiceToken(models.Model):

@@ -14,7 +14,7 @@ from keyvault import leftovers, secret_store
 from keyvault.checking import Verdict
 from keyvault.errors import Conflict, Unavailable
 from keyvault.fingerprints import fingerprint, tail
-from keyvault.models import ApiKey, KeyVersion, Member, VersionState
+from keyvault.models import ApiKey, KeyVersion, Link, Member, VersionState
 from keyvault.secret_text import Secret
 
 AREA = "keys"
@@ -98,6 +98,12 @@ def save_verdict(version: KeyVersion, verdict: Verdict) -> None:
 def save_noted(version: KeyVersion) -> None:
     """Save the verdict that was noted of the version, and nothing else of it."""
     version.save(update_fields=["checked_at", "check_answer", "check_text"])
+
+
+def note_link(version: KeyVersion, link: Link, text: str = "") -> None:
+    """Note what is known of the link between the version's id at the vendor and its secret."""
+    version.link, version.linked_at, version.link_text = link, timezone.now(), text[:400]
+    version.save(update_fields=["link", "linked_at", "link_text"])
 
 
 def note_end(version: KeyVersion, ends: datetime) -> None:

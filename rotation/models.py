@@ -210,6 +210,9 @@ class Intent(models.Model):
     fence = models.BigIntegerField()
     created_at = models.DateTimeField(default=clock.now)
     unclear_since = models.DateTimeField(null=True, blank=True)
+    # To end a key whose id is not proven: before the call that disables it, and after its answer.
+    disabling_at = models.DateTimeField(null=True, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
     look_again_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=300, blank=True, default="")

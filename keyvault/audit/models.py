@@ -63,6 +63,7 @@ class Action(models.TextChoices):
     CAMPAIGN_CLOSED = "campaign.closed"
     VENDOR_KEY_CREATED = "vendor_key.created"
     VENDOR_KEY_DISABLED = "vendor_key.disabled"
+    VENDOR_KEY_ENABLED = "vendor_key.enabled"
     VENDOR_KEY_DELETED = "vendor_key.deleted"
     VENDOR_KEY_STRAY = "vendor_key.stray"
     TASK_OPENED = "task.opened"

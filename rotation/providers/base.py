@@ -80,6 +80,8 @@ class ListedKey:
     rights: frozenset[str] | None = None
     expires_at: datetime | None = None
     never_expires: bool = False
+    # What lists show of the secret, such as "sk-…4f2a"; empty where they show nothing of it.
+    masked: str = ""
 
 
 class VendorError(Exception):
@@ -181,12 +183,19 @@ class Provider:
         """Return one key with its rights and its end; raises VendorError."""
         raise LookupError(f"{self.name} does not tell the rights of keys")
 
-    def disable(self, account: VendorAccount, vendor_id: str) -> None:
-        """Make the key refused but recoverable; raises VendorError."""
+    def disable(self, account: VendorAccount, vendor_id: str) -> bool:
+        """Make the key refused but recoverable; False when there is none; raises VendorError."""
         raise LookupError(f"{self.name} cannot disable keys")
 
-    def delete(self, account: VendorAccount, vendor_id: str) -> None:
-        """Delete the key; one that is gone already is a success; raises VendorError."""
+    def enable(self, account: VendorAccount, vendor_id: str) -> bool:
+        """Have a disabled key accepted again; False when there is none; raises VendorError."""
+        raise LookupError(f"{self.name} cannot enable keys")
+
+    def delete(self, account: VendorAccount, vendor_id: str) -> bool:
+        """Delete the key; False when the vendor has none of this id; raises VendorError.
+
+        That one is gone is what another account's credential is told as well: it proves nothing.
+        """
         raise LookupError(f"{self.name} cannot delete keys")
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:

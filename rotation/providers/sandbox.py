@@ -58,17 +58,28 @@ class Sandbox(Influtics):
         """Return the key with its rights and its end."""
         return listed(data_of(call(account, "GET", path_of(vendor_id)), 200))
 
-    def disable(self, account: VendorAccount, vendor_id: str) -> None:
-        """Make the key refused but recoverable; one that is gone already is fine."""
-        answer = call(account, "POST", path_of(vendor_id) + "/disable")
-        if not is_gone(answer):
-            data_of(answer, 200)
+    def disable(self, account: VendorAccount, vendor_id: str) -> bool:
+        """Make the key refused but recoverable; False when the vendor has none of this id."""
+        return self._switch(account, vendor_id, "/disable")
 
-    def delete(self, account: VendorAccount, vendor_id: str) -> None:
-        """Delete the key; one that is gone already is a success."""
+    def enable(self, account: VendorAccount, vendor_id: str) -> bool:
+        """Have a disabled key accepted again; False when the vendor has none of this id."""
+        return self._switch(account, vendor_id, "/enable")
+
+    def delete(self, account: VendorAccount, vendor_id: str) -> bool:
+        """Delete the key; False when the vendor has none of this id."""
         answer = call(account, "DELETE", path_of(vendor_id))
         if answer.status != 204 and not is_gone(answer):
             data_of(answer, 204)
+        return answer.status == 204
+
+    @staticmethod
+    def _switch(account: VendorAccount, vendor_id: str, to: str) -> bool:
+        answer = call(account, "POST", path_of(vendor_id) + to)
+        if is_gone(answer):
+            return False
+        data_of(answer, 200)
+        return True
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
         """Return when the key was last used, None for never."""

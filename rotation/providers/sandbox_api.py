@@ -98,7 +98,13 @@ def listed(item: Any) -> ListedKey:
         rights=rights_of(item.get("scopes")),
         expires_at=time_of(item.get("expires_at")),
         never_expires=item.get("expires_at") == _NEVER,
+        masked=mask_of(item.get("masked")),
     )
+
+
+def mask_of(shown: Any) -> str:
+    """Return what the vendor shows of the secret; empty for what is no short text."""
+    return shown if isinstance(shown, str) and len(shown) <= 60 else ""
 
 
 def rights_of(scopes: Any) -> frozenset[str] | None:

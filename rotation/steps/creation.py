@@ -19,7 +19,7 @@ from keyvault import secret_store, versions
 from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import KeyServiceError
-from keyvault.models import Account, KeyVersion
+from keyvault.models import Account, KeyVersion, Link
 from keyvault.secret_text import Secret
 from rotation import clock, freezing
 from rotation.actors import worker_actor
@@ -201,6 +201,8 @@ def adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
     rotation = claim.rotation
     draft = versions.draft(rotation.key, Secret(data["secret"]), source="created", added_by=None)
     draft.path, draft.label, draft.vendor_id = intent.path, intent.label, data["vendor_id"]
+    if draft.vendor_id:
+        draft.link, draft.linked_at = Link.ANSWER, clock.now()
     draft.expires_at = datetime.fromisoformat(data["expires_at"]) if data["expires_at"] else None
     reached("record.before")
     with claim.transaction():

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import LIVE_STATES, ApiKey, KeyVersion, VersionState
+from keyvault.models import ApiKey, KeyVersion, Link, VersionState
 from rotation import clock, freezing, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -20,11 +20,15 @@ from rotation.crashpoints import reached
 from rotation.human_tasks import close_tasks, open_task
 from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
-from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
-from rotation.steps import creation
+from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, CheckResult
+from rotation.steps import creation, linking
 from rotation.steps.switch import check_new, weigh
 
 _MANUAL_POLL, _LONGEST_POLL = 15.0, 900.0
+_DELETED = "The vendor deleted the key."
+# Also what another account's credential is told: the refusal of the secret alone proves the end.
+_NOT_THERE = "The vendor said that it has no such key."
+_ENDED = "The vendor refuses the secret."
 
 
 def delete(claim: Claim) -> Outcome:
@@ -34,6 +38,7 @@ def delete(claim: Claim) -> Outcome:
         return Move(Step.DONE, "There was no old key to delete.")
     frozen = freezing.hold()
     if frozen:
+        linking.let_go(claim, old)
         return frozen
     if old.state == VersionState.PREVIOUS:
         intent = _delete_intent(rotation, old) or _permit(claim, old)
@@ -84,9 +89,11 @@ def _begin_delete(claim: Claim, version: KeyVersion) -> Intent:
 
 def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome | None:
     """Delete the version's key at the vendor and prove it; None once it is steadily refused."""
-    rotation = claim.rotation
-    if intent.state == Intent.State.OPEN and _by_program(rotation, version):
+    rotation, by_program = claim.rotation, _by_program(claim.rotation, version)
+    if intent.state == Intent.State.OPEN and by_program and version.is_linked:
         _delete_by_program(claim, intent, version)
+    elif intent.disabling_at and not intent.disabled_at:
+        return linking.disable(claim, version, intent)  # the answer to the first call was lost
     reached("refused.before")
     try:
         secret = versions.read_secret(version)
@@ -95,20 +102,34 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
     verdict = check_secret(rotation.key.account, secret)
     claim.note_check(version, verdict)
     reached("refused.after")
+    if by_program and not version.is_linked and (intent.disabling_at or verdict.answer != REFUSED):
+        if not intent.disabling_at:
+            _require_readable(rotation, version)
+        trouble = linking.settle(claim, version, intent, secret, verdict)
+        if trouble:
+            return trouble
+        by_program = False
     if verdict.answer == REFUSED:
         return _count_refusal(claim, version)
     if rotation.bad_answers:
         claim.note(bad_answers=0)
-    if not _by_program(rotation, version):
-        if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):
-            return GiveUp(
-                "The new key is refused while the old one still works: the wrong one was deleted at "
-                "the vendor. Applications get the old key again."
-            )
-        return _ask_person(rotation, version, verdict.answer)
+    if not by_program:
+        return _by_hand(claim, intent, version, verdict)
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     return _still_accepted(rotation, _delete_intent(rotation, version))
+
+
+def _by_hand(claim: Claim, intent: Intent, version: KeyVersion, verdict: CheckResult) -> Outcome:
+    """Have a person end the key, and take the way back where they ended the wrong one."""
+    if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):
+        return GiveUp(
+            "The new key is refused while the old one still works: the wrong one was deleted at "
+            "the vendor. Applications get the old key again."
+        )
+    if version.link == Link.REFUTED:
+        return linking.refuted(version)
+    return _ask_person(claim.rotation, version, verdict.answer)
 
 
 def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
@@ -117,7 +138,9 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
     The refusal cannot be seen any more; that the vendor's whole list lacks the key is proof as good.
     """
     account = claim.rotation.key.account
-    if not (_by_program(claim.rotation, version) and provider_of(account).can_list):
+    listed_by_id = version.is_linked and _by_program(claim.rotation, version)
+    if not (listed_by_id and provider_of(account).can_list):
+        linking.let_go(claim, version)
         return Park(
             "The old secret is gone from Vault, so nobody can see whether the vendor refuses it. "
             "Look there, delete the key if it is still listed, and choose “Try again”."
@@ -153,13 +176,10 @@ def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> boo
 
 
 def _by_program(rotation: Rotation, version: KeyVersion) -> bool:
+    """Return whether the vendor's API may be asked to end this key, once its id is proven."""
     if not (provider_of(rotation.key.account).can_delete and version.vendor_id):
         return False
-    # A vendor that replaces in place may keep the id: deleting by it would end the new key.
-    others = KeyVersion.objects.filter(
-        key__account=rotation.key.account, vendor_id=version.vendor_id, state__in=LIVE_STATES
-    )
-    return not others.exclude(pk=version.pk).exists()
+    return version.link != Link.REFUTED and linking.shared_with(version) is None
 
 
 def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> None:
@@ -170,17 +190,18 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
     if not claim.still_ours() or freezing.why():
         raise ClaimLost  # the next try says what it waits for
     reached("delete.before")
-    if provider.can_disable:
+    if provider.can_disable and not intent.disabled_at:
         provider.disable(account, version.vendor_id)
-    provider.delete(account, version.vendor_id)
+    there = provider.delete(account, version.vendor_id)
     reached("delete.after")
     with claim.transaction():
-        _settle(Intent.objects.filter(pk=intent.pk))
+        _settle(Intent.objects.filter(pk=intent.pk), _DELETED if there else _NOT_THERE)
         record(
             Action.VENDOR_KEY_DELETED,
             worker_actor(rotation),
             version,
             vendor_id=version.vendor_id,
+            answer="deleted" if there else "no such key",
         )
 
 
@@ -201,9 +222,9 @@ def _require_readable(rotation: Rotation, version: KeyVersion) -> None:
             ) from None
 
 
-def _settle(intents: QuerySet[Intent]) -> None:
+def _settle(intents: QuerySet[Intent], outcome: str) -> None:
     intents.filter(state=Intent.State.OPEN).update(
-        state=Intent.State.DONE, settled_at=clock.now(), outcome="The vendor deleted the key."
+        state=Intent.State.DONE, settled_at=clock.now(), outcome=outcome
     )
 
 
@@ -223,6 +244,12 @@ def _still_accepted(rotation: Rotation, intent: Intent | None) -> Outcome:
     settled = intent.settled_at if intent and intent.settled_at else clock.now()
     if clock.now() - settled < timedelta(seconds=window):
         return Wait(WaitingFor.VENDOR, "Deleted, but the vendor still accepts the old key.", 2.0)
+    if intent and intent.outcome == _NOT_THERE:
+        return Park(
+            f"Asked to delete {intent.vendor_id}, the vendor said that it has no such key, and it "
+            "still accepts the secret: nothing was ended. The account's management credential is "
+            "probably of another account at the vendor: look on the account's page."
+        )
     return Park(
         "The vendor said that the key is deleted, and still accepts it. Look into its dashboard; "
         "this goes on by itself when the key is refused."
@@ -246,7 +273,7 @@ def _record_end(claim: Claim, version: KeyVersion) -> None:
     rotation = claim.rotation
     with claim.transaction():
         versions.mark_deleted(version)
-        _settle(rotation.intents.filter(kind=Intent.Kind.DELETE, version=version))
+        _settle(rotation.intents.filter(kind=Intent.Kind.DELETE, version=version), _ENDED)
         close_tasks(
             worker_actor(rotation),
             rotation,
@@ -282,6 +309,7 @@ def roll_back(claim: Claim) -> Outcome:
             return trouble
     frozen = freezing.hold() if new else None
     if frozen:
+        linking.let_go(claim, new)
         return frozen  # the pointer is back; only ending the new key has to wait
     if new and new.state in (VersionState.PENDING, VersionState.PREVIOUS):
         trouble = _undo_new(claim, new)

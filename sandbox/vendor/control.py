@@ -73,6 +73,8 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "last_use_resolution": _is_number,
     "last_use_lag": _is_number,
     "last_use_behind": _is_number,
+    "tells_account": lambda value: isinstance(value, bool),
+    "shows_masks": lambda value: isinstance(value, bool),
 }
 
 

@@ -128,7 +128,7 @@ def _shown(state: State, account: Account, key: Key) -> dict[str, Any]:
     return {
         "id": key.id,
         "label": key.label,
-        "masked": key.masked,
+        "masked": key.masked if account.shows_masks else None,
         "created_at": key.created_at,
         "expires_at": ends,
         "disabled": key.disabled_at is not None,

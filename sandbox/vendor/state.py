@@ -72,6 +72,9 @@ class Account:
     last_use_resolution: float = 0.0
     last_use_lag: float = 0.0
     last_use_behind: float = 0.0
+    # Whether answers name the account in a header, and lists show the end of each secret.
+    tells_account: bool = True
+    shows_masks: bool = True
     # "2026-08-22 /v1/videos/track" -> credits used that day
     history: dict[str, int] = field(default_factory=dict)
 

@@ -196,8 +196,8 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "the wrong key deleted by hand",
         "rotation/steps/retire.py",
-        "        if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):",
-        "        if False:",
+        "    if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):",
+        "    if False:",
         "tests/rotation/test_manual.py -k wrong_key",
     ),
     (
@@ -266,7 +266,7 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "freeze before delete",
         "rotation/steps/retire.py",
-        "    frozen = freezing.hold()\n    if frozen:\n        return frozen\n    if old.state",
+        "    if frozen:\n        linking.let_go(claim, old)\n        return frozen\n    if old.state",
         "    if old.state",
         "tests/rotation/test_freezing.py -k before_anything",
     ),
@@ -378,15 +378,15 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "no delete by an id that two share",
         "rotation/steps/retire.py",
-        "    return not others.exclude(pk=version.pk).exists()",
-        "    return True",
+        "    return version.link != Link.REFUTED and linking.shared_with(version) is None",
+        "    return version.link != Link.REFUTED",
         "tests/rotation/test_workflow.py -k that_two_keys_share",
     ),
     (
         "nothing is ended without the new secret",
         "rotation/steps/retire.py",
-        "    _require_readable(rotation, version)\n",
-        "",
+        "manage=True)\n    _require_readable(rotation, version)\n",
+        "manage=True)\n",
         "tests/rotation/test_workflow.py -k vault_has_not_the_new",
     ),
     (

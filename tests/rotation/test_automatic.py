@@ -200,7 +200,8 @@ def test_an_old_key_that_stops_late_is_not_called_deleted(vendor, place, people,
 
 
 def test_an_old_key_that_never_stops_ends_as_an_alert(vendor, place, people, key):
-    """B34, second case: never success."""
+    """B34, second case: never success. (Where its id is not proven, it is enabled again: X1.)"""
+    KeyVersion.objects.update(link="answer")
     vendor.patch_account(place.vendor_api["id"], stop_delay=3600)
     rotation = started(people.operator, key)
     drive(rotation, lambda r: r.step == Step.DELETE and "still accepts" in r.waiting_text)

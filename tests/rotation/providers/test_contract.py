@@ -76,10 +76,11 @@ def account(url: str, management: str | None = CREDENTIAL) -> VendorAccount:
 
 def calls(provider: Provider) -> dict[str, Callable[[VendorAccount], Any]]:
     """Return each call that the provider's vendor offers."""
+    methods = [method for flag, method in CAPABILITIES.items() if getattr(provider, flag)]
+    methods += ["enable"] * provider.can_disable
     return {
         method: lambda where, method=method: getattr(provider, method)(where, "x1")  # type: ignore[misc]
-        for flag, method in CAPABILITIES.items()
-        if getattr(provider, flag)
+        for method in methods
     }
 
 
@@ -112,6 +113,8 @@ def test_it_does_what_it_declares_and_declares_what_it_does(provider: Provider) 
                 getattr(provider, method)(account("https://x.invalid"), "x1")
     whole = type(provider).list_all is not Provider.list_all
     assert provider.can_list == whole, "who finds by label lists all"
+    enables = type(provider).enable is not Provider.enable
+    assert provider.can_disable == enables, "what is disabled for a proof must come back"
 
 
 @pure
