@@ -28,6 +28,7 @@ RUN python -m compileall -q keyvault rotation
 
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "keyvault.wsgi:application", "--worker-class", "gthread", "--workers", "2", \
-    "--threads", "4", "--preload", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", \
+CMD ["gunicorn", "keyvault.wsgi:application", \
+    "--worker-class", "keyvault.web_server.BufferingWorker", "--workers", "2", "--threads", "4", \
+    "--preload", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", \
     "--bind", "0.0.0.0:8000"]

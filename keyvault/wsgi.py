@@ -1,4 +1,4 @@
-"""WSGI entry point for gunicorn.
+"""WSGI entry point for gunicorn; keyvault/web_server.py says how it takes connections.
 
 With `--preload` this is loaded once, and the workers share its memory for as long as none of them
 writes to it: hence all routes at once, and no garbage collection that would touch what lives on.

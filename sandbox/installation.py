@@ -207,8 +207,9 @@ class Installation:
 
     def _web_command(self) -> list[str]:
         bind = ["--bind", f"127.0.0.1:{self.settings.port}", "--no-control-socket", "--preload"]
-        size = ["--worker-class", "gthread", "--workers", "2", "--threads", "4"]
-        return ["gunicorn", "keyvault.wsgi:application", *size, *bind]
+        worker = ["--worker-class", "keyvault.web_server.BufferingWorker"]
+        size = ["--workers", "2", "--threads", "4"]
+        return ["gunicorn", "keyvault.wsgi:application", *worker, *size, *bind]
 
     def _web_answers(self) -> bool:
         with contextlib.suppress(requests.RequestException):

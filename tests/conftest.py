@@ -292,7 +292,7 @@ def web(stack: plugin.Stack) -> tuple[Process, str]:
             "gunicorn",
             "keyvault.wsgi:application",
             "--worker-class",
-            "gthread",
+            "keyvault.web_server.BufferingWorker",
             "--workers",
             "1",
             "--threads",

@@ -126,6 +126,8 @@ def unreliable(file: Compose) -> list[str]:
         found.append("the broker forgets")
     if not any(volume.startswith("redis:") for volume in services["redis"]["volumes"]):
         found.append("the broker's log lies in the container")
+    if "--worker-class=keyvault.web_server.BufferingWorker" not in services["web"]["command"]:
+        found.append("connections that say nothing take the threads of web")
     if "--no-control-socket" not in services["web"]["command"]:
         found.append("gunicorn opens a control socket")
     for name in ("web", "worker", "beat"):

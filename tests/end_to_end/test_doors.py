@@ -99,7 +99,7 @@ def sso(stack: Any, database: None, people: Any) -> Iterator[str]:
             "gunicorn",
             "keyvault.wsgi:application",
             "--worker-class",
-            "gthread",
+            "keyvault.web_server.BufferingWorker",
             "--threads",
             "4",
             "--no-control-socket",

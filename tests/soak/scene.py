@@ -54,7 +54,8 @@ def web(stack: Any, workers: int = 1, threads: int = 8) -> Iterator[str]:
         stack,
         "web",
         [
-            *("gunicorn", "keyvault.wsgi:application", "--worker-class", "gthread"),
+            *("gunicorn", "keyvault.wsgi:application"),
+            *("--worker-class", "keyvault.web_server.BufferingWorker"),
             *("--workers", str(workers), "--threads", str(threads)),
             *("--preload", "--no-control-socket", "--bind", url[7:]),
         ],
