@@ -38,6 +38,7 @@ _ABANDONED = {"abandoned": "yes"}
 LOOK_AGAIN = timedelta(minutes=10)
 _WRITE_TRIES = 3
 _DAY = timedelta(days=1)
+_CLOCKS_APART = timedelta(minutes=10)
 # The cap may be raised meanwhile, so it is looked at now and then.
 _LOOK_AT_CAP = 600.0
 _FULL = "KEY_LIMIT_REACHED"
@@ -264,6 +265,14 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
             Intent.objects.filter(pk=intent.pk).update(unclear_since=since)
         text = "The vendor lists no key from the unclear call so far; looking again."
         return Wait(WaitingFor.VENDOR, text, min(2.0, lag.total_seconds()))
+    nameless = [] if found else _nameless(intent)
+    if nameless:
+        return Park(
+            f"A call to make a key had no clear answer. The vendor lists no key {intent.label}, but "
+            f"shows keys without any name that were made since and that nobody here knows: "
+            f"{', '.join(nameless[:5])}. One of them may come from that call. Delete it there, or "
+            "record it here if it is somebody's, then choose “Try again”. Nothing was deleted."
+        )
     with claim.transaction():
         settle(
             intent,
@@ -272,6 +281,24 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
             look_again_at=clock.now() + LOOK_AGAIN,
         )
     return Wait(WaitingFor.VENDOR, "The unclear call is settled; making a key anew.", 0.0)
+
+
+def _nameless(intent: Intent) -> list[str]:
+    """Return ids of unknown keys without a label that may come from the intent's call.
+
+    Some vendors' lists leave labels out, be it for a while: then a search by label finds nothing,
+    which says nothing. Raises VendorError rather than look at a part of the list.
+    """
+    account = intent.rotation.key.account
+    listed = provider_of(account).list_all(vendor_account(account, manage=True))
+    since = intent.created_at - _CLOCKS_APART
+    possible = {
+        key.vendor_id
+        for key in listed
+        if not key.label and (key.created_at is None or key.created_at >= since)
+    }
+    known = KeyVersion.objects.filter(key__account=account, vendor_id__any=list(possible))
+    return sorted(possible - set(known.values_list("vendor_id", flat=True)))
 
 
 def delete_strays(intent: Intent) -> int:

@@ -69,6 +69,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "dropped_scopes": lambda value: _are_texts(value),
     "added_scopes": lambda value: _are_texts(value),
     "says_never": lambda value: isinstance(value, bool),
+    "hides_labels": lambda value: isinstance(value, bool),
     "last_use_shown": lambda value: value in (last_use.EXACT, last_use.NULL),
     "last_use_resolution": _is_number,
     "last_use_lag": _is_number,

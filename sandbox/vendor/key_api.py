@@ -127,7 +127,7 @@ def _shown(state: State, account: Account, key: Key) -> dict[str, Any]:
     ends = key.expires_at or ("never" if account.says_never else None)
     return {
         "id": key.id,
-        "label": key.label,
+        "label": None if account.hides_labels else key.label,
         "masked": key.masked if account.shows_masks else None,
         "created_at": key.created_at,
         "expires_at": ends,

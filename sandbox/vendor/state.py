@@ -67,6 +67,8 @@ class Account:
     added_scopes: list[str] = field(default_factory=list)
     # Whether a key without an end is shown with the word "never" rather than with null.
     says_never: bool = False
+    # Whether lists leave the labels out, though a key has one and can be asked for by it.
+    hides_labels: bool = False
     # How the last use of keys is told; see last_use.py.
     last_use_shown: str = "exact"
     last_use_resolution: float = 0.0

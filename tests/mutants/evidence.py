@@ -8,4 +8,11 @@ EVIDENCE: tuple[tuple[str, str, str, str, str], ...] = (
         "    if missing and not quiet:\n        return Adoption(False, missing=_names",
         "tests/rotation/test_adoption.py -k outvotes",
     ),
+    (
+        "a list without labels is no evidence",
+        "rotation/steps/creation.py",
+        "    nameless = [] if found else _nameless(intent)\n",
+        "    nameless: list[str] = []\n",
+        "tests/rotation/test_automatic.py -k list_without_labels",
+    ),
 )

@@ -162,6 +162,22 @@ def test_a_create_without_an_answer_leaves_no_unknown_key(vendor, place, people,
     assert_all_is_well(vendor, place)
 
 
+def test_a_list_without_labels_says_nothing_about_a_lost_answer(vendor, place, people, key):
+    """Searching by a label that lists leave out finds nothing: one more key may live there unknown."""
+    account = place.vendor_api["id"]
+    vendor.patch_account(account, hides_labels=True)
+    vendor.fault("create", times=1, kind="execute_then_cut")
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
+    stray = next(k for k in vendor.keys(account) if k["label"].startswith("kv-"))
+    assert stray["id"] in rotation.waiting_text
+    assert creates(vendor, place.vendor_api) == 1
+    vendor.delete_key(stray["id"])
+    workflow.retry(people.operator, rotation)
+    assert drive(rotation).step == Step.DONE
+    assert_all_is_well(vendor, place)
+
+
 def test_a_stray_that_the_list_shows_late_is_still_found(vendor, place, people, key):
     """F20: the list lags behind the create; the look-up waits for it before it believes none."""
     vendor.patch_account(place.vendor_api["id"], list_lag=1.5)
