@@ -25,6 +25,7 @@ from keyvault.audit.context import acting
 from keyvault.errors import KeyServiceError, NotFound
 from keyvault.keys import get_key
 from keyvault.models import ApiKey, Member, Role
+from keyvault.numbers import whole
 from keyvault.permissions import Verb, may
 from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
@@ -130,8 +131,9 @@ def find_member(email: str) -> Member:
 def find(things: QuerySet[T], name: str, what: str) -> T:
     """Return the thing of this name (in any case) or number; NotFound names what there is none of."""
     found = things.filter(name__iexact=name).first()
-    if found is None and name.isascii() and name.isdigit():
-        found = things.filter(pk=int(name)).first()
+    number = whole(name)
+    if found is None and number is not None:
+        found = things.filter(pk=number).first()
     if found is None:
         raise NotFound(
             _("There is no {what} named “{one_line}”.").format(
@@ -149,7 +151,7 @@ def find_key(by: Member, text: str) -> ApiKey:
 def key_id_of(text: str) -> int:
     """Return the number of the key named by it or by its path; 0, which no key has, for none."""
     if text.isascii() and text.isdigit():
-        return int(text) if int(text) < 2**63 else 0
+        return whole(text) or 0
     parts = ("account__name", Value("/"), "environment__name", Value("/"), "name")
     path = Concat(*parts, output_field=CharField())
     named = ApiKey.objects.alias(path=path).filter(path__iexact=text)

@@ -14,11 +14,13 @@ from keyvault.audit.context import acting
 from keyvault.client_address import client_address
 from keyvault.models import Member
 from keyvault.signing_in import needs_second_factor
+from keyvault.views.errors import wrong_method
 
 _NOTHING_RUNS = (
     "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
 )
+_FOR_PROGRAMS = ("/api/", "/scim/", "/health/", "/metrics")
 Answer = Callable[[HttpRequest], HttpResponse]
 # What a person who must still set up a second factor may reach.
 _OPEN_WITHOUT_FACTOR = ("/account/", "/sign-in", "/sign-out", "/static/", "/health/", "/join")
@@ -70,6 +72,53 @@ def _token_route(path: str) -> ResolverMatch | None:
     except Resolver404:
         return None
     return found if getattr(found.func, "is_token_route", False) else None
+
+
+class PageMethodsMiddleware:
+    """Answers pages to HEAD like to GET, and leads who opens a form's address to its page.
+
+    Such an address stands in the browser's bar after an error in the form; opened again, it would
+    be an empty page. Routes of the API say 405 in their own way.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer; a body that HEAD asked for none of is left out by the server."""
+        if request.path_info.startswith(_FOR_PROGRAMS):
+            return self.get_response(request)
+        asked = request.method
+        if asked == "HEAD":
+            request.method = "GET"
+        response = self.get_response(request)
+        if response.status_code == 405:
+            response = _other_method(request, response)
+        if asked == "HEAD" and not response.streaming:
+            response["Content-Length"] = str(len(response.content))
+            response.content = b""
+        return response
+
+
+def _other_method(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Lead to the page above that there is; for other methods say what is wrong."""
+    parts = request.path_info.strip("/").split("/")
+    if request.method == "GET":
+        above = (
+            "/" + "".join(f"{one}/" for one in parts[:end]) for end in range(len(parts) - 1, -1, -1)
+        )
+        return redirect(next(path for path in above if _is_page(path)))
+    page = wrong_method(request)
+    page["Allow"] = response["Allow"]
+    return page
+
+
+def _is_page(path: str) -> bool:
+    try:
+        resolve(path)
+    except Resolver404:
+        return False
+    return True
 
 
 class SessionRulesMiddleware:

@@ -12,6 +12,7 @@ from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import BadInput, Conflict, NotFound
 from keyvault.models import ApiKey, KeyVersion, Member, VersionState
+from keyvault.numbers import whole
 from keyvault.permissions import require_owner
 from keyvault.secret_text import Secret
 from rotation import findings, freezing, outbox
@@ -95,9 +96,9 @@ def _forgotten(finding_id: str) -> tuple[str, dict[str, str]]:
 
 
 def _key_of(data: dict[str, str]) -> ApiKey:
-    number = data.get("key", "")
+    number = whole(data.get("key", ""))
     named = ApiKey.objects.select_related("account", "environment", "current")
-    key = named.filter(pk=int(number)).first() if number.isdigit() else None
+    key = named.filter(pk=number).first() if number is not None else None
     if key is None:
         name = data.get("key_name", "")
         key = next((one for one in named.iterator() if str(one) == name), None)

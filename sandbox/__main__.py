@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from sandbox.installation import default_folder
-from sandbox.services.process import MissingPart, StartFailed
+from sandbox.services.process import MissingPart, StartFailed, in_words
 
 # Name, and what it does; `sandbox/commands/<name>.py` has main(options) -> exit status.
 COMMANDS = {
@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.main(options))
     except (MissingPart, StartFailed) as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(in_words(error), file=sys.stderr)
         return 1
 
 

@@ -52,6 +52,17 @@ def denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa:
     )
 
 
+def wrong_method(request: HttpRequest) -> HttpResponse:
+    """Answer a method that a page's address does not know."""
+    return _page(
+        request,
+        "Not in this way",
+        "Nothing was changed. This address does not take such a request; open its page and use the "
+        "form there.",
+        405,
+    )
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Answer for an unknown address and for things of others alike."""
     return _page(

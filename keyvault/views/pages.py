@@ -18,6 +18,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from keyvault.errors import Denied, KeyServiceError, NotFound
 from keyvault.models import Member
+from keyvault.numbers import whole
 from keyvault.signing_in import can_prove, proved_lately
 from keyvault.views.errors import problem
 
@@ -25,7 +26,6 @@ View = Callable[..., HttpResponse]
 Row = TypeVar("Row", bound=Model)
 
 PAGE_SIZE = 50
-_LARGEST_ID = 2**63 - 1
 
 
 def me(request: HttpRequest) -> Member:
@@ -91,9 +91,10 @@ def number(text: str | None) -> int | None:
     """Return a row id from a URL's query, None when there is none; NotFound for nonsense."""
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()) or int(text) > _LARGEST_ID:
+    found = whole(text)
+    if found is None:
         raise NotFound(_("The address asks for something that is not a number."))
-    return int(text)
+    return found
 
 
 def words(request: HttpRequest, name: str, most: int = 100) -> str:

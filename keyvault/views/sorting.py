@@ -9,9 +9,9 @@ from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from keyvault.errors import NotFound
+from keyvault.numbers import whole
 
 Row = TypeVar("Row", bound=Model)
-_LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class Order:
         if not after:
             return "", 0
         text, _sign, number = after.rpartition("~")
-        if not (number.isascii() and number.isdigit() and int(number) <= _LARGEST_ID):
+        found = whole(number)
+        if found is None:
             raise NotFound(_("The address goes on from a place that is none."))
-        return text, int(number)
+        return text, found
 
     def _value(self, text: str) -> Any:
         if not self.moment:

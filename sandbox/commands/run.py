@@ -8,7 +8,7 @@ import threading
 from typing import NoReturn
 
 from sandbox.installation import OWNER_EMAIL, Installation
-from sandbox.services.process import StartFailed
+from sandbox.services.process import StartFailed, in_words
 
 _LOOK_SECONDS = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -58,16 +58,21 @@ def _start_and_watch(installation: Installation) -> None:
 
 def _watch(installation: Installation) -> NoReturn:
     """Start again what ends by itself, until a signal comes."""
-    pause = threading.Event()
+    pause, said = threading.Event(), ""
     while True:
         pause.wait(_LOOK_SECONDS)
-        if installation.running():
-            continue
         try:
+            if installation.running():
+                continue
             ended = installation.mend()
-        except StartFailed as error:
-            _say(str(error))
+        except (StartFailed, OSError) as error:
+            # A full disk, for one: whoever frees some room finds everything running again.
+            text = in_words(error) if isinstance(error, OSError) else str(error)
+            if text != said:
+                _say(f"{text} Trying again every {_LOOK_SECONDS:.0f} seconds.")
+            said = text
         else:
+            said = ""
             _say(f"Had ended and was started again: {', '.join(ended)}.")
 
 

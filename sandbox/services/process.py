@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import importlib.util
 import os
 import random
@@ -66,8 +67,18 @@ class Process:
         cwd: Path | None = None,
     ) -> None:
         """Start `command` in a session of its own; its output goes to the log file."""
-        command_line = [str(part) for part in command]
-        variables = {**plain_environment(self.folder), **(environment or {})}
+        try:
+            self._spawn([str(part) for part in command], environment or {}, cwd)
+        except OSError as error:
+            # A child that nobody could find again must not live on.
+            if self._popen is not None:
+                self.kill()
+            raise StartFailed(f"{self.name} cannot be started: {in_words(error)}") from None
+
+    def _spawn(
+        self, command_line: list[str], environment: Mapping[str, str], cwd: Path | None
+    ) -> None:
+        variables = {**plain_environment(self.folder), **environment}
         with private_append(self.log_file) as log:
             self._log_start = log.tell()
             self._popen = subprocess.Popen(
@@ -147,6 +158,15 @@ class Process:
             self._popen.poll()
         self._popen = None
         self.pid_file.unlink(missing_ok=True)
+
+
+def in_words(error: OSError) -> str:
+    """Say in one sentence what the system refused, and what to do when its disk is full."""
+    what = error.strerror or type(error).__name__
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{what}{where}. Free some room; nothing that was stored is lost."
+    return f"{what}{where}."
 
 
 def claim(pid_file: Path, pid: int | None = None) -> None:

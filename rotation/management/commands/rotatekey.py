@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from keyvault.cli import DoorCommand, acting_member, add_by, facts, find_key
+from keyvault.numbers import whole
 from rotation.models import Attempt, HumanTask, Reason, Rotation, Step
 from rotation.workflow import start
 
@@ -139,6 +140,9 @@ def _told(answer: dict[str, Any]) -> str:
 
 
 def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= _LONGEST_SECONDS):
-        raise ArgumentTypeError(f"“{text}” is not a number of seconds from 0 to {_LONGEST_SECONDS}")
-    return int(text)
+    seconds = whole(text, _LONGEST_SECONDS)
+    if seconds is None:
+        raise ArgumentTypeError(
+            f"“{text[:20]}” is not a number of seconds from 0 to {_LONGEST_SECONDS}"
+        )
+    return seconds
