@@ -21,7 +21,7 @@ from keyvault.secret_text import Secret
 from rotation import apprising
 from rotation.models import Hook, Message
 from rotation.outbox import WEBHOOKS
-from rotation.posting import Posted, post
+from rotation.posting import Posted, next_try, post
 
 LEASE_SECONDS = 120
 TOTAL_SECONDS = 20.0
@@ -132,8 +132,7 @@ def _settle(message: Message, attempt: int, result: Posted, *, dropped: bool = F
     elif result.final or now - message.notice.created_at > GIVE_UP_AFTER:
         changes |= {"state": Message.State.FAILED, "due_at": None}
     else:
-        wait = min(15.0 * 2 ** min(attempt, 10), _LONGEST_WAIT)
-        changes["due_at"] = now + timedelta(seconds=wait)
+        changes["due_at"] = now + next_try(attempt, result, 15.0, _LONGEST_WAIT)
     Message.objects.filter(pk=message.pk, attempt=attempt, state=Message.State.WAITING).update(
         **changes
     )

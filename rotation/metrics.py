@@ -115,6 +115,11 @@ def _vitals() -> Iterator[Metric]:
             age(seen.checkpoint_age),
         ),
         ("keyvault_audit_unsealed_rows", "Audit rows after the last one.", seen.unsealed_rows),
+        (
+            "keyvault_audit_oldest_unsealed_age_seconds",
+            "Of the audit row that has waited longest to be signed.",
+            seen.oldest_unsealed_age,
+        ),
         ("keyvault_reconcile_age_seconds", "Since the comparison ran.", age(seen.reconcile_age)),
         ("keyvault_outages", "Vendors and stores known to be away.", seen.outages),
         ("keyvault_deletion_frozen", "1 while nothing may be deleted.", bool(seen.frozen)),

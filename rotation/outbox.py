@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
@@ -19,12 +20,18 @@ from keyvault.models import ApiKey, KeyVersion
 from keyvault.secret_text import Secret
 from rotation.adoption import consumers_of
 from rotation.crashpoints import reached
-from rotation.models import Delivery
-from rotation.posting import Posted, post
+from rotation.human_tasks import close_alert, open_alert
+from rotation.models import Acknowledgement, Consumer, Delivery, HumanTask
+from rotation.posting import Posted, next_try, post
 
 WEBHOOKS = "webhooks"
 LEASE_SECONDS = 60
-MOST_ATTEMPTS = 8
+_ABOUT = "webhook:"
+_BATCH = 50
+_ACTOR = system_actor("webhooks")
+# A receiver that is away for a day misses nothing; then a person is told.
+GIVE_UP_AFTER = timedelta(days=1)
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 3600.0
 # In all: a receiver that drips its answer must not hold a worker until the task is cut off.
 TOTAL_SECONDS = 20.0
 
@@ -107,14 +114,18 @@ def payload(delivery: Delivery) -> dict[str, object]:
 
 def _settle(delivery: Delivery, attempt: int, result: Posted) -> None:
     actor = system_actor(f"delivery {delivery.pk}")
-    last = result.final or attempt >= MOST_ATTEMPTS
+    now = timezone.now()
+    last = result.final or now - delivery.created_at > GIVE_UP_AFTER
     changes: dict[str, object] = {"claimed_until": None, "last_error": result.text[:300]}
     if result.sent:
-        changes |= {"state": Delivery.State.SENT, "sent_at": timezone.now(), "due_at": None}
+        changes |= {"state": Delivery.State.SENT, "sent_at": now, "due_at": None}
     elif last:
         changes |= {"state": Delivery.State.FAILED, "due_at": None}
     else:
-        changes["due_at"] = timezone.now() + timedelta(seconds=min(2.0**attempt, 300))
+        # The last try comes when the day is over, however long the receiver asks us to wait.
+        ends = delivery.created_at + GIVE_UP_AFTER + timedelta(seconds=1)
+        again = now + next_try(attempt, result, _FIRST_PAUSE, _LONGEST_PAUSE)
+        changes["due_at"] = min(again, max(ends, now))
     with transaction.atomic():
         mine = Delivery.objects.filter(
             pk=delivery.pk, attempt=attempt, state=Delivery.State.WAITING
@@ -132,3 +143,37 @@ def _record(actor: Actor, delivery: Delivery, result: Posted) -> None:
         reason=result.text,
         version=delivery.version.number,
     )
+    _tell(actor, delivery, result)
+
+
+def _about(delivery: Delivery) -> str:
+    return f"{_ABOUT}{delivery.consumer_id}:{delivery.key_id}"
+
+
+def _tell(actor: Actor, delivery: Delivery, result: Posted) -> None:
+    """Open a task for what could not be told, and close it when a later message arrives."""
+    if result.sent:
+        close_alert(actor, HumanTask.Kind.FINDING, _about(delivery), "It was told since.")
+    elif delivery.consumer.active and delivery.consumer.webhook_path:
+        text = (
+            f"{delivery.consumer} could not be told of version {delivery.version.number}: "
+            f"{result.text} Tried since {delivery.created_at:%Y-%m-%d %H:%M} UTC. Nothing is lost: it "
+            "gets the key when it fetches. Look at its receiver and its webhook address."
+        )
+        open_alert(actor, HumanTask.Kind.FINDING, _about(delivery), text, key=delivery.key)
+
+
+def close_settled() -> None:
+    """Close what tells of consumers that are gone, or that have taken the key without being told."""
+    still = HumanTask.objects.filter(
+        kind=HumanTask.Kind.FINDING, closed_at=None, about__startswith=_ABOUT
+    )
+    for task in still[:_BATCH]:
+        consumer_id, key_id = (int(one) for one in task.about.removeprefix(_ABOUT).split(":"))
+        consumer = Consumer.objects.filter(pk=consumer_id, active=True).exclude(webhook_url="")
+        moved = Acknowledgement.objects.filter(
+            consumer=consumer_id, key=key_id, version=F("key__current")
+        )
+        if not consumer.exists() or moved.exists():
+            outcome = "It holds the current version, or is told by webhook no more."
+            close_alert(_ACTOR, HumanTask.Kind.FINDING, task.about, outcome)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import requests
 from django.conf import settings
@@ -10,6 +11,7 @@ from requests_hardened import Config, Manager
 from requests_hardened.ip_filter import InvalidIPAddress
 from urllib3.exceptions import HTTPError
 
+from rotation import retry_after
 from rotation.providers import deadline
 
 _TIMEOUT = (5.0, 10.0)
@@ -18,11 +20,15 @@ _PRIVATE = "The address is private or local, which is not allowed."
 
 @dataclass(frozen=True)
 class Posted:
-    """What came of a call; `final` means that trying again makes no sense."""
+    """What came of a call; `final` means that trying again makes no sense.
+
+    `wait` is for how many seconds the receiver asked to be left alone, if it did.
+    """
 
     sent: bool
     text: str
     final: bool = False
+    wait: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ def post(url: str, body: str, headers: dict[str, str], seconds: float) -> Posted
                 url, data=body.encode(), headers=headers, stream=True, allow_redirects=False
             ) as response:
                 status = response.status_code
+                asked = response.headers.get("Retry-After", "")
     except InvalidIPAddress:
         return Posted(False, _PRIVATE, final=True)
     except (requests.RequestException, ValueError) as error:
@@ -50,7 +57,17 @@ def post(url: str, body: str, headers: dict[str, str], seconds: float) -> Posted
         return Posted(False, "The receiver answered too slowly.")
     if 200 <= status < 300:
         return Posted(True, f"Answered {status}.")
-    return Posted(False, f"Answered {status}.", final=status == 410)
+    wait = retry_after.seconds(asked)
+    return Posted(False, f"Answered {status}.", final=status == 410, wait=wait)
+
+
+def next_try(attempt: int, result: Posted, first: float, longest: float) -> timedelta:
+    """Return when to try again: pauses that double from `first` seconds on, or longer if so asked.
+
+    `longest` (seconds) bounds the doubling; what a receiver asks for is bounded by six times that.
+    """
+    pause = min(first * 2 ** min(attempt, 20), longest)
+    return timedelta(seconds=max(pause, min(result.wait or 0.0, 6 * longest)))
 
 
 def get(url: str, seconds: float, most_bytes: int) -> Got:

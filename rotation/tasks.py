@@ -89,6 +89,7 @@ def sweep() -> None:
     with acting(uuid.uuid4().hex, "worker"):
         sweeping.sweep()
         freeze_feeds.read_due()
+        outbox.close_settled()
     forgetting.forget_told()
     sessions.sweep()
     limits.sweep()

@@ -34,6 +34,8 @@ SELECT
     (SELECT min(due_at) FROM rotation_delivery
         WHERE state = 'waiting' AND due_at <= now()) AS oldest_delivery,
     (SELECT max(created_at) FROM audit_checkpoint) AS sealed,
+    (SELECT at FROM audit_auditevent WHERE seq =
+        coalesce((SELECT max(seq) FROM audit_checkpoint), 0) + 1) AS oldest_unsealed,
     (SELECT h.seq - coalesce((SELECT max(seq) FROM audit_checkpoint), 0)
         FROM audit_chainhead h WHERE id = 1) AS unsealed,
     (SELECT count(*) FROM rotation_outage WHERE told_at IS NOT NULL) AS outages,
@@ -53,6 +55,7 @@ class Vitals:
     overdue_keys: int
     oldest_delivery_age: float
     checkpoint_age: float | None
+    oldest_unsealed_age: float
     unsealed_rows: int
     outages: int
     frozen: str
@@ -79,6 +82,7 @@ def look() -> Vitals:
         overdue_keys=row["overdue"],
         oldest_delivery_age=since("oldest_delivery") or 0.0,
         checkpoint_age=since("sealed"),
+        oldest_unsealed_age=since("oldest_unsealed") or 0.0,
         unsealed_rows=row["unsealed"] or 0,
         outages=row["outages"],
         frozen=row["frozen"] or "",
@@ -100,9 +104,8 @@ def loop_late(vitals: Vitals) -> bool:
 
 def problems(vitals: Vitals, vault: dict[str, Any], broker: health.Broker) -> list[str]:
     """Say in words what is wrong and what to do about it; empty when all is well."""
-    sealed = vitals.unsealed_rows and (
-        vitals.checkpoint_age is None or vitals.checkpoint_age > _CHECKPOINT_LATE.total_seconds()
-    )
+    # By the row that has waited longest: after a quiet night the last checkpoint is old, and right.
+    unsealed = vitals.oldest_unsealed_age > _CHECKPOINT_LATE.total_seconds()
     late = vitals.reconcile_age is not None and (
         vitals.reconcile_age > _RECONCILE_LATE.total_seconds()
     )
@@ -115,7 +118,7 @@ def problems(vitals: Vitals, vault: dict[str, Any], broker: health.Broker) -> li
         f"A webhook has waited for {vitals.oldest_delivery_age / 60:.0f} minutes to be sent.": (
             vitals.oldest_delivery_age > WORKER_LATE.total_seconds()
         ),
-        "No audit checkpoint was signed for 3 minutes: look at the worker's log.": bool(sealed),
+        "No audit checkpoint was signed for 3 minutes: look at the worker's log.": unsealed,
         f"{vitals.outages} vendors or stores are away; see the tasks.": vitals.outages > 0,
         f"Deletion is frozen. {vitals.frozen}": bool(vitals.frozen),
         "The nightly comparison has not run for two days.": late,

@@ -7,9 +7,7 @@ headers or body, so that nothing a library prints can carry a key.
 import json
 import os
 import threading
-import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +18,7 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from urllib3.exceptions import LocationParseError
 
 from keyvault.secret_text import Secret
+from rotation import retry_after
 from rotation.providers import deadline
 from rotation.providers.base import VendorError
 
@@ -169,20 +168,10 @@ def _retry_after(response: requests.Response, body: Any) -> float | None:
     error = body.get("error") if isinstance(body, dict) else None
     said = error.get("retry_after") if isinstance(error, dict) else None
     if isinstance(said, bool) or not isinstance(said, int | float):
-        said = _seconds(response.headers.get("Retry-After", ""))
+        said = retry_after.seconds(response.headers.get("Retry-After", ""))
     if said is None or not said >= 0:  # so written, it refuses what is not a number, too
         return None
     return float(min(said, _LONGEST_WAIT))
-
-
-def _seconds(header: str) -> float | None:
-    """Return what a Retry-After header says, as seconds or as a date; None for anything else."""
-    try:
-        if header.isdigit():
-            return float(header)
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
 
 
 def _no_answer(error: Exception) -> VendorError:

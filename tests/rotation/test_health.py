@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 import redis
 import yaml
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -50,6 +50,26 @@ def alive(people):
 
 def test_all_is_well(alive):
     assert told() == []
+
+
+def test_a_quiet_night_is_no_missing_checkpoint(alive, people):
+    """X2: the oldest row that is not signed counts, not when something was last signed."""
+    from dataclasses import replace
+
+    from keyvault.audit.log import member_actor, record_now
+    from keyvault.audit.models import Action
+
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("UPDATE audit_checkpoint SET created_at = now() - interval '9 hours'")
+    assert told() == []
+    record_now(Action.MEMBER_SIGNED_OUT, member_actor(people.owner), people.owner)
+    assert told() == []
+    seen = vitals.look()
+    assert 0 < seen.oldest_unsealed_age < 60
+    assert seen.unsealed_rows == 1
+    late = replace(seen, oldest_unsealed_age=181.0)
+    said = vitals.problems(late, health.vault_state(), health.broker_facts())
+    assert said == ["No audit checkpoint was signed for 3 minutes: look at the worker's log."]
 
 
 def test_a_loop_that_stands_still_and_an_unconsumed_queue_show_within_two_minutes(alive):

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -25,6 +26,8 @@ def receiver():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.server.got.append((dict(self.headers), body))
             self.send_response(self.server.status)
+            for name, value in self.server.headers.items():
+                self.send_header(name, value)
             self.send_header("Location", "http://127.0.0.1:1/")
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -33,7 +36,7 @@ def receiver():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.got, server.status = [], 204
+    server.got, server.status, server.headers = [], 204, {}
     server.url = f"http://127.0.0.1:{server.server_port}/hook"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -82,11 +85,105 @@ def test_a_failed_delivery_is_sent_again_under_the_same_id(switched, receiver):
     assert (len(receiver.got), len(ids)) == (2, 1)
 
 
-def test_it_gives_up_in_the_end_and_says_so(switched, receiver):
+def age(by):
+    """Let the delivery be so old."""
+    Delivery.objects.update(created_at=timezone.now() - by)
+
+
+def pause():
+    """Return how many seconds from now it is sent again."""
+    return (Delivery.objects.get().due_at - timezone.now()).total_seconds()
+
+
+def test_it_goes_on_for_a_day_with_growing_pauses(switched, receiver):
+    """F14: a receiver that is away for minutes, or a night, misses nothing."""
     receiver.status = 503
-    for _ in range(outbox.MOST_ATTEMPTS):
-        delivery = send()
+    pauses = []
+    for _ in range(16):
+        assert send().state == "waiting"
+        pauses.append(round(pause(), -1))
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 5
+    assert 3500 < pauses[-1] <= 3600
+    age(timedelta(hours=23, minutes=59))
+    assert send().state == "waiting"
+    assert pause() < 70, "the last try comes at the end of the day"
+
+
+def test_it_gives_up_after_a_day_and_tells_a_person(switched, receiver):
+    """F14: until then nobody was told."""
+    from rotation import notices
+    from rotation.models import HumanTask, Notice
+
+    _, key = switched
+    receiver.status = 503
+    send()
+    assert not HumanTask.objects.filter(about__startswith="webhook:").exists()
+    age(outbox.GIVE_UP_AFTER + timedelta(seconds=1))
+    delivery = send()
     assert (delivery.state, delivery.last_error) == ("failed", "Answered 503.")
+    task = HumanTask.objects.get(about__startswith="webhook:")
+    assert task.key == key
+    assert "web-1" in task.text
+    assert "Answered 503" in task.text
+    notices.scan()
+    assert Notice.objects.filter(task=task).exists()
+
+
+def test_the_task_closes_when_the_consumer_is_told_or_has_moved_or_is_gone(switched, receiver):
+    from keyvault.models import KeyVersion
+    from rotation.models import Acknowledgement, HumanTask
+
+    new, key = switched
+    for settle in ("told", "moved", "gone"):
+        Acknowledgement.objects.all().delete()
+        receiver.status = 410
+        Delivery.objects.update(state="waiting", due_at=timezone.now() - timedelta(seconds=1))
+        send()
+        task = HumanTask.objects.get(about__startswith="webhook:", closed_at=None)
+        outbox.close_settled()
+        task.refresh_from_db()
+        assert task.closed_at is None
+        if settle == "told":
+            receiver.status = 204
+            Delivery.objects.update(state="waiting", due_at=timezone.now() - timedelta(seconds=1))
+            send()
+        elif settle == "moved":
+            version = KeyVersion.objects.get(pk=key.current_id)
+            Acknowledgement.objects.create(
+                consumer=new.consumer, key=key, version=version, at=timezone.now()
+            )
+        else:
+            Consumer.objects.update(active=False)
+        outbox.close_settled()
+        task.refresh_from_db()
+        assert task.closed_at, settle
+
+
+def http_date(seconds):
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        (lambda: "600", 590, 600),
+        (lambda: http_date(600), 590, 601),
+        (lambda: "1", 0, 3),
+        (lambda: "-5", 0, 3),
+        (lambda: "9" * 400, 6 * 3600 - 10, 6 * 3600),
+        (lambda: http_date(10**8), 6 * 3600 - 10, 6 * 3600),
+        (lambda: http_date(-600), 0, 3),
+        (lambda: "soon", 0, 3),
+        (lambda: "\u00b2", 0, 3),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_it_waits_as_long_as_it_is_asked_to(switched, receiver, status, asked, least, most):
+    """F14: Retry-After as seconds or as a date, within bounds; nonsense counts for nothing."""
+    receiver.status, receiver.headers = status, {"Retry-After": asked()}
+    assert send().state == "waiting"
+    assert least <= pause() <= most
 
 
 def test_a_gone_receiver_is_not_asked_again(switched, receiver):
@@ -165,8 +262,9 @@ def test_a_webhook_whose_secret_is_gone_ends_as_failed(switched, receiver):
     from keyvault import secret_store
 
     secret_store.destroy(outbox.WEBHOOKS, switched[0].consumer.webhook_path)
-    for _ in range(outbox.MOST_ATTEMPTS):
-        delivery = send()
+    assert send().state == "waiting"
+    age(outbox.GIVE_UP_AFTER + timedelta(seconds=1))
+    delivery = send()
     assert (delivery.state, receiver.got) == ("failed", [])
     assert "Vault has nothing" in delivery.last_error
 

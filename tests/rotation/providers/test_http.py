@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyvault.secret_text import Secret
+from rotation import retry_after
 from rotation.providers import http
 from rotation.providers.base import VendorError
 from rotation.providers.http import Answer, request
@@ -423,7 +424,7 @@ def test_the_body_may_ask_for_a_wait_too(said: str, seconds: float | None) -> No
     st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} [A-Z][a-z]{2} \d+ \d+:\d+:\d+")
 )
 def test_no_retry_after_header_breaks_the_call(header: str) -> None:
-    seconds = http._seconds(header)
+    seconds = retry_after.seconds(header)
     assert seconds is None or seconds >= 0
 
 
