@@ -9,11 +9,10 @@ all day, and a vendor may count late, coarsely or not at all. It is waited for, 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
-
 from keyvault.models import ApiKey, KeyVersion
-from rotation import clock
-from rotation.models import Acknowledgement, Consumer, Reason, Rotation, WaitingFor
+from rotation import clock, holders
+from rotation.holders import Holder, Switch, in_words
+from rotation.models import Consumer, Reason, Rotation, WaitingFor
 
 
 @dataclass(frozen=True)
@@ -26,29 +25,10 @@ class Adoption:
     waiting_for: WaitingFor = WaitingFor.NOTHING
 
 
-def consumers_of(key: ApiKey) -> QuerySet[Consumer]:
-    """Return the active consumers of the key: those of its application in its environment."""
-    if key.application_id is None:
-        return Consumer.objects.none()
-    return Consumer.objects.filter(
-        Q(token__revoked_at__isnull=True),
-        Q(token__expires_at__isnull=True) | Q(token__expires_at__gt=clock.now()),
-        application=key.application_id,
-        environment=key.environment_id,
-        active=True,
-    )
-
-
 def not_moved(key: ApiKey, version: KeyVersion) -> list[Consumer]:
-    """Return the active consumers that have not proved to hold `version`."""
-    return [consumer for consumer, moved in _each(key, version) if not moved]
-
-
-def _each(key: ApiKey, version: KeyVersion) -> list[tuple[Consumer, bool]]:
-    """Return the active consumers, each with whether it has proved to hold `version`."""
-    proof = Acknowledgement.objects.filter(consumer=OuterRef("pk"), key=key.pk, version=version.pk)
-    rows = consumers_of(key).annotate(has_moved=Exists(proof))
-    return [(consumer, consumer.has_moved) for consumer in rows]
+    """Return the active consumers of which not every copy has proved to hold `version`."""
+    found = holders.gathered(key, Switch(None, version.pk))
+    return [one.consumer for one in found if one.consumer and one.on_record and not one.moved]
 
 
 def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) -> Adoption:
@@ -61,22 +41,44 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
         return Adoption(True, "There was no old key.")
     quiet = _quiet(rotation, last_used) if vendor_tells else False
     used = last_used if vendor_tells and not quiet and _used_since(rotation, last_used) else None
-    consumers = _each(rotation.key, _new(rotation))
-    missing = [consumer for consumer, moved in consumers if not moved]
-    if missing:
-        return Adoption(False, missing=_names(missing, used), waiting_for=WaitingFor.ADOPTION)
+    found = holders.of_rotation(rotation)
+    left = [one for one in found if not one.moved]
+    if any(one.must_prove for one in left):
+        return Adoption(False, missing=_names(left, used), waiting_for=WaitingFor.ADOPTION)
     if used:
-        return Adoption(False, missing=_still_used(used), waiting_for=WaitingFor.QUIET)
+        text = _names(left, used) if left else _still_used(used)
+        return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
+    if left:
+        return _unproved(rotation, left, last_used, vendor_tells)
     if quiet:
         return Adoption(True, _quiet_text(last_used))
-    if not consumers:
+    if not any(one.on_record or one.has_proved for one in found):
         return _nobody(vendor_tells)
     return Adoption(True, "Every consumer proved that it holds the new key.")
 
 
-def _new(rotation: Rotation) -> KeyVersion:
-    assert rotation.new_version is not None
-    return rotation.new_version
+def _unproved(
+    rotation: Rotation, left: list[Holder], last_used: datetime | None, vendor_tells: bool
+) -> Adoption:
+    """Weigh what holds the old key and need not, or cannot, prove that it moved.
+
+    The vendor's silence counts for them only when it lasted longer than they ever stay away.
+    """
+    away = max(one.patience for one in left)
+    names = holders.names(left, 150)
+    if not vendor_tells:
+        ask = all(one.can_only_be_confirmed for one in left)
+        how = ": a person must confirm that nothing uses the old key" if ask else ""
+        return Adoption(
+            False, missing=f"{_names(left)[:-1]}{how}.", waiting_for=WaitingFor.ADOPTION
+        )
+    if _quiet(rotation, last_used, away):
+        return Adoption(True, f"{_quiet_text(last_used)} Without a word of its own: {names}.")
+    text = (
+        f"{_names(left)} They prove nothing, so the vendor must have seen no use of the old key for "
+        f"longer than they ever stay away: {in_words(away)}."
+    )
+    return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
 
 
 def _used_since(rotation: Rotation, last_used: datetime | None) -> bool:
@@ -84,9 +86,11 @@ def _used_since(rotation: Rotation, last_used: datetime | None) -> bool:
     return bool(last_used and published and last_used > published)
 
 
-def _quiet(rotation: Rotation, last_used: datetime | None) -> bool:
+def _quiet(
+    rotation: Rotation, last_used: datetime | None, at_least: timedelta = timedelta()
+) -> bool:
     """Return whether the old key was unused for the quiet period, counted from the switch on."""
-    period = timedelta(seconds=max(1, rotation.quiet_seconds))
+    period = max(at_least, timedelta(seconds=max(1, rotation.quiet_seconds)))
     since = max(filter(None, (rotation.published_at, last_used)), default=None)
     return since is not None and clock.now() - since >= period
 
@@ -116,8 +120,6 @@ def _quiet_text(last_used: datetime | None) -> str:
     return f"The vendor saw the old key fall quiet ({seen})."
 
 
-def _names(consumers: list[Consumer], used: datetime | None) -> str:
-    names = ", ".join(consumer.name for consumer in consumers[:10])
-    more = f" and {len(consumers) - 10} more" if len(consumers) > 10 else ""
-    text = f"Not yet on the new key: {names}{more}."
+def _names(left: list[Holder], used: datetime | None = None) -> str:
+    text = f"Not yet on the new key: {holders.names(left)}."
     return f"{text} {_still_used(used)}" if used else text

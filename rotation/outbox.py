@@ -18,8 +18,8 @@ from keyvault.audit.models import Action
 from keyvault.errors import KeyServiceError
 from keyvault.models import ApiKey, KeyVersion
 from keyvault.secret_text import Secret
-from rotation.adoption import consumers_of
 from rotation.crashpoints import reached
+from rotation.holders import consumers_of
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Acknowledgement, Consumer, Delivery, HumanTask
 from rotation.posting import Posted, next_try, post

@@ -27,7 +27,7 @@ from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, may
 from keyvault.secret_store import StoreUnavailable
-from rotation import outages, stranded
+from rotation import holders, outages, stranded
 from rotation.checking import provider_of
 from rotation.claims import Claim, ClaimLost, claim
 from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, Step, WaitingFor
@@ -44,6 +44,7 @@ _REASON_LEAST = 5
 # A message that was lost is sent again after this; one that waits in a long queue is not doubled.
 _NUDGE_AGAIN = timedelta(seconds=15)
 _MOST_NUDGES = 500
+_MOST_NAMED = 50
 
 
 def start(
@@ -119,10 +120,16 @@ def create(
         scheduled_for=scheduled_for,
         old_version_id=current,
         overlap_seconds=overlap_seconds,
-        quiet_seconds=settings.DEFAULT_QUIET_SECONDS if quiet is None else quiet,
+        quiet_seconds=_default_quiet(key, current) if quiet is None else quiet,
         step_since=timezone.now(),
         due_at=Now(),
     )
+
+
+def _default_quiet(key: ApiKey, version_id: int | None) -> int:
+    """Return the quiet period where no policy says: never shorter than a holder stays away."""
+    least: int = settings.DEFAULT_QUIET_SECONDS
+    return max(least, holders.slowest(key, version_id))
 
 
 def _join(by: Member, key: ApiKey, reason: Reason) -> Rotation:
@@ -262,7 +269,10 @@ def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
                 _("There is nothing to confirm now: {where}").format(where=_where(rotation))
             )
         _wake(rotation)
-        record(Action.ADOPTION_WAIVED, member_actor(by), rotation, reason=reason)
+        # By name: this is the one way past somebody who holds the old key.
+        outvoted = [one.name for one in holders.left(rotation)[:_MOST_NAMED]]
+        actor = member_actor(by)
+        record(Action.ADOPTION_WAIVED, actor, rotation, reason=reason, not_moved=outvoted)
     nudge(rotation.pk)
 
 

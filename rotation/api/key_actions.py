@@ -13,13 +13,13 @@ from keyvault.api.base import Fields, MemberView, SecretField
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import NotFound
 from keyvault.models import ApiKey
-from rotation import levels, pasting_keys, policies, workflow
+from rotation import holders, levels, pasting_keys, policies, workflow
 from rotation.api.rotations import get_rotation
-from rotation.api.serializers import PolicySerializer, StartedSerializer
+from rotation.api.serializers import HolderSerializer, PolicySerializer, StartedSerializer
 from rotation.models import Reason, RotationPolicy
 from rotation.policies import Wish
 
-_LONGEST_SECONDS = 3650 * 86400
+_LONGEST_SECONDS, _MOST_HOLDERS = 3650 * 86400, 200
 # A person's reasons; the schedule has its own.
 _REASONS = [value for value in Reason.values if value != Reason.SCHEDULE]
 
@@ -78,6 +78,16 @@ class KeyRotate(MemberView):
         rotation = get_rotation(self.by, rotation.pk)  # times that the database set are known now
         rotation.joined = not new  # type: ignore[attr-defined]
         return Response(StartedSerializer(rotation).data, status=201 if new else 200)
+
+
+class KeyHolders(MemberView):
+    """Who holds a key."""
+
+    @extend_schema(responses=HolderSerializer(many=True))
+    def get(self, _request: Request, key_id: int) -> Response:
+        """List who was given a version that is not dead, and the consumers on record; 200 at most."""
+        found = holders.of_key(keys.get_key(self.by, key_id))[:_MOST_HOLDERS]
+        return Response(HolderSerializer(found, many=True).data)
 
 
 class KeyVersions(MemberView):

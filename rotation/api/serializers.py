@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from keyvault.api.serializers import NamedSerializer
+from rotation import holders
 from rotation.models import (
     Attempt,
     Consumer,
@@ -15,6 +17,8 @@ from rotation.models import (
     RotationPolicy,
 )
 from rotation.policy_models import SETTINGS
+
+_MOST_HOLDERS = 200
 
 
 class NumberSerializer(serializers.Serializer[Any]):
@@ -112,15 +116,40 @@ class RotationSerializer(serializers.ModelSerializer[Rotation]):
         read_only_fields = fields
 
 
+class HolderSerializer(serializers.Serializer[Any]):
+    """A consumer, or a token of its own, with all its copies: what they were given and proved."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField(help_text="consumer or token")
+    standing = serializers.CharField(help_text="active, expired, revoked or removed")
+    state = serializers.CharField(help_text="never, behind, fetched or acknowledged")
+    moved = serializers.BooleanField()
+    copies = serializers.IntegerField()
+    copies_moved = serializers.IntegerField()
+    copies_gone = serializers.IntegerField(help_text="not seen for long, by their own rhythm")
+    version = NumberSerializer(allow_null=True)
+    last_fetch_at = serializers.DateTimeField(source="last_at", allow_null=True)
+    every_seconds = serializers.IntegerField(
+        help_text="the longest pause of lately between two fetches; 0 is not known"
+    )
+
+
 class RotationDetailSerializer(RotationSerializer):
-    """A rotation with its history and the tasks it made."""
+    """A rotation with its history, the tasks it made, and who moved so far while it is open."""
 
     attempts = AttemptSerializer(many=True)
     tasks = TaskSerializer(many=True)
+    holders = serializers.SerializerMethodField()
 
     class Meta(RotationSerializer.Meta):
-        fields = [*RotationSerializer.Meta.fields, "attempts", "tasks"]
+        fields = [*RotationSerializer.Meta.fields, "attempts", "tasks", "holders"]
         read_only_fields = fields
+
+    @extend_schema_field(HolderSerializer(many=True))
+    def get_holders(self, rotation: Rotation) -> Any:
+        """Return whoever holds the old version or must prove the new one; nobody once it ended."""
+        found = holders.of_rotation(rotation)[:_MOST_HOLDERS] if rotation.is_open else []
+        return HolderSerializer(found, many=True).data
 
 
 class StartedSerializer(RotationSerializer):

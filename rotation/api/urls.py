@@ -18,6 +18,7 @@ from rotation.api import (
 
 urlpatterns = [
     path("keys/<int:key_id>/acknowledge", acknowledge.acknowledge),
+    path("keys/<int:key_id>/holders", key_actions.KeyHolders.as_view()),
     path("keys/<int:key_id>/rotate", key_actions.KeyRotate.as_view()),
     path("keys/<int:key_id>/versions/", key_actions.KeyVersions.as_view()),
     path("keys/<int:key_id>/policy", key_actions.KeyPolicy.as_view()),

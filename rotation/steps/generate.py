@@ -11,10 +11,10 @@ from keyvault.models import KeyVersion, VersionState
 from keyvault.permissions import Verb, may
 from rotation import clock, freezing, losses
 from rotation.actors import worker_actor
-from rotation.adoption import consumers_of
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
 from rotation.claims import Claim
 from rotation.crashpoints import reached
+from rotation.holders import consumers_of
 from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait

@@ -12,13 +12,13 @@ from keyvault import secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import ApiKey, KeyVersion, Link, VersionState
-from rotation import clock, freezing, outbox
+from rotation import clock, freezing, holders, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
 from rotation.crashpoints import reached
 from rotation.human_tasks import close_tasks, open_task
-from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
+from rotation.models import TASK_TEXT, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, CheckResult
 from rotation.steps import creation, linking
@@ -261,12 +261,21 @@ def _ask_person(rotation: Rotation, version: KeyVersion, answer: str) -> Outcome
     name = provider_of(rotation.key.account).name
     tail = f" ending in {version.tail}" if version.tail else ""
     text = f"Delete the key{tail} (version {version.number}) at {name}."
-    open_task(worker_actor(rotation), rotation, HumanTask.Kind.DELETE, text, version)
+    whole = f"{text}{_still_holding(rotation, version)}"[:TASK_TEXT]
+    open_task(worker_actor(rotation), rotation, HumanTask.Kind.DELETE, whole, version)
     waited = (clock.now() - (rotation.waiting_since or clock.now())).total_seconds()
     said = "It is still accepted." if answer == VALID else "The vendor could not be asked just now."
     return Wait(
         WaitingFor.DELETION, f"{text} {said}", min(_LONGEST_POLL, max(_MANUAL_POLL, waited / 4))
     )
+
+
+def _still_holding(rotation: Rotation, version: KeyVersion) -> str:
+    """Name whoever would be cut off, for the person who is about to delete the old key."""
+    left = holders.left(rotation) if version.pk == rotation.old_version_id else []
+    if not left:
+        return ""
+    return f" Not known to be on the new key: {holders.names(left, TASK_TEXT // 2)}."
 
 
 def _record_end(claim: Claim, version: KeyVersion) -> None:

@@ -1,7 +1,5 @@
 """The page of one key: its versions, who holds what, what happened, and what may be done."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -13,24 +11,23 @@ from django.views.decorators.http import require_GET
 
 from keyvault import keys
 from keyvault.forms import RevealForm
-from keyvault.models import ApiKey, Fetch, Member
+from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, verbs_on
 from keyvault.revealing import needs_second_person
 from keyvault.staleness import mark
 from keyvault.views.pages import me, number, page, words
-from rotation import holding, levels, overview, pausing, timeline
-from rotation.adoption import consumers_of
+from rotation import holders, holding, levels, overview, pausing, timeline
 from rotation.checking import no_overlap
 from rotation.forecast import Run, coming
 from rotation.forms import PasteForm, RotateForm
 from rotation.frozen import Freezes
-from rotation.models import Acknowledgement, Consumer, Rotation, RotationPolicy
+from rotation.models import Rotation, RotationPolicy
 from rotation.policy_forms import PolicyForm, begin
 from rotation.views.finding import state_of
 from rotation.views.pauses import KeyPauseForm
 from rotation.views.track import track
 
-_RUNS, _VERSIONS = 8, 30
+_RUNS, _VERSIONS, _HOLDERS = 8, 30, 200
 
 
 @require_GET
@@ -53,7 +50,7 @@ def render_key(
         "versions": list(key.versions.select_related("added_by")[:_VERSIONS]),
         "open": next((run for run in runs if run["it"].is_open), None),
         "past": [run for run in runs if not run["it"].is_open],
-        "holders": holders(key),
+        "holders": holders.of_key(key)[:_HOLDERS],
         "stream": timeline.stream(key, kind, before),
         "kind": kind,
         "before": before,
@@ -96,51 +93,3 @@ def _runs(key: ApiKey) -> list[dict[str, Any]]:
 def _allowed(member: Member, key: ApiKey) -> dict[str, bool]:
     allowed = verbs_on(member, key)
     return {verb.value: verb in allowed for verb in Verb}
-
-
-@dataclass(frozen=True)
-class Holder:
-    """What one consumer was last given, and what it proved to hold."""
-
-    consumer: Consumer
-    version: int | None
-    tail: str
-    since: datetime | None
-    last_at: datetime | None
-    acknowledged: int | None
-    acknowledged_at: datetime | None
-    state: str
-
-
-def holders(key: ApiKey) -> list[Holder]:
-    """Return the key's active consumers with what each holds, in three statements."""
-    consumers = list(consumers_of(key).select_related("token"))
-    fetched = {one.token_id: one for one in Fetch.objects.filter(key=key).select_related("version")}
-    proved = {
-        one.consumer_id: one
-        for one in Acknowledgement.objects.filter(key=key).select_related("version")
-    }
-    return [_holder(key, one, fetched.get(one.token_id), proved.get(one.pk)) for one in consumers]
-
-
-def _holder(
-    key: ApiKey, consumer: Consumer, fetch: Fetch | None, proof: Acknowledgement | None
-) -> Holder:
-    return Holder(
-        consumer=consumer,
-        version=fetch.version.number if fetch else None,
-        tail=fetch.version.tail if fetch else "",
-        since=fetch.first_at if fetch else None,
-        last_at=fetch.last_at if fetch else None,
-        acknowledged=proof.version.number if proof else None,
-        acknowledged_at=proof.at if proof else None,
-        state=_holding(key, fetch, proof),
-    )
-
-
-def _holding(key: ApiKey, fetch: Fetch | None, proof: Acknowledgement | None) -> str:
-    if proof and proof.version_id == key.current_id:
-        return "acknowledged"
-    if fetch and fetch.version_id == key.current_id:
-        return "fetched"
-    return "behind" if fetch or proof else "never"

@@ -14,7 +14,7 @@ from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
-from rotation import pausing, workflow
+from rotation import holders, pausing, workflow
 from rotation.checking import no_overlap
 from rotation.forms import WaiveForm
 from rotation.models import OPEN_STEPS, Rotation, Step, WaitingFor
@@ -24,6 +24,8 @@ from rotation.views.pauses import PauseForm
 from rotation.views.track import track
 
 _SHOW = {"open": list(OPEN_STEPS), "done": [Step.DONE], "failed": [Step.FAILED, Step.CANCELLED]}
+# While somebody may still hold the old key although the new one is given out.
+_MOVING, _HOLDERS = (Step.UPDATE, Step.VERIFY, Step.DELETE), 200
 # What a person can do about each kind of waiting, and with which permission.
 _UNBLOCKS = {
     WaitingFor.KEY: Verb.PASTE,
@@ -90,8 +92,10 @@ def _render(
 def _facts(member: Member, rotation: Rotation) -> dict[str, Any]:
     attempts = list(rotation.attempts.order_by("-pk")[:50])
     tasks = list(rotation.tasks.filter(closed_at=None))
+    held = holders.of_rotation(rotation)[:_HOLDERS] if rotation.step in _MOVING else []
     newest = [(one.pk, one.count) for one in attempts[:1]]
-    seen, acts = rotation_marks(rotation, [task.pk for task in tasks], newest)
+    marks = (newest, [(one.copies_moved, one.state) for one in held])
+    seen, acts = rotation_marks(rotation, [task.pk for task in tasks], marks)
     verb = _UNBLOCKS.get(WaitingFor(rotation.waiting_for))
     can = {verb.value: may(member, verb, rotation.key) for verb in _VERBS}
     return {
@@ -101,6 +105,7 @@ def _facts(member: Member, rotation: Rotation) -> dict[str, Any]:
         "track": track(rotation),
         "attempts": attempts,
         "tasks": tasks,
+        "holders": held,
         "who": who_may(verb, rotation.key) if verb and rotation.is_open else "",
         "can": can,
         "offers": _offers(rotation, can),

@@ -4,8 +4,8 @@ EVIDENCE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "silence outvotes no consumer on record",
         "rotation/adoption.py",
-        "    if missing:\n        return Adoption(False, missing=_names",
-        "    if missing and not quiet:\n        return Adoption(False, missing=_names",
+        "    if any(one.must_prove for one in left):\n",
+        "    if any(one.must_prove for one in left) and not quiet:\n",
         "tests/rotation/test_adoption.py -k outvotes",
     ),
     (

@@ -10,6 +10,7 @@ from django.utils import timezone
 from keyvault import tokens
 from keyvault.models import Application, KeyVersion, ServiceToken
 from rotation import consumers
+from rotation.holders import of_key as holders
 from rotation.models import (
     Consumer,
     Reason,
@@ -19,7 +20,6 @@ from rotation.models import (
     WaitingFor,
 )
 from rotation.views.home import within
-from rotation.views.key import holders
 from tests.factories import make_key
 from tests.pages import as_, statements, text
 from tests.rotation.driving import drive, started
@@ -183,7 +183,7 @@ def test_who_holds_what_follows_fetch_and_acknowledgement(place, people, key):
     token = new.token.reveal()
     assert holders(key)[0].state == "never"
     secret = fetching.fetch(token, key.pk).secret
-    assert (holders(key)[0].state, holders(key)[0].version) == ("fetched", 1)
+    assert (holders(key)[0].state, holders(key)[0].version.number) == ("fetched", 1)
     nonce, version = consumers.nonce(token, key.pk)
     consumers.acknowledge(
         token, key.pk, version, nonce, consumers.proof_of(secret, nonce, key.pk, version)
