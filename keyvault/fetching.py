@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from django.utils.translation import gettext as _
 
-from keyvault import copies, limits, secret_cache, tokens, versions
+from keyvault import copies, limits, secret_cache, telling, tokens, versions
 from keyvault.audit.context import current
 from keyvault.audit.log import entry, record_now, token_actor
 from keyvault.audit.models import Action
@@ -173,7 +173,14 @@ def _find(token_text: str, key_id: int, copy: str) -> Found:
 
 
 def _read(version: KeyVersion) -> Secret:
-    secret = versions.read_secret(version)
+    """Return the secret from the store; one that is lost there is told, and the error says what follows."""
+    try:
+        secret = versions.read_secret(version)
+    except versions.LOST as lost:
+        what = _("Vault has not the current secret of this key.")
+        if isinstance(lost, versions.SecretChanged):
+            what = lost.message
+        raise type(lost)(f"{what} {telling.tell_of_loss(version, lost.message)}") from None
     secret_cache.put(version.path, secret)
     return secret
 

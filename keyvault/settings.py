@@ -190,6 +190,7 @@ MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)
 # Wiring: keyvault asks vendors through this function and never imports rotation.
 KEY_CHECKER = "rotation.checking.check_secret"
 REVIEW_OPENER = "rotation.human_tasks.open_review"
+LOSS_TELLER = "rotation.losing.noticed"
 RETURN_REFUSER = "rotation.returning.refuse"
 
 # --- Telling people ---

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from keyvault.errors import Conflict
-from keyvault.models import ApiKey, Member
+from keyvault.models import ApiKey, KeyVersion, Member
 
 
 def open_review(by: Member, key: ApiKey | None, text: str, about: str) -> None:
@@ -20,3 +20,9 @@ def refuse_return(member: Member, source: str) -> Conflict:
     """
     refused: Conflict = import_string(settings.RETURN_REFUSER)(member, source)
     return refused
+
+
+def tell_of_loss(version: KeyVersion, why: str) -> str:
+    """Have a current secret that Vault does not have looked into at once; returns what happens now."""
+    said: str = import_string(settings.LOSS_TELLER)(version, why)
+    return said

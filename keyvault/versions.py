@@ -20,6 +20,16 @@ from keyvault.secret_text import Secret
 AREA = "keys"
 
 
+class SecretChanged(Unavailable):
+    """Vault holds another value at the version's path than was recorded: as good as lost."""
+
+    code = "secret_changed"
+
+
+# What the store says of a secret that it will not give (again), unlike of one that it cannot give now.
+LOST = (secret_store.StoreMissing, SecretChanged)
+
+
 def draft(key: ApiKey, secret: Secret, *, source: str, added_by: Member | None) -> KeyVersion:
     """Return an unsaved pending version that describes `secret`."""
     return KeyVersion(
@@ -53,15 +63,14 @@ def whose(key: ApiKey) -> dict[str, str]:
 
 
 def read_secret(version: KeyVersion) -> Secret:
-    """Return the version's secret; Unavailable if Vault holds another value than was recorded."""
+    """Return the version's secret; SecretChanged if Vault holds another value than was recorded."""
     secret = Secret(secret_store.read(AREA, version.path).get("secret", ""))
     if fingerprint(secret) != version.fingerprint:
-        raise Unavailable(
+        raise SecretChanged(
             _(
                 "Vault holds another value than was recorded for this version: someone changed it "
                 "there. Nothing was released. Compare with Vault's audit log, then rotate the key."
-            ),
-            code="secret_changed",
+            )
         )
     return secret
 

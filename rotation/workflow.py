@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -260,10 +260,12 @@ def waive(by: Member, rotation: Rotation, reason: str) -> None:
 def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
     in_advance = provider_of(rotation.key.account).replaces_in_place
     steps = [Step.GENERATE, Step.VERIFY] if in_advance else [Step.VERIFY]
+    # On the way back too, where it waits for those that hold a new secret that was lost.
+    waits = Q(step__in=steps) | Q(step=Step.ROLL_BACK, waiting_for=WaitingFor.ADOPTION)
     with transaction.atomic():
-        changed = Rotation.objects.filter(
-            pk=rotation.pk, step__in=steps, waived_at__isnull=True
-        ).update(waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500])
+        changed = Rotation.objects.filter(waits, pk=rotation.pk, waived_at__isnull=True).update(
+            waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500]
+        )
         if not changed:
             raise Conflict(
                 _("There is nothing to confirm now: {where}").format(where=_where(rotation))

@@ -54,7 +54,7 @@ def database(migrated: None) -> Iterator[None]:
 
 def _forget_secrets() -> None:
     from keyvault import fetching, secret_cache
-    from rotation import checking, overview
+    from rotation import checking, losing, overview
     from rotation.views import matrix
 
     secret_cache.forget()
@@ -62,6 +62,7 @@ def _forget_secrets() -> None:
     matrix.forget()
     checking.forget()
     fetching.forget()
+    losing.forget()
 
 
 _MARKED: list[bool] = []

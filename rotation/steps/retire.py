@@ -21,7 +21,7 @@ from rotation.human_tasks import close_tasks, open_task
 from rotation.models import TASK_TEXT, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, CheckResult
-from rotation.steps import creation, linking
+from rotation.steps import creation, linking, lost
 from rotation.steps.switch import check_new, weigh
 
 _MANUAL_POLL, _LONGEST_POLL = 15.0, 900.0
@@ -41,6 +41,9 @@ def delete(claim: Claim) -> Outcome:
         linking.let_go(claim, old)
         return frozen
     if old.state == VersionState.PREVIOUS:
+        back = lost.way_back_from_delete(claim, _delete_intent(rotation, old))
+        if back:
+            return back
         intent = _delete_intent(rotation, old) or _permit(claim, old)
         trouble = end_at_vendor(claim, old, intent) if isinstance(intent, Intent) else intent
         if trouble:
@@ -97,7 +100,9 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
     reached("refused.before")
     try:
         secret = versions.read_secret(version)
-    except secret_store.StoreMissing:
+    except versions.LOST as gone:
+        if isinstance(gone, versions.SecretChanged) and not lost.is_new(claim, version):
+            raise
         return _gone_without_proof(claim, version)
     verdict = check_secret(rotation.key.account, secret)
     claim.note_check(version, verdict)
@@ -137,18 +142,21 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
 
     The refusal cannot be seen any more; that the vendor's whole list lacks the key is proof as good.
     """
-    account = claim.rotation.key.account
-    listed_by_id = version.is_linked and _by_program(claim.rotation, version)
+    rotation, account = claim.rotation, claim.rotation.key.account
+    listed_by_id = version.is_linked and _by_program(rotation, version)
     if not (listed_by_id and provider_of(account).can_list):
         linking.let_go(claim, version)
+        if lost.end_unproven(claim, version):
+            return None
         return Park(
             "The old secret is gone from Vault, so nobody can see whether the vendor refuses it. "
             "Look there, delete the key if it is still listed, and choose “Try again”."
         )
     listed = provider_of(account).list_all(vendor_account(account, manage=True))
-    new = claim.rotation.new_version
+    new = rotation.new_version
+    other = rotation.old_version if new and new.pk == version.pk else new
     known = {key.vendor_id for key in listed}
-    if version.vendor_id in known or (new and new.vendor_id not in known):
+    if version.vendor_id in known or (other and other.vendor_id not in known):
         return Retry(WaitingFor.VENDOR, "The vendor's list still has the old key, or is not whole.")
     versions.note_refused(version, clock.now())
     return None
@@ -214,7 +222,7 @@ def _require_readable(rotation: Rotation, version: KeyVersion) -> None:
     assert new is not None
     try:
         versions.read_secret(new)
-    except secret_store.StoreMissing:
+    except versions.LOST:
         if new.pk != version.pk:
             raise secret_store.StoreMissing(
                 "Vault has not the new key's secret any more: the old key is left alone. Look in "
@@ -313,7 +321,7 @@ def roll_back(claim: Claim) -> Outcome:
         return creation.recover(claim, intent)
     new = rotation.new_version
     if new and rotation.key.current_id == new.pk:
-        trouble = _restore(claim, new)
+        trouble = lost.nothing_to_restore(claim, new) or _restore(claim, new)
         if trouble:
             return trouble
     frozen = freezing.hold() if new else None
@@ -321,7 +329,7 @@ def roll_back(claim: Claim) -> Outcome:
         linking.let_go(claim, new)
         return frozen  # the pointer is back; only ending the new key has to wait
     if new and new.state in (VersionState.PENDING, VersionState.PREVIOUS):
-        trouble = _undo_new(claim, new)
+        trouble = lost.wait_for_holders(claim, new) or _undo_new(claim, new)
         if trouble:
             return trouble
     if new and new.state == VersionState.DISCARDED and new.destroyed_at is None:

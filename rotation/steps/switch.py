@@ -16,6 +16,7 @@ from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VendorError
+from rotation.steps import lost
 
 TELL_A_PERSON_AFTER = timedelta(minutes=15)
 
@@ -38,10 +39,9 @@ def update(claim: Claim) -> Outcome:
 def verify(claim: Claim) -> Outcome:
     """Check the published secret again, then wait for adoption and for the overlap to pass."""
     rotation = claim.rotation
-    if rotation.verified_at is None:
-        trouble = _check_published(claim)
-        if trouble:
-            return trouble
+    trouble = lost.way_back(claim) or _check_published(claim)
+    if trouble:
+        return trouble
     adoption = weigh(rotation)
     if not adoption.done:
         return _wait_for_adoption(rotation, adoption)
@@ -53,12 +53,14 @@ def verify(claim: Claim) -> Outcome:
     if remaining > 0:
         ends = clock.now() + timedelta(seconds=remaining)
         text = f"Consumers moved. Old and new key overlap until {ends:%Y-%m-%d %H:%M:%S} UTC."
-        return Wait(WaitingFor.OVERLAP, text, remaining)
+        return Wait(WaitingFor.OVERLAP, text, min(remaining, lost.LOOK_EVERY))
     return Move(Step.DELETE, adoption.how)
 
 
 def _check_published(claim: Claim) -> Outcome | None:
     rotation = claim.rotation
+    if rotation.verified_at is not None:
+        return None
     trouble = check_new(claim)
     if trouble:
         return trouble

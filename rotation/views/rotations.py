@@ -133,7 +133,9 @@ def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
 
 def _may_be_waived(rotation: Rotation) -> bool:
     in_advance = rotation.step == Step.GENERATE and bool(no_overlap(rotation.key.account))
-    return rotation.waived_at is None and (rotation.step == Step.VERIFY or in_advance)
+    going_back = rotation.step == Step.ROLL_BACK and rotation.waiting_for == WaitingFor.ADOPTION
+    fits = rotation.step == Step.VERIFY or in_advance or going_back
+    return rotation.waived_at is None and fits
 
 
 @require_POST
