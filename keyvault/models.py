@@ -13,7 +13,7 @@ from keyvault.approval_models import Approval, ApprovalRule
 from keyvault.disclosure_models import Reveal, TokenText
 from keyvault.leftover_models import Leftover
 from keyvault.names import name_field, plain_name
-from keyvault.people_models import Group, Invitation, MemberSession, Tally
+from keyvault.people_models import DirectoryEntry, Group, Invitation, MemberSession, Tally
 
 __all__ = [
     "LIVE_STATES",
@@ -23,6 +23,7 @@ __all__ = [
     "Application",
     "Approval",
     "ApprovalRule",
+    "DirectoryEntry",
     "Environment",
     "Fetch",
     "Grant",

@@ -1,10 +1,12 @@
 """Who is signed in where, who was invited, which groups there are, and how often something was tried."""
 
+from django.contrib.postgres.indexes import GinIndex
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 
-from keyvault.names import name_field
+from keyvault.names import name_field, plain_name
 
 
 class MemberSession(AbstractBaseSession):
@@ -79,3 +81,33 @@ class Group(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class DirectoryEntry(models.Model):
+    """What the company's directory says of a person, beyond what the service itself uses."""
+
+    member = models.OneToOneField(
+        "keyvault.Member", on_delete=models.CASCADE, related_name="directory"
+    )
+    # The directory's own name for the person; an empty one is none.
+    external_id = models.CharField(max_length=254, blank=True, default="", validators=[plain_name])
+    # The attributes as they were said, without what stands in the member's row.
+    said = models.JSONField(default=dict, blank=True)
+    # All e-mail addresses said, in small letters: directories match people by them.
+    addresses = models.JSONField(default=list, blank=True)
+    # Recorded as inactive from the start: nothing was ever theirs, so they may still begin.
+    not_begun = models.BooleanField(default=False)
+    # Deleted there: while they stay inactive, the directory is told that there is no such person.
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["external_id"], condition=~Q(external_id=""), name="directory_external_id"
+            )
+        ]
+        indexes = [GinIndex(fields=["addresses"], name="directory_addresses")]
+
+    def __str__(self) -> str:
+        return f"{self.member} in the directory"

@@ -192,6 +192,7 @@ KEY_CHECKER = "rotation.checking.check_secret"
 REVIEW_OPENER = "rotation.human_tasks.open_review"
 LOSS_TELLER = "rotation.losing.noticed"
 RETURN_REFUSER = "rotation.returning.refuse"
+DIRECTORY_NEWS = "rotation.directory_news"
 
 # --- Telling people ---
 

@@ -26,3 +26,13 @@ def tell_of_loss(version: KeyVersion, why: str) -> str:
     """Have a current secret that Vault does not have looked into at once; returns what happens now."""
     said: str = import_string(settings.LOSS_TELLER)(version, why)
     return said
+
+
+def no_return_asked(member: Member) -> None:
+    """Close that question: the person is back, or the directory has them inactive as well."""
+    import_string(f"{settings.DIRECTORY_NEWS}.no_return_asked")(member)
+
+
+def tell_owners(about: str, title: str, text: str) -> None:
+    """Tell the owners something of the directory, once for one cause."""
+    import_string(f"{settings.DIRECTORY_NEWS}.tell_owners")(about, title, text)

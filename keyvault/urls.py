@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from keyvault.views import approvals, audit, importing, register, scim
 
@@ -37,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("scim/v2/Users", scim.users),
     path("scim/v2/Users/<int:member_id>", scim.user),
     path("scim/v2/ServiceProviderConfig", scim.service),
+    re_path(r"^scim/v2(?:/(?P<rest>.*))?$", scim.other),
     path("", include("rotation.urls")),
     path("admin/login/", _one_sign_in),
     path("admin/", admin.site.urls),

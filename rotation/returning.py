@@ -43,8 +43,8 @@ def let_come_back(by: Member, member: Member) -> Secret:
         )
         record(Action.MEMBER_RETURNED, member_actor(by), here, left_at=str(left_at))
         link = people.new_link(by, here)
-        if is_open(HumanTask.Kind.FINDING, _about(here)):
-            close_alert(member_actor(by), HumanTask.Kind.FINDING, _about(here), "They are back.")
+        if is_open(HumanTask.Kind.FINDING, about(here)):
+            close_alert(member_actor(by), HumanTask.Kind.FINDING, about(here), "They are back.")
     member.refresh_from_db()
     return link
 
@@ -69,7 +69,7 @@ def refuse(member: Member, source: str) -> Conflict:
         "People and choose “Let them come back”. They get a new link and no role."
     )
     actor = system_actor(source)
-    open_alert(actor, HumanTask.Kind.FINDING, _about(member), text[:1].upper() + text[1:])
+    open_alert(actor, HumanTask.Kind.FINDING, about(member), text[:1].upper() + text[1:])
     return Conflict(
         _(
             "{member} left and does not come back by {source}: an owner lets them come back on their "
@@ -79,5 +79,6 @@ def refuse(member: Member, source: str) -> Conflict:
     )
 
 
-def _about(member: Member) -> str:
+def about(member: Member) -> str:
+    """Return what the task about a refused return is about."""
     return f"return:{member.pk}"

@@ -15,6 +15,7 @@ class Action(models.TextChoices):
     MEMBER_FACTOR_CHANGED = "member.factor_changed"
     MEMBER_INVITED = "member.invited"
     MEMBER_JOINED = "member.joined"
+    MEMBER_CHANGED = "member.changed"
     MEMBER_DEACTIVATED = "member.deactivated"
     MEMBER_OFFBOARDED = "member.offboarded"
     MEMBER_RETURNED = "member.returned"

@@ -1,11 +1,12 @@
 """Pages for what went wrong: what happened, what was not lost, what to do."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from keyvault.errors import KeyServiceError
 
+_SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 _TITLES = {
     400: "That cannot be used",
     403: "Not for your role",
@@ -76,9 +77,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a failure of ours without touching session or database, which may be what failed."""
-    text = render_to_string("keyvault/failure.html")
-    del request
-    return HttpResponse(text, status=500)
+    if request.path.startswith("/scim/"):
+        detail = "Something failed here. Try again later."
+        said = {"schemas": [_SCIM_ERROR], "status": "500", "detail": detail}
+        return JsonResponse(said, status=500, content_type="application/scim+json")
+    return HttpResponse(render_to_string("keyvault/failure.html"), status=500)
 
 
 def _page(request: HttpRequest, title: str, message: str, status: int) -> HttpResponse:

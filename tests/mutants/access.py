@@ -235,7 +235,7 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "last owner of a directory",
         "keyvault/directory.py",
-        "        grants.require_an_owner()\n",
+        "    grants.require_an_owner()\n",
         "",
         "tests/keyvault/test_directory.py -k last_owner",
     ),

@@ -1,3 +1,156 @@
 """Guards of directories and calendars: each as name, file, old, new and tests."""
 
-DIRECTORIES: tuple[tuple[str, str, str, str, str], ...] = ()
+_SHAPES = "tests/keyvault/test_scim_shapes.py"
+_PEOPLE = "tests/keyvault/test_scim_people.py"
+_FILES = "tests/rotation/test_calendar_files.py"
+_FEEDS = "tests/rotation/test_freeze_feeds.py"
+
+DIRECTORIES: tuple[tuple[str, str, str, str, str], ...] = (
+    (
+        "what a directory says and is not known is refused",
+        "keyvault/scim/reading.py",
+        "_POLICY = ScimPolicy(\n",
+        "_POLICY = ScimPolicy(\n    unknown=ScimPolicy.Unknown.ignore,\n",
+        f"{_SHAPES} -k not_understood",
+    ),
+    (
+        "an attribute given twice in another case",
+        "keyvault/scim/reading.py",
+        "        if len({name.casefold() for name in value}) < len(value):",
+        "        if False:",
+        f"{_SHAPES} -k not_understood",
+    ),
+    (
+        "attributes under the schema's URN",
+        "keyvault/scim/reading.py",
+        '        elif name.casefold().startswith(USER.casefold() + ":"):',
+        "        elif False:",
+        f"{_SHAPES} -k put_deactivates",
+    ),
+    (
+        "single values sent as lists",
+        "keyvault/scim/reading.py",
+        "    if plain in _SINGLE and isinstance(value, list) and len(value) == 1:",
+        "    if False:",
+        f"{_SHAPES} -k is_done",
+    ),
+    (
+        "active cannot be taken away",
+        "keyvault/directory.py",
+        "    if after.active is None:",
+        "    if False:",
+        f"{_SHAPES} -k not_understood",
+    ),
+    (
+        "who is to be inactive is made inactive",
+        "keyvault/directory.py",
+        "    member = Member(is_active=active)",
+        "    member = Member(is_active=True)",
+        f"{_SHAPES} -k nobody_is_made",
+    ),
+    (
+        "nobody who left comes back by the directory",
+        "keyvault/directory.py",
+        "    if after.active and not was_active and not _never_here(member, entry):",
+        "    if False:",
+        f"{_PEOPLE} -k refused_return",
+    ),
+    (
+        "a refused return is over when the directory gives in",
+        "keyvault/directory.py",
+        "    telling.no_return_asked(member)\n    return member",
+        "    return member",
+        f"{_PEOPLE} -k refused_return",
+    ),
+    (
+        "who was deleted is not there",
+        "keyvault/directory.py",
+        "    found = Member.objects.exclude(gone)",
+        "    found = Member.objects.exclude(Q(pk=None))",
+        f"{_PEOPLE} -k deleted",
+    ),
+    (
+        "an address that was given up opens nothing",
+        "keyvault/directory.py",
+        "    EmailAddress.objects.filter(user=member).delete()",
+        "    EmailAddress.objects.none().delete()",
+        f"{_PEOPLE} -k new_name",
+    ),
+    (
+        "owners hear of a person named twice",
+        "keyvault/directory.py",
+        '        raise _known_already(asked[0], but=member_id) from None',
+        '        raise Conflict(_("No."), code="name_used") from None',
+        f"{_PEOPLE} -k another_person_has",
+    ),
+    (
+        "broken dates of an event",
+        "rotation/calendar_files.py",
+        "    return bool(noted & _WHEN) or not",
+        "    return not",
+        f"{_FILES} -k visible_and_named",
+    ),
+    (
+        "a calendar that was cut off",
+        "rotation/calendar_files.py",
+        "    if len(blocks) != begun or ends[0] != ends[1]:",
+        "    if False:",
+        f"{_FILES} -k cut_off",
+    ),
+    (
+        "cancelled single dates",
+        "rotation/calendar_days.py",
+        "        if not is_off(part):",
+        "        if True:",
+        f"{_FILES} -k read_exactly",
+    ),
+    (
+        "a cancellation by a later revision",
+        "rotation/calendar_files.py",
+        "    kept = [part for part in kept if not is_main(part) or sequence(part) > off]",
+        "    kept = [part for part in kept if not is_main(part) or not is_off(part)]",
+        f"{_FILES} -k read_exactly",
+    ),
+    (
+        "events of one UID and revision",
+        "rotation/calendar_days.py",
+        "    return [*found, *_doubles(parts, within)]",
+        "    return found",
+        f"{_FILES} -k read_exactly",
+    ),
+    (
+        "the days of a time in UTC",
+        "rotation/calendar_days.py",
+        "            days = [_days(start.astimezone(zone), end.astimezone(zone)) for zone in zones]",
+        "            days = [_days(start, end) for zone in zones]",
+        f"{_FILES} -k in_utc_alone",
+    ),
+    (
+        "the zone of a calendar",
+        "rotation/calendar_files.py",
+        "            calendar = x_wr_timezone.to_standard(one) if zoned else one",
+        "            calendar = one",
+        f"{_FILES} -k read_exactly",
+    ),
+    (
+        "a calendar that is empty all at once",
+        "rotation/freeze_feeds.py",
+        "    if reading.found == 0 and",
+        "    if False and",
+        f"{_FEEDS} -k empty_all_at_once",
+    ),
+    (
+        "what was not read exactly is told at once",
+        "rotation/freeze_feeds.py",
+        "    _tell_remarks(feed, reading.remarks)\n",
+        "",
+        f"{_FEEDS} -k named_at_once",
+    ),
+    (
+        "a calendar's freeze comes before a maximum age",
+        "rotation/freezes.py",
+        "    if feed is None:\n        _require_ages_left(freeze)",
+        "    _require_ages_left(freeze)",
+        f"{_FEEDS} -k lost_key_age",
+    ),
+)  # fmt: skip

@@ -32,7 +32,7 @@ def leaver(people: Any) -> Member:
 def by_directory(member: Member, owner: Member) -> None:
     from keyvault import directory
 
-    directory.set_active(member, False)
+    directory.change(member.pk, lambda person: person.model_copy(update={"active": False}))
 
 
 def by_off_boarding(member: Member, owner: Member) -> None:

@@ -1,0 +1,1 @@
+"""How a company's directory describes people (SCIM 2.0): its models, bodies, changes and filters."""
