@@ -19,7 +19,7 @@ from keyvault.models import Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import require_owner
 from rotation import addresses, freezes, posting
-from rotation.freezes import Event
+from rotation.calendar_days import LONGEST, Event, Reading
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Freeze, FreezeFeed, HumanTask
 from rotation.outbox import WEBHOOKS
@@ -30,6 +30,7 @@ _EVERY, _AGAIN = timedelta(hours=1), timedelta(minutes=10)
 _SECONDS = 15.0
 # Away for so long is told: the freezes that it said last still hold.
 _TOLD_AFTER = timedelta(hours=6)
+_EMPTY_BELIEVED_AFTER = timedelta(hours=24)
 
 
 def add_feed(by: Member, name: str, url: str, environment: Environment | None = None) -> FreezeFeed:
@@ -65,7 +66,8 @@ def end_feed(by: Member, feed: FreezeFeed) -> None:
     with transaction.atomic():
         record(Action.FREEZE_CHANGED, member_actor(by), feed, added=False)
         environment = feed.environment
-        close_alert(member_actor(by), HumanTask.Kind.FINDING, _about(feed), "It was removed.")
+        for about in (_about(feed), _about_reading(feed)):
+            close_alert(member_actor(by), HumanTask.Kind.FINDING, about, "It was removed.")
         leftovers.leave(WEBHOOKS, feed.path)
         feed.delete()
         replan(environment, strict=False)
@@ -88,19 +90,35 @@ def _read(feed: FreezeFeed) -> bool:
         got = posting.get(url, _SECONDS, freezes.LARGEST_FILE)
         if got.content is None:
             raise BadInput(got.text)
-        replace(feed, freezes.read_calendar(got.content))
+        reading = freezes.read_calendar(got.content)
+        _refuse_sudden_emptiness(feed, reading)
+        replace(feed, reading)
     except KeyServiceError as error:
         _failed(feed, error.message)
         return False
+    remarks = "\n".join(reading.remarks)[:4000]
     FreezeFeed.objects.filter(pk=feed.pk).update(
-        read_at=timezone.now(), last_error="", failing_since=None
+        read_at=timezone.now(), last_error="", failing_since=None, remarks=remarks
     )
     close_alert(_actor(feed), HumanTask.Kind.FINDING, _about(feed), "It is read again.")
+    _tell_remarks(feed, reading.remarks)
     return True
 
 
-def replace(feed: FreezeFeed, events: list[Event]) -> bool:
-    """Make the calendar's freezes those of its events, all or none; returns whether any changed."""
+def _refuse_sudden_emptiness(feed: FreezeFeed, reading: Reading) -> None:
+    """A calendar that is empty all at once may be a mistake of its server: believed after a day."""
+    if reading.events or reading.remarks or not feed.freezes.exists():
+        return
+    since = feed.failing_since or timezone.now()
+    if reading.found == 0 and timezone.now() - since < _EMPTY_BELIEVED_AFTER:
+        raise BadInput(
+            _("It is empty all at once: believed when it stays so for a day. Nothing was changed.")
+        )
+
+
+def replace(feed: FreezeFeed, reading: Reading) -> bool:
+    """Make the calendar's freezes those that were read, all or none; returns whether any changed."""
+    events = _fitting(reading)
     said = {(one.name, one.first_day, one.last_day, one.rule) for one in events}
     columns = ("name", "first_day", "last_day", "rule")
     if said == set(feed.freezes.values_list(*columns)):
@@ -109,10 +127,48 @@ def replace(feed: FreezeFeed, events: list[Event]) -> bool:
         feed.freezes.all().delete()
         for name, first, last, rule in sorted(said):
             freezes.save_event(Event(name, first, last, rule), feed.environment, feed)
-        replan(feed.environment)
+        # A freeze comes first: about a key that cannot be kept with it people are asked.
+        replan(feed.environment, strict=False)
         count = Freeze.objects.filter(feed=feed).count()
         record(Action.FREEZE_CHANGED, _actor(feed), feed, freezes=count)
     return True
+
+
+def _fitting(reading: Reading) -> list[Event]:
+    """Return as much as can be kept, the soonest first, and say what that leaves out for now."""
+    today, kept = timezone.now().date(), []
+    for one in reading.events:
+        if one.last_day - one.first_day <= LONGEST:
+            kept.append(one)
+        elif one.rule or one.last_day >= today:
+            # From the first of a month, so that it does not change from day to day.
+            begin = one.first_day if one.rule else max(one.first_day, today.replace(day=1))
+            last = min(one.last_day, begin + LONGEST)
+            kept.append(Event(one.name, begin, last, one.rule))
+            reading.remarks.append(
+                f"“{one.name}” is longer than 200 days: frozen from {begin} to {last} for now."
+            )
+    kept.sort(key=lambda one: (not one.rule and one.last_day < today, not one.rule, one.first_day))
+    if len(kept) > freezes.MOST_EVENTS:
+        over = len(kept) - freezes.MOST_EVENTS
+        ahead = [one for one in kept[freezes.MOST_EVENTS :] if one.last_day >= today]
+        if ahead:
+            reading.remarks.append(
+                f"It freezes {over} ranges of days more than are kept: those from "
+                f"{ahead[0].first_day} on count when they are nearer."
+            )
+    return kept[: freezes.MOST_EVENTS]
+
+
+def _tell_remarks(feed: FreezeFeed, remarks: list[str]) -> None:
+    """Ask people at once to look at what was not read exactly; over when all is clear."""
+    about = _about_reading(feed)
+    if not remarks:
+        close_alert(_actor(feed), HumanTask.Kind.FINDING, about, "All of it is read exactly.")
+        return
+    more = f" And {len(remarks) - 3} more, on the calendar's page." if len(remarks) > 3 else ""
+    text = f"Not all of the calendar {feed} is read exactly. {' '.join(remarks[:3])}"[:420] + more
+    open_alert(_actor(feed), HumanTask.Kind.FINDING, about, text)
 
 
 def _failed(feed: FreezeFeed, why: str) -> None:
@@ -137,3 +193,7 @@ def _actor(feed: FreezeFeed) -> Actor:
 
 def _about(feed: FreezeFeed) -> str:
     return f"freeze-feed:{feed.pk}"
+
+
+def _about_reading(feed: FreezeFeed) -> str:
+    return f"freeze-feed-read:{feed.pk}"

@@ -1,13 +1,12 @@
 """The door to freezes: days on which nothing rotates by itself, everywhere or in one environment."""
 
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from icalendar import Calendar
 
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
@@ -15,12 +14,16 @@ from keyvault.errors import BadInput, Denied
 from keyvault.models import Environment, Member
 from keyvault.names import require_clean
 from keyvault.permissions import Verb, may
-from rotation import rules
+from rotation import calendar_files, rules
+from rotation.calendar_days import LONGEST, Event, Reading, horizon
+from rotation.calendar_files import Unreadable
 from rotation.models import Freeze, FreezeFeed, RotationPolicy
 from rotation.replanning import replan
 
-_LONGEST, _YEARS = timedelta(days=200), (2000, 2100)
-LARGEST_FILE, _MOST_EVENTS = 500_000, 500
+_YEARS = (2000, 2100)
+LARGEST_FILE, MOST_EVENTS = 500_000, 500
+# A file is read once, so its series are expanded further than those of a calendar read each hour.
+_FILE_YEARS, _MOST_ZONES = 10, 30
 
 
 def add_freeze(
@@ -63,13 +66,14 @@ def _save(
         raise BadInput(_("The freeze would end before it begins. Nothing was changed."))
     if not (_YEARS[0] <= first_day.year and last_day.year <= _YEARS[1]):
         raise BadInput(_("A freeze lies between the years 2000 and 2100. Nothing was changed."))
-    if last_day - first_day > _LONGEST:
+    if last_day - first_day > LONGEST:
         raise BadInput(_("A freeze may last 200 days at most. Nothing was changed."))
     freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
     freeze.environment = environment
     freeze.rule, freeze.feed = _rule(rule, freeze), feed
     require_clean(freeze)
-    _require_ages_left(freeze)
+    if feed is None:
+        _require_ages_left(freeze)
     freeze.save()
     return freeze
 
@@ -87,7 +91,7 @@ def _rule(text: str, freeze: Freeze) -> str:
                 "more. Nothing was changed."
             ).format(days=days)
         )
-    if rule and len(rules.spans(rule, freeze.first_day, _LONGEST, *_twelve_years(freeze))) < 2:
+    if rule and len(rules.spans(rule, freeze.first_day, LONGEST, *_twelve_years(freeze))) < 2:
         raise BadInput(_("Counted from its first day it never comes again. Nothing was changed."))
     return rule
 
@@ -134,37 +138,43 @@ def end_freeze(by: Member, freeze: Freeze) -> None:
         replan(environment, strict=False)
 
 
-@dataclass(frozen=True)
-class Event:
-    """One event of a calendar file, as a freeze."""
-
-    name: str
-    first_day: date
-    last_day: date
-    rule: str = ""
-
-
 def add_from_calendar(
     by: Member, content: bytes, environment: Environment | None = None
-) -> list[Freeze]:
-    """Add a freeze for each event of an iCalendar file (RFC 5545): all of them, or none.
+) -> tuple[list[Freeze], list[str]]:
+    """Add the days that an iCalendar file (RFC 5545) freezes: all of them, or none.
 
-    Raises Denied, or BadInput that names the event that does not fit.
+    Returns them with remarks on what could not be read exactly. Raises Denied, or BadInput that names
+    the event that does not fit.
     """
     _require_owner(by)
-    events = read_calendar(content)
+    reading = read_calendar(content, years=_FILE_YEARS)
+    if not reading.events:
+        raise BadInput(
+            _("No event of it freezes a day to come. {remarks} Nothing was changed.").format(
+                remarks=" ".join(reading.remarks)
+            )
+        )
     with transaction.atomic():
-        added = [save_event(one, environment) for one in events]
+        added = [save_event(one, environment) for one in reading.events]
         replan(environment)
         for freeze in added:
             record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=True)
-    return added
+    last = timezone.now().date().year + _FILE_YEARS
+    for name in dict.fromkeys(reading.endless):
+        reading.remarks.append(
+            f"“{name}” goes on without an end: its days are frozen until {last}."
+        )
+    return added, reading.remarks
 
 
 def save_event(
     event: Event, environment: Environment | None, feed: FreezeFeed | None = None
 ) -> Freeze:
-    """Store an event of a calendar as a freeze; BadInput names it if it cannot be one."""
+    """Store an event of a calendar as a freeze; BadInput names it if it cannot be one.
+
+    One of a calendar that is read each hour is kept even where a key cannot be kept young enough by
+    it: people are asked about the key.
+    """
     try:
         return _save(event.name, event.first_day, event.last_day, environment, event.rule, feed)
     except BadInput as error:
@@ -175,50 +185,31 @@ def save_event(
         ) from None
 
 
-def read_calendar(content: bytes) -> list[Event]:
-    """Return the events of a calendar file; BadInput for what is none, or none with events."""
+def read_calendar(content: bytes, years: int = 2) -> Reading:
+    """Return what a calendar file freezes, with remarks; BadInput for what is no calendar.
+
+    Series are expanded over `years` to come. Times in UTC count in every zone that policies use.
+    """
     if len(content) > LARGEST_FILE:
         raise BadInput(_("The file is larger than 500 KB. Nothing was changed."))
+    used = RotationPolicy.objects.order_by("time_zone").values_list("time_zone", flat=True)
+    zones = [settings.TIME_ZONE, *used.distinct()[:_MOST_ZONES]]
+    known = [ZoneInfo(name) for name in dict.fromkeys(zones)]
     try:
-        found = Calendar.from_ical(content)
-        events = [_event(one) for one in found.walk("VEVENT")]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
-        raise BadInput(_("This is no iCalendar file (.ics). Nothing was changed.")) from None
-    if not 0 < len(events) <= _MOST_EVENTS:
+        reading = calendar_files.read(content, horizon(timezone.now().date(), known, years))
+    except Unreadable as error:
+        word = (
+            _("The calendar was cut off on its way. Nothing was changed.")
+            if str(error) == "cut off"
+            else _("This is no iCalendar file (.ics). Nothing was changed.")
+        )
+        raise BadInput(word) from None
+    today = timezone.now().date()
+    ahead = [one for one in reading.events if one.rule or one.last_day >= today]
+    if len(ahead) > MOST_EVENTS and years == _FILE_YEARS:
         raise BadInput(
-            _("It has {count} events: 1 to {most_events}. Nothing was changed.").format(
-                count=len(events), most_events=_MOST_EVENTS
+            _("It freezes {count} ranges of days: 1 to {most_events}. Nothing was changed.").format(
+                count=len(ahead), most_events=MOST_EVENTS
             )
         )
-    return events
-
-
-def _event(one: Any) -> Event:
-    start, end = one["DTSTART"].dt, _end(one)
-    # The end of an all-day event, and midnight of a timed one, no longer belong to it.
-    last = _day(
-        end - timedelta(seconds=1) if isinstance(end, datetime) else end - timedelta(days=1)
-    )
-    rule = one.get("RRULE")
-    name = str(one.get("SUMMARY") or "From a calendar")
-    said = rule.to_ical().decode() if rule else ""
-    return Event(name[:100], _day(start), max(last, _day(start)), said)
-
-
-def _end(one: Any) -> date:
-    start = _day_or_time(one["DTSTART"].dt)
-    if "DTEND" in one:
-        return _day_or_time(one["DTEND"].dt)
-    if "DURATION" in one:
-        return _day_or_time(start + one["DURATION"].dt)
-    return start if isinstance(start, datetime) else start + timedelta(days=1)
-
-
-def _day_or_time(said: Any) -> date:
-    if not isinstance(said, date):
-        raise TypeError("neither a day nor a time")
-    return said
-
-
-def _day(at: date) -> date:
-    return at.date() if isinstance(at, datetime) else at
+    return reading

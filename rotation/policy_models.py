@@ -96,6 +96,8 @@ class FreezeFeed(models.Model):
     next_read_at = models.DateTimeField()
     read_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=300, blank=True, default="")
+    # What in it could not be read exactly, and how it counts; empty when all was clear.
+    remarks = models.TextField(max_length=4000, blank=True, default="")
     failing_since = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
 

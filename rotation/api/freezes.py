@@ -44,7 +44,7 @@ class FeedSerializer(serializers.ModelSerializer[FreezeFeed]):
 
     class Meta:
         model = FreezeFeed
-        fields = ["id", "name", "host", "environment", "read_at", "last_error"]
+        fields = ["id", "name", "host", "environment", "read_at", "last_error", "remarks"]
         read_only_fields = fields
 
 

@@ -51,6 +51,9 @@ class FreezeForm(forms.Form):
     )
 
 
+_MOST_REMARKS = 10
+
+
 class CalendarForm(forms.Form):
     """A calendar whose events are freezes: a file, read once, or an address, read each hour."""
 
@@ -127,7 +130,9 @@ def _taken(request: HttpRequest, said: dict[str, Any]) -> str:
         feed = freeze_feeds.add_feed(me(request), said["name"], said["url"], said["environment"])
         return _("{feed} is read within a minute, and then each hour.").format(feed=feed.name)
     content = said["file"].read(freezes.LARGEST_FILE + 1)
-    added = freezes.add_from_calendar(me(request), content, said["environment"])
+    added, remarks = freezes.add_from_calendar(me(request), content, said["environment"])
+    for remark in remarks[:_MOST_REMARKS]:
+        messages.warning(request, remark)
     text = ngettext(
         "{n} freeze was added: nothing rotates by itself then.",
         "{n} freezes were added: nothing rotates by itself then.",

@@ -10,8 +10,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from keyvault.errors import BadInput, Conflict, Denied
-from rotation import freeze_feeds, freezes, policies
-from rotation.models import Freeze, FreezeFeed, HumanTask, RotationPolicy
+from rotation import freeze_feeds, freezes, notices, policies
+from rotation.models import Freeze, FreezeFeed, HumanTask, Notice, RotationPolicy
 from rotation.policies import Wish
 from tests import leakscan
 from tests.api_client import Api
@@ -83,7 +83,8 @@ def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, cal
         (200, b"<html>sign in</html>", "no iCalendar file"),
         (200, b"", "no iCalendar file|0 events"),
         (200, b"x" * 600_000, "larger than"),
-        (200, CALENDAR.replace(b"20301203", b"20391203"), "200 days at most"),
+        (200, CALENDAR[:-30], "cut off"),
+        (200, b"BEGIN:VCALENDAR\nVERSION:2.0\nEND:VCALENDAR\n", "empty all at once"),
     ],
 )
 def test_one_that_cannot_be_read_leaves_what_it_said_last(
@@ -105,6 +106,93 @@ def test_one_that_cannot_be_read_leaves_what_it_said_last(
     assert read_again() == 1
     task.refresh_from_db()
     assert task.closed_at is not None
+
+
+def event(day, *lines):
+    return "\r\n".join(
+        ["BEGIN:VEVENT", f"UID:{day}", f"DTSTART;VALUE=DATE:{day:%Y%m%d}", *lines, "END:VEVENT", ""]
+    ).encode()
+
+
+def with_events(*events):
+    return b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n" + b"".join(events) + b"END:VCALENDAR\r\n"
+
+
+def test_what_is_not_read_exactly_freezes_and_is_named_at_once(client, place, people, calendar):
+    """B120, P5: a freeze is never silently missing; the page and the owners say what was not clear."""
+    begins = timezone.now().date() + timedelta(days=20)
+    broken = event(begins, "SUMMARY:Fair", f"DTEND;VALUE=DATE:{begins + timedelta(days=3)}")
+    calendar.content = CALENDAR.replace(b"END:VCALENDAR", broken + b"END:VCALENDAR")
+    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+    assert freeze_feeds.read_due() == 1
+    assert names() == ["Black Friday", "Fair", "Year end"]
+    fair = Freeze.objects.get(name="Fair")
+    assert (fair.first_day, fair.last_day) == (begins, begins + timedelta(days=3))
+    assert "“Fair” cannot be read exactly" in FreezeFeed.objects.get().remarks
+    task = HumanTask.objects.get(closed_at=None)
+    assert "“Fair” cannot be read exactly" in task.text
+    assert notices.scan() == 1
+    assert Notice.objects.get().messages.filter(member=people.owner).exists()
+    as_(client, people.owner)
+    assert "“Fair” cannot be read exactly" in text(client.get("/calendar/"))
+    assert "Fair" in Api(people.owner).get("freeze-feeds/").json["results"][0]["remarks"]
+    calendar.content = CALENDAR
+    assert read_again() == 1
+    task.refresh_from_db()
+    assert task.closed_at
+    assert FreezeFeed.objects.get().remarks == ""
+
+
+def test_a_series_freezes_the_days_of_each_time_and_a_lost_key_age_is_asked_about(
+    vendor, place, people, calendar
+):
+    """P8: a series with an end refused the whole calendar, so did a freeze as long as a maximum age."""
+    key = make_key(vendor, place, people.owner)
+    policies.set_policy(people.operator, key, Wish(10, max_age_days=20))
+    first = timezone.now().date() + timedelta(days=5)
+    series = event(first, "SUMMARY:Deploy stop", "RRULE:FREQ=WEEKLY;COUNT=3", "DURATION:P2D")
+    long = event(first + timedelta(days=60), "SUMMARY:Long", "DURATION:P40D")
+    calendar.content = with_events(series, long)
+    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+    assert freeze_feeds.read_due() == 1, FreezeFeed.objects.get().last_error
+    stops = Freeze.objects.filter(name="Deploy stop").values_list("first_day", "last_day")
+    assert list(stops) == [
+        (first + timedelta(days=7 * n), first + timedelta(days=7 * n + 1)) for n in range(3)
+    ]
+    assert Freeze.objects.filter(name="Long").exists()
+
+
+def test_a_calendar_that_is_empty_all_at_once_is_believed_after_a_day(place, people, calendar):
+    """B120: its freezes held for ever; and an empty answer may be its server's mistake."""
+    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+    freeze_feeds.read_due()
+    calendar.content = with_events()
+    assert read_again() == 0
+    assert "empty all at once" in FreezeFeed.objects.get().last_error
+    assert names() == ["Black Friday", "Year end"]
+    FreezeFeed.objects.update(failing_since=timezone.now() - timedelta(hours=25))
+    assert read_again() == 1
+    assert names() == []
+    calendar.content = with_events(event(date(2031, 1, 1), "SUMMARY:Next", "STATUS:CANCELLED"))
+    assert read_again() == 1
+
+
+def test_more_or_longer_than_is_kept_freezes_what_comes_first_and_says_so(place, people, calendar):
+    """B120: 250 days, and 601 events of which 600 were over, refused the whole calendar."""
+    today = timezone.now().date()
+    over = [event(today - timedelta(days=20 + n)) for n in range(0, 1200, 2)]
+    calendar.content = with_events(*over, event(today + timedelta(days=3), "DURATION:P300D"))
+    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+    assert freeze_feeds.read_due() == 1
+    last = Freeze.objects.order_by("last_day").last()
+    assert last.first_day == today + timedelta(days=3)
+    assert last.last_day == last.first_day + timedelta(days=200)
+    assert "longer than 200 days" in FreezeFeed.objects.get().remarks
+    calendar.content = with_events(*(event(today + timedelta(days=2 * n)) for n in range(600)))
+    assert read_again() == 1
+    assert Freeze.objects.count() == 500
+    assert Freeze.objects.filter(first_day=today).exists()
+    assert "100 ranges of days more" in FreezeFeed.objects.get().remarks
 
 
 def test_its_address_lies_in_vault_only(stack, place, people, calendar):
@@ -134,6 +222,12 @@ def test_the_calendar_page_takes_a_file_or_an_address(client, place, people, cal
     assert "2 freezes were added" in text(page)
     assert "Black Friday" in text(client.get("/calendar/?month=2030-11"))
     assert "Year end" in text(client.get("/calendar/?month=2035-12")), "again each year"
+    odd = CALENDAR.replace(b"DTEND;VALUE=DATE:20301203", b"DTEND;VALUE=DATE:2030-12-03")
+    file = SimpleUploadedFile("freezes.ics", odd, "text/calendar")
+    page = client.post("/calendar/import", {"ics-file": file}, follow=True)
+    assert "“Black Friday” cannot be read exactly" in text(page)
+    over = SimpleUploadedFile("freezes.ics", with_events(event(date(2020, 1, 1))), "text/calendar")
+    assert "No event of it freezes" in text(client.post("/calendar/import", {"ics-file": over}))
     bad = SimpleUploadedFile("freezes.ics", b"hello", "text/calendar")
     refused = client.post("/calendar/import", {"ics-file": bad})
     assert refused.status_code == 400

@@ -225,7 +225,8 @@ END:VCALENDAR
 
 
 def test_freezes_come_from_a_calendar_file_all_or_none(people, place, key):
-    added = freezes.add_from_calendar(people.owner, CALENDAR, place.environment)
+    added, remarks = freezes.add_from_calendar(people.owner, CALENDAR, place.environment)
+    assert remarks == []
     assert [(one.name, one.first_day, one.last_day, one.rule) for one in added] == [
         ("Black Friday", date(2030, 11, 28), date(2030, 12, 2), ""),
         ("Year end", date(2030, 12, 20), date(2031, 1, 6), "FREQ=YEARLY"),
