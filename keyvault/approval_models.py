@@ -15,6 +15,7 @@ class Act(models.TextChoices):
     TOKEN = "token", _("create or renew a service token")
     WEBHOOK = "webhook", _("set a webhook's address")
     VENDOR = "vendor", _("set a vendor account's address")
+    HOLD = "hold", _("lift a hold on a key")
     RULE = "rule", _("remove a rule about approvals")
 
 

@@ -29,7 +29,12 @@ from keyvault.redaction import one_line
 # A request waits for a day, and what was agreed to must be done within an hour.
 ASKED_FOR, GOOD_FOR = timedelta(hours=24), timedelta(hours=1)
 # What one must be able to do oneself to agree that another does it to this key.
-_VERBS = {Act.REVEAL: Verb.REVEAL, Act.ROTATION: Verb.ROTATE, Act.WAIVER: Verb.WAIVE}
+_VERBS = {
+    Act.REVEAL: Verb.REVEAL,
+    Act.ROTATION: Verb.ROTATE,
+    Act.WAIVER: Verb.WAIVE,
+    Act.HOLD: Verb.MANAGE,
+}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from keyvault.approval_models import Approval, ApprovalRule
 from keyvault.disclosure_models import Reveal, TokenText
+from keyvault.hold_models import KeyHold
 from keyvault.leftover_models import Leftover
 from keyvault.names import name_field, plain_name
 from keyvault.people_models import DirectoryEntry, Group, Invitation, MemberSession, Tally
@@ -29,6 +30,7 @@ __all__ = [
     "Grant",
     "Group",
     "Invitation",
+    "KeyHold",
     "KeyVersion",
     "Leftover",
     "Link",

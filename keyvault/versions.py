@@ -10,7 +10,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import leftovers, secret_store
+from keyvault import kept, leftovers, secret_store
 from keyvault.checking import Verdict
 from keyvault.errors import Conflict, Unavailable
 from keyvault.fingerprints import fingerprint, tail
@@ -171,9 +171,13 @@ def discard(version: KeyVersion) -> None:
 
 
 def destroy_secret(version: KeyVersion) -> None:
-    """Destroy the secret of a deleted or discarded version in Vault, for good."""
+    """Destroy the secret of a deleted or discarded version in Vault, for good.
+
+    Raises Conflict for another version, OnHold while a hold stands on the key.
+    """
     if version.state not in (VersionState.DELETED, VersionState.DISCARDED):
         raise Conflict(_("Only the secret of a deleted or discarded version may be destroyed."))
+    kept.refuse(version.key_id)
     secret_store.destroy(AREA, version.path)
     KeyVersion.objects.filter(pk=version.pk).update(destroyed_at=timezone.now())
 

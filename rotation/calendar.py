@@ -10,6 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 from icalendar import Calendar, Event
 
+from keyvault import kept
 from keyvault.fingerprints import peppered
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import visible_keys
@@ -31,6 +32,7 @@ class Planned:
     key: ApiKey
     moved: str
     overdue: bool
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,19 @@ def planned(
     ).select_related("key__account", "key__environment", "key__application")
     freezes = freezes or Freezes()
     chosen = list(found.order_by(F("next_run_at"))[: most + 1])
-    runs = [run for policy in chosen[:most] for run in _runs(policy, freezes, until)]
+    held = kept.among(policy.key_id for policy in chosen[:most])
+    runs = [run for policy in chosen[:most] for run in _runs(policy, freezes, until, held)]
     return Plan(sorted(runs, key=lambda run: (run.at, run.key.pk)), len(chosen) > most)
 
 
-def _runs(policy: RotationPolicy, freezes: Freezes, until: datetime) -> Iterator[Planned]:
+def _runs(
+    policy: RotationPolicy, freezes: Freezes, until: datetime, held: set[int]
+) -> Iterator[Planned]:
     now = timezone.now()
     for run in coming(policy, freezes.of(policy.key.environment_id), now):
         if run.at > until:
             return
-        yield Planned(run.at, policy.key, run.moved, run.at < now)
+        yield Planned(run.at, policy.key, run.moved, run.at < now, policy.key_id in held)
 
 
 def renew_feed(by: Member) -> Secret:
@@ -103,7 +108,10 @@ def feed(member: Member) -> bytes:
         event.add("dtend", run.at + timedelta(minutes=30))
         event.add("summary", f"Rotation of {run.key}")
         event.add("url", f"{settings.BASE_URL}/keys/{run.key.pk}/")
-        if run.moved:
-            event.add("description", f"Moved by {run.moved}.")
+        notes = [f"Moved by {run.moved}."] if run.moved else []
+        if run.held:
+            notes.append("On hold: it stops after the switch, and the old version is kept.")
+        if notes:
+            event.add("description", " ".join(notes))
         told.add_component(event)
     return bytes(told.to_ical())

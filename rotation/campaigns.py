@@ -23,7 +23,7 @@ from keyvault.names import require_clean
 from keyvault.permissions import Verb, may, require_owner
 from rotation import exposure, planned
 from rotation.campaign_models import Campaign, CampaignItem
-from rotation.models import OPEN_STEPS, Reason, Rotation, Step
+from rotation.models import OPEN_STEPS, Reason, Rotation, Step, WaitingFor
 from rotation.providers import PROVIDERS
 from rotation.workflow import create, nudge
 
@@ -197,7 +197,8 @@ def _join_running(waiting: QuerySet[CampaignItem]) -> None:
 
 
 def _busy_accounts() -> dict[int, int]:
-    open_now = Rotation.objects.filter(step__in=OPEN_STEPS)
+    # What waits for a hold to end, perhaps for years, takes up nobody's turn.
+    open_now = Rotation.objects.filter(step__in=OPEN_STEPS).exclude(waiting_for=WaitingFor.HOLD)
     counted = open_now.values("key__account").annotate(open=Count("pk"))
     return dict(counted.values_list("key__account", "open"))
 

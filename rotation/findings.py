@@ -31,6 +31,14 @@ WHAT_TO_DO = {
 }
 
 
+# What is advised in place of an end, while a hold stands on the key.
+ENDS_SOMETHING = (ALIVE_AFTER_DELETION, SECRET_WITHOUT_ROW, OWNER_LEFT)
+ON_HOLD = (
+    "Its key is on hold: delete nothing of it, at the vendor or in Vault, until an owner lifts the "
+    "hold."
+)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that does not add up. `subject` names it for good, so its id stays the same."""
@@ -42,6 +50,7 @@ class Finding:
     account: Account | None = None
     key: ApiKey | None = None
     version: KeyVersion | None = None
+    held: bool = False
 
     @property
     def id(self) -> str:
@@ -52,7 +61,7 @@ class Finding:
     @property
     def do(self) -> str:
         """Return what a person does about it."""
-        return WHAT_TO_DO[self.kind]
+        return ON_HOLD if self.held and self.kind in ENDS_SOMETHING else WHAT_TO_DO[self.kind]
 
     @property
     def about(self) -> str:

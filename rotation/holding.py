@@ -6,7 +6,15 @@ from datetime import datetime
 from django.conf import settings
 from django.utils import timezone
 
-from rotation.models import AT_REST, OPEN_STEPS, Outage, Reason, Rotation, RotationPolicy
+from rotation.models import (
+    AT_REST,
+    OPEN_STEPS,
+    Outage,
+    Reason,
+    Rotation,
+    RotationPolicy,
+    WaitingFor,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def _away(policy: RotationPolicy) -> Held | None:
 def _full(policy: RotationPolicy) -> Held | None:
     running = Rotation.objects.filter(
         key__account=policy.key.account_id, step__in=OPEN_STEPS, reason=Reason.SCHEDULE
-    )
+    ).exclude(waiting_for=WaitingFor.HOLD)
     if running.count() < settings.MAX_OPEN_PER_ACCOUNT:
         return None
     text = (

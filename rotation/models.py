@@ -78,10 +78,11 @@ class WaitingFor(models.TextChoices):
     PERSON = "person", _("a person to look into it")
     TURN = "turn", _("its turn")
     RECONCILE = "reconcile", _("a clean comparison after a restore")
+    HOLD = "hold", _("the hold on its key to end")
 
 
 # Before anything was published, or after all had moved: it keeps no other key from rotating.
-AT_REST = (WaitingFor.KEY, WaitingFor.DELETION)
+AT_REST = (WaitingFor.KEY, WaitingFor.DELETION, WaitingFor.HOLD)
 
 
 class Reason(models.TextChoices):

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, grants
+from keyvault import approvals, grants, kept
 from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.disclosure_models import TokenText
@@ -190,11 +190,18 @@ def _hand_over(
 
 def _warn_of_standbys(actor: Actor, member: Member) -> None:
     """A standby that the leaver brought in is never used; somebody must delete it at the vendor."""
-    kept = KeyVersion.objects.filter(added_by=member, state=VersionState.STANDBY)
-    for version in kept.select_related("key__account"):
+    found = KeyVersion.objects.filter(added_by=member, state=VersionState.STANDBY)
+    standbys = list(found.select_related("key__account"))
+    held = kept.among(version.key_id for version in standbys)
+    for version in standbys:
+        what = (
+            "Its key is on hold: leave it as it is, and add another one."
+            if version.key_id in held
+            else f"Delete it at {version.key.account}, and add another one."
+        )
         text = (
             f"{member}, who left, brought in this standby (…{version.tail}). It will not be used. "
-            f"Delete it at {version.key.account}, and add another one."
+            f"{what}"
         )
         about = f"standby of a leaver {version.pk}"
         human_tasks.open_alert(

@@ -29,7 +29,7 @@ _NEXT_DUE = """
 WITH busy AS (
     SELECT key.account_id, count(*) AS open
     FROM rotation_rotation rotation JOIN keyvault_apikey key ON key.id = rotation.key_id
-    WHERE rotation.step = ANY(%s) AND rotation.reason = %s
+    WHERE rotation.step = ANY(%s) AND rotation.reason = %s AND rotation.waiting_for <> 'hold'
     GROUP BY key.account_id
 ), away AS (
     SELECT account_id FROM rotation_outage WHERE told_at IS NOT NULL AND account_id IS NOT NULL

@@ -5,12 +5,13 @@ is named as not compared, and then nothing is concluded from what it lacks.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from django.utils import timezone
 
-from keyvault import leftovers, secret_store, versions
+from keyvault import kept, leftovers, secret_store, versions
 from keyvault.audit.log import record, system_actor
 from keyvault.audit.models import Action
 from keyvault.errors import KeyServiceError
@@ -75,7 +76,7 @@ def _compare_vault(report: Report) -> None:
     report.findings += _without_row(lying - known - leftovers.under_way(), marked, report)
     late = KeyVersion.objects.filter(
         state__in=_ENDED, destroyed_at__isnull=True, retired_at__lt=timezone.now() - _DESTROY_WITHIN
-    )
+    ).exclude(key__in=kept.standing().values("key"))
     for version in late.select_related("key__account", "key__environment").iterator(_CHUNK):
         report.findings.append(_of(findings.NOT_DESTROYED, version, version.retired_at))
 
@@ -137,7 +138,9 @@ def _lying(path: str, data: dict[str, str]) -> Finding:
         return Finding(findings.COPY_OF_SECRET, path, what, None, key.account, key, version)
     whose = data.get("key_name", "a key that it does not name")
     what = f"a secret of {whose}, stored at {at}, path {path}"
-    return Finding(findings.SECRET_WITHOUT_ROW, path, what)
+    number = data.get("key", "")
+    held = number.isdigit() and len(number) < 19 and bool(kept.among([int(number)]))
+    return Finding(findings.SECRET_WITHOUT_ROW, path, what, held=held)
 
 
 def _owners_left() -> Iterator[Finding]:
@@ -227,12 +230,19 @@ def _check_current(account: Account, report: Report) -> None:
         report.not_compared.append(f"{account}: the vendor gave no verdict on {unclear} keys.")
 
 
+def _with_holds(found: Iterable[Finding]) -> list[Finding]:
+    """Mark what is about a key on hold: nobody may be advised to end anything of it."""
+    found = list(found)
+    held = kept.among({one.key.pk for one in found if one.key})
+    return [replace(one, held=True) if one.key and one.key.pk in held else one for one in found]
+
+
 def _tell(report: Report, *, whole: bool) -> None:
     """Record the run; open a task for each finding, and close those that are gone.
 
     Only a whole and complete run closes any: what was not looked at is not known to be gone.
     """
-    report.findings[:] = {finding.id: finding for finding in report.findings}.values()
+    report.findings[:] = _with_holds({one.id: one for one in report.findings}.values())
     for finding in report.findings:
         parts = {"account": finding.account, "key": finding.key, "version": finding.version}
         text = f"{finding.what}. {finding.do} (Finding {finding.id}.)"

@@ -4,7 +4,7 @@ import logging
 
 from django.utils import timezone
 
-from keyvault import versions
+from keyvault import kept, versions
 from keyvault.errors import KeyServiceError
 from keyvault.models import KeyVersion, VersionState
 from rotation import freezing, leftovers, stranded
@@ -55,6 +55,7 @@ def finish_destroying() -> int:
     left = KeyVersion.objects.filter(state__in=ended, destroyed_at__isnull=True).exclude(
         key__rotations__step__in=OPEN_STEPS
     )
+    left = left.exclude(key__in=kept.standing().values("key"))
     for version in left[:_BATCH]:
         try:
             versions.destroy_secret(version)

@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "deliveries": ("Deliveries", ("delivery.",)),
     "changes": (
         "Policy and roles",
-        ("policy.", "grant.", "freeze.", "pause.", "key.registered", "key.changed"),
+        ("policy.", "grant.", "freeze.", "pause.", "hold.", "key.registered", "key.changed"),
     ),
 }
 _READ, _SHOWN, _GRANTS = 400, 40, 200

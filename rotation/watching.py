@@ -33,6 +33,7 @@ _AGAIN, _AFTER_INCIDENT = timedelta(minutes=1), timedelta(hours=1)
 _MONTH = timedelta(days=30)
 _ACTOR = system_actor("watch of current keys")
 
+# A rotation that waits for a hold to end may do so for years, and its key is watched meanwhile.
 # Keys that are not watched yet are spread over their first interval.
 _ADOPT = """
 INSERT INTO rotation_watch (key_id, next_check_at, refusals, unclear)
@@ -46,7 +47,8 @@ WITH chosen AS (
     SELECT watch.id FROM rotation_watch watch JOIN keyvault_apikey key ON key.id = watch.key_id
     WHERE watch.next_check_at <= now() AND key.current_id IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM rotation_rotation rotation
-            WHERE rotation.key_id = key.id AND rotation.step = ANY(%s))
+            WHERE rotation.key_id = key.id AND rotation.step = ANY(%s)
+                AND rotation.waiting_for <> 'hold')
         AND NOT EXISTS (SELECT 1 FROM rotation_outage outage WHERE outage.told_at IS NOT NULL
             AND (outage.account_id = key.account_id OR outage.account_id IS NULL))
     ORDER BY watch.next_check_at LIMIT %s FOR UPDATE OF watch SKIP LOCKED

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import inventory, keys, revealing, searching
+from keyvault import inventory, kept, keys, revealing, searching
 from keyvault.api.base import (
     ExpiryField,
     Fields,
@@ -42,6 +42,7 @@ class KeyQuery(PageQuery):
     environment = IdField(required=False)
     application = IdField(required=False)
     search = serializers.CharField(required=False, max_length=100)
+    on_hold = serializers.BooleanField(required=False)
 
 
 class RegisterFields(Fields):
@@ -168,6 +169,9 @@ def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKe
     for name in ("account", "environment", "application"):
         if name in filters:
             rows = rows.filter(**{name: filters[name]})
+    rows = rows.annotate(held_now=kept.held())
+    if "on_hold" in filters:
+        rows = rows.filter(held_now=filters["on_hold"])
     text = filters.get("search", "")
     if text:
         rows = rows.filter(searching.matching(text))

@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from keyvault import kept
 from keyvault.audit.models import AuditEvent
 from keyvault.keys import Added
 from keyvault.models import (
@@ -105,6 +106,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
     application = NamedSerializer(allow_null=True)
     member = NamedSerializer(allow_null=True)
     current = VersionSerializer(allow_null=True)
+    on_hold = serializers.SerializerMethodField()
 
     class Meta:
         model = ApiKey
@@ -119,8 +121,14 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
             "current",
             "created_at",
             "rotated_at",
+            "on_hold",
         ]
         read_only_fields = fields
+
+    def get_on_hold(self, key: ApiKey) -> bool:
+        """Return whether a hold stands; lists have asked for all their keys at once."""
+        known: bool | None = getattr(key, "held_now", None)
+        return bool(kept.among([key.pk])) if known is None else known
 
 
 class KeyDetailSerializer(KeySerializer):

@@ -31,6 +31,8 @@ class Action(models.TextChoices):
     KEY_REGISTERED = "key.registered"
     KEY_CHANGED = "key.changed"
     KEY_CHECKED = "key.checked"
+    HOLD_SET = "hold.set"
+    HOLD_LIFTED = "hold.lifted"
     SECRET_REVEALED = "secret.revealed"
     SECRET_FETCHED = "secret.fetched"
     VERSION_ADDED = "version.added"

@@ -61,6 +61,7 @@ STATES = {
     "denied": ("bad", "bad", _("Denied")),
     "ok": ("good", "ok", _("Ok")),
     "away": ("bad", "bad", _("Away")),
+    "held": ("warn", "hand", _("On hold")),
     "late": ("warn", "wait", _("Late")),
     "schedule": ("calm", "wait", _("Waits its turn")),
 }

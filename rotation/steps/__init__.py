@@ -9,8 +9,9 @@ from collections.abc import Callable
 from rotation.claims import Claim
 from rotation.models import Step
 from rotation.outcomes import Outcome
+from rotation.steps.back import roll_back
 from rotation.steps.generate import generate
-from rotation.steps.retire import delete, roll_back
+from rotation.steps.retire import delete
 from rotation.steps.switch import update, verify
 
 STEPS: dict[str, Callable[[Claim], Outcome]] = {

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db.models import F
 
-from keyvault import secret_store, versions
+from keyvault import kept, secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import KeyVersion, VersionState
@@ -121,6 +121,8 @@ def _take_standby(claim: Claim) -> Outcome | None:
         if frozen:
             return frozen
         with claim.transaction():
+            if kept.on_locked(rotation.key_id):
+                continue  # refused or not, it is kept as it is
             versions.discard(version)
             record(
                 Action.VERSION_DISCARDED,

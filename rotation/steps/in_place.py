@@ -8,11 +8,11 @@ There is no way back from it: what goes wrong afterwards waits for a key issued 
 import uuid
 from datetime import timedelta
 
-from keyvault import secret_store, versions
+from keyvault import kept, secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import KeyVersion
-from rotation import clock, findings, freezing, outbox
+from rotation import clock, findings, freezing, on_hold, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, no_overlap, provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
@@ -47,7 +47,7 @@ def replace(claim: Claim) -> Outcome | None:
         return _look(claim, intent, old)
     if rotation.waived_at is None and rotation.reason != Reason.LEAK:
         return _ask(rotation)
-    return freezing.hold() or _prepare(claim, old) or _call(claim, old)
+    return freezing.hold() or on_hold.wait(rotation) or _prepare(claim, old) or _call(claim, old)
 
 
 def _ask(rotation: Rotation) -> Outcome:
@@ -82,6 +82,9 @@ def _call(claim: Claim, old: KeyVersion) -> Outcome:
     with claim.transaction():
         if rotation.cancelling:
             return Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
+        held = on_hold.wait_locked(rotation)
+        if held:
+            return held
         # Nothing can overlap, so nothing is waited for afterwards.
         claim.write(overlap_seconds=0)
         intent = Intent.objects.create(
@@ -96,12 +99,21 @@ def _call(claim: Claim, old: KeyVersion) -> Outcome:
     reached("swap_intent.after")
     if not claim.still_ours():
         raise ClaimLost
+    if kept.on(rotation.key_id):
+        return _not_called(claim, intent)
     try:
         made = provider_of(rotation.key.account).replace(account, old.vendor_id)
     except VendorError as error:
         return _failed(claim, intent, old, error)
     reached("swap.after")
     return _keep(claim, intent, old, made)
+
+
+def _not_called(claim: Claim, intent: Intent) -> Outcome:
+    """Take the intent back, since a hold was set before the call went out: nothing was asked."""
+    with claim.transaction():
+        intent.delete()
+    return Wait(WaitingFor.HOLD, "A hold was set on this key; nothing was replaced.", 0.0)
 
 
 def _failed(claim: Claim, intent: Intent, old: KeyVersion, error: VendorError) -> Outcome:
@@ -212,6 +224,9 @@ def without_way_back(claim: Claim, outcome: Outcome) -> Outcome:
     if frozen:
         return frozen
     with claim.transaction():
+        held = on_hold.wait_locked(rotation)
+        if held:
+            return held
         versions.discard(new)
         claim.write(new_version=None, proving_since=None)
         record(Action.VERSION_DISCARDED, worker_actor(rotation), new, reason=outcome.text)

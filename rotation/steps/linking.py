@@ -7,7 +7,7 @@ enabled again. Elsewhere the vendor's mask tells. What is not proven so is left 
 
 from datetime import timedelta
 
-from keyvault import versions
+from keyvault import kept, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import LIVE_STATES, KeyVersion, Link
@@ -116,7 +116,7 @@ def shared_with(version: KeyVersion) -> KeyVersion | None:
 
 def _begin(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome:
     """Disable the key of the id, under an intent: whoever comes after a crash enables or proves it."""
-    if not claim.still_ours() or freezing.why():
+    if not claim.still_ours() or freezing.why() or kept.on(claim.rotation.key_id):
         raise ClaimLost  # the next try says what it waits for
     reached("disable_intent.before")
     with claim.transaction():
@@ -209,9 +209,12 @@ def refuted(version: KeyVersion) -> Park:
     return Park(f"{version.link_text} Nothing was ended. {WHAT_TO_DO}")
 
 
-def let_go(claim: Claim, version: KeyVersion | None) -> None:
-    """Enable what was disabled only to prove its id, now that the proof cannot go on."""
-    if version is None or version.is_linked:
+def let_go(claim: Claim, version: KeyVersion | None, *, proven: bool = False) -> None:
+    """Enable what was disabled only to prove its id, now that the proof cannot go on.
+
+    With `proven` also what was to be deleted next.
+    """
+    if version is None or (version.is_linked and not proven):
         return
     intent = claim.rotation.intents.filter(
         kind=Intent.Kind.DELETE, version=version, disabling_at__isnull=False

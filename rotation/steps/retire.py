@@ -1,18 +1,17 @@
-"""Delete and roll back: end a key at the vendor, and prove that it is refused.
+"""Delete: end the old key at the vendor once the new one is verified and adopted, and prove it refused.
 
-The delete step ends the old key once the new one is verified and adopted; roll back gives consumers
-the old version again and ends the new one. Nothing is deleted on a "cannot tell".
+Nothing is deleted on a "cannot tell".
 """
 
 from datetime import timedelta
 
 from django.db.models import QuerySet
 
-from keyvault import secret_store, versions
+from keyvault import kept, secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import ApiKey, KeyVersion, Link, VersionState
-from rotation import clock, freezing, holders, outbox
+from rotation import clock, freezing, holders, on_hold
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
 from rotation.claims import Claim, ClaimLost
@@ -21,7 +20,7 @@ from rotation.human_tasks import close_tasks, open_task
 from rotation.models import TASK_TEXT, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, CheckResult
-from rotation.steps import creation, linking, lost
+from rotation.steps import linking, lost
 from rotation.steps.switch import check_new, weigh
 
 _MANUAL_POLL, _LONGEST_POLL = 15.0, 900.0
@@ -41,17 +40,31 @@ def delete(claim: Claim) -> Outcome:
         linking.let_go(claim, old)
         return frozen
     if old.state == VersionState.PREVIOUS:
-        back = lost.way_back_from_delete(claim, _delete_intent(rotation, old))
+        begun = delete_intent(rotation, old)
+        back = lost.way_back_from_delete(claim, begun)
         if back:
             return back
-        intent = _delete_intent(rotation, old) or _permit(claim, old)
+        held = held_back(claim, old, begun)
+        if held:
+            # For however long it waits: as long as the old key lives, it is the way back.
+            return (None if begun else check_new(claim)) or held
+        intent = begun or _permit(claim, old)
         trouble = end_at_vendor(claim, old, intent) if isinstance(intent, Intent) else intent
         if trouble:
             return trouble
         _record_end(claim, old)
-    if old.destroyed_at is None:
-        _destroy(rotation, old)
-    return Move(Step.DONE, f"The vendor refuses the old key since {_refused_at(old)}.")
+    held = None if old.destroyed_at else destroy(rotation, old)
+    return held or Move(Step.DONE, f"The vendor refuses the old key since {_refused_at(old)}.")
+
+
+def held_back(claim: Claim, version: KeyVersion, intent: Intent | None) -> Outcome | None:
+    """Return the wait for a hold, with what was disabled on the way enabled; None where it is over."""
+    if intent and intent.state != Intent.State.OPEN:
+        return None
+    held = on_hold.wait(claim.rotation)
+    if held:
+        linking.let_go(claim, version, proven=True)
+    return held
 
 
 def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
@@ -69,16 +82,20 @@ def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
         current = locked.values_list("current_id", flat=True)[0]
         if current != rotation.new_version_id or current == old.pk:
             return Park("The key's current version changed: the old key is left alone.")
-        intent = _begin_delete(claim, old)
+        held = on_hold.wait_locked(rotation)
+        if held:
+            return held
+        intent = begin_delete(claim, old)
     reached("delete_intent.after")
     return intent
 
 
-def _delete_intent(rotation: Rotation, version: KeyVersion) -> Intent | None:
+def delete_intent(rotation: Rotation, version: KeyVersion) -> Intent | None:
+    """Return what was committed before this version was to be ended, if it was."""
     return rotation.intents.filter(kind=Intent.Kind.DELETE, version=version).first()
 
 
-def _begin_delete(claim: Claim, version: KeyVersion) -> Intent:
+def begin_delete(claim: Claim, version: KeyVersion) -> Intent:
     """Insert the intent in a transaction of the claim, which alone makes them: one cannot be there."""
     return Intent.objects.create(
         rotation=claim.rotation,
@@ -122,7 +139,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
         return _by_hand(claim, intent, version, verdict)
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
-    return _still_accepted(rotation, _delete_intent(rotation, version))
+    return _still_accepted(rotation, delete_intent(rotation, version))
 
 
 def _by_hand(claim: Claim, intent: Intent, version: KeyVersion, verdict: CheckResult) -> Outcome:
@@ -195,7 +212,7 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
     provider = provider_of(rotation.key.account)
     account = vendor_account(rotation.key.account, manage=True)
     _require_readable(rotation, version)
-    if not claim.still_ours() or freezing.why():
+    if not claim.still_ours() or freezing.why() or kept.on(rotation.key_id):
         raise ClaimLost  # the next try says what it waits for
     reached("delete.before")
     if provider.can_disable and not intent.disabled_at:
@@ -300,88 +317,19 @@ def _record_end(claim: Claim, version: KeyVersion) -> None:
         record(Action.VERSION_DELETED, worker_actor(rotation), version, proof="refused")
 
 
-def _destroy(rotation: Rotation, version: KeyVersion) -> None:
+def destroy(rotation: Rotation, version: KeyVersion) -> Outcome | None:
+    """Destroy the secret of a version that is dead or never used; a hold is waited for."""
+    held = on_hold.wait(rotation)
+    if held:
+        return held
     reached("destroy.before")
     versions.destroy_secret(version)
     reached("destroy.after")
     record(Action.VERSION_DESTROYED, worker_actor(rotation), version)
+    return None
 
 
 def _refused_at(version: KeyVersion) -> str:
     if version.refused_at is None:
         version.refresh_from_db(fields=["refused_at"])
     return f"{version.refused_at:%Y-%m-%d %H:%M:%S} UTC" if version.refused_at else "now"
-
-
-def roll_back(claim: Claim) -> Outcome:
-    """Give consumers the old version again, end the new key, and end the rotation."""
-    rotation = claim.rotation
-    intent = creation.open_intent(rotation)
-    if intent:
-        return creation.recover(claim, intent)
-    new = rotation.new_version
-    if new and rotation.key.current_id == new.pk:
-        trouble = lost.nothing_to_restore(claim, new) or _restore(claim, new)
-        if trouble:
-            return trouble
-    frozen = freezing.hold() if new else None
-    if frozen:
-        linking.let_go(claim, new)
-        return frozen  # the pointer is back; only ending the new key has to wait
-    if new and new.state in (VersionState.PENDING, VersionState.PREVIOUS):
-        trouble = lost.wait_for_holders(claim, new) or _undo_new(claim, new)
-        if trouble:
-            return trouble
-    if new and new.state == VersionState.DISCARDED and new.destroyed_at is None:
-        _destroy(rotation, new)
-    end = Step.CANCELLED if rotation.cancelling else Step.FAILED
-    return Move(end, rotation.last_error or "Cancelled.")
-
-
-def _restore(claim: Claim, new: KeyVersion) -> Outcome | None:
-    rotation, old = claim.rotation, claim.rotation.old_version
-    if old is None:
-        return Park(
-            "The new key is refused and there is no older one. Rotate again with a new key."
-        )
-    verdict = check_secret(rotation.key.account, versions.read_secret(old))
-    claim.note_check(old, verdict)
-    if verdict.answer == REFUSED:
-        return Park(
-            f"The vendor refuses the new key and the old one too ({verdict.text}). "
-            "Add a working key by hand."
-        )
-    reached("restore.before")
-    with claim.transaction():
-        versions.restore(old, new)
-        outbox.enqueue(rotation.key, old)
-        record(Action.VERSION_RESTORED, worker_actor(rotation), old, reason=rotation.last_error)
-    reached("restore.after")
-    return None
-
-
-def _undo_new(claim: Claim, new: KeyVersion) -> Outcome | None:
-    """End the unused new key; a standby that still works goes back into reserve instead."""
-    rotation = claim.rotation
-    if new.source == "pasted" and rotation.cancelling and new.state == VersionState.PENDING:
-        with claim.transaction():
-            versions.give_back_standby(new)
-            claim.write(new_version=None)
-        return Move(Step.CANCELLED, "Cancelled; the new key is kept as a standby.")
-    intent = _delete_intent(rotation, new)
-    if intent is None:
-        with claim.transaction():
-            intent = _begin_delete(claim, new)
-    trouble = end_at_vendor(claim, new, intent)
-    if trouble:
-        return trouble
-    with claim.transaction():
-        versions.discard(new)
-        close_tasks(
-            worker_actor(rotation),
-            rotation,
-            "The vendor refuses the key.",
-            kinds=(HumanTask.Kind.DELETE,),
-        )
-        record(Action.VERSION_DISCARDED, worker_actor(rotation), new, reason=rotation.last_error)
-    return None

@@ -7,6 +7,7 @@ create where the limit is known, and after it where the vendor says that it is f
 from django.db.models import F
 from django.db.models.functions import Now
 
+from keyvault import kept
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.models import LIVE_STATES, Account, KeyVersion, VersionState
@@ -23,7 +24,7 @@ from rotation.steps.creation import delete_strays
 
 _MOST_NAMED = 25
 _LOOK_AGAIN = 15.0
-_STUCK = (WaitingFor.PERSON, WaitingFor.DELETION, WaitingFor.RECONCILE)
+_STUCK = (WaitingFor.PERSON, WaitingFor.DELETION, WaitingFor.RECONCILE, WaitingFor.HOLD)
 
 
 def look(claim: Claim) -> Outcome | None:
@@ -82,6 +83,8 @@ def _left_over(account: Account, listed: list[ListedKey]) -> tuple[list[Intent],
         refused_at__isnull=False,
         vendor_id__in=[key.vendor_id for key in listed if key.disabled],
     ).exclude(vendor_id__in=known.filter(state__in=LIVE_STATES).values("vendor_id"))
+    # A hold keeps the vendor's record of a dead key as well.
+    dead = dead.exclude(key__in=kept.standing().values("key"))
     return list(strays.select_related("rotation__key__account")), list(dead)
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault import keys
+from keyvault import kept, keys
 from keyvault.forms import RevealForm
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, verbs_on
@@ -24,6 +24,7 @@ from rotation.frozen import Freezes
 from rotation.models import Rotation, RotationPolicy
 from rotation.policy_forms import PolicyForm, begin
 from rotation.views.finding import state_of
+from rotation.views.holds import HoldForm
 from rotation.views.pauses import KeyPauseForm
 from rotation.views.track import track
 
@@ -68,6 +69,8 @@ def render_key(
         "reveal_form": RevealForm(prefix="reveal"),
         "runs_ahead": _ahead(policy),
         "held": holding.why(policy),
+        "holds": kept.on(key.pk),
+        "hold_form": HoldForm(prefix="hold"),
         "pauses": pausing.lasting_on_key(key),
         "pause_form": KeyPauseForm(),
         "second_person": needs_second_person(me(request), key),

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault import searching
+from keyvault import kept, searching
 from keyvault.models import (
     Account,
     ApiKey,
@@ -71,6 +71,7 @@ STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
         lambda keys: keys.filter(_CURRENT, current__expires_at__lt=timezone.now() + _SOON),
     ),
     "refused": ("Refused by the vendor", lambda keys: keys.filter(current__check_answer="refused")),
+    "held": ("On hold", lambda keys: keys.filter(kept.held())),
     "unplanned": ("Without a policy", lambda keys: keys.filter(policy__isnull=True)),
 }
 
@@ -92,6 +93,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     found = filtered(request.GET, visible).select_related(
         "account", "environment", "application", "member", "current", "policy"
     )
+    found = found.annotate(held_now=kept.held())
     rows, following = _ordered(request, found.prefetch_related(with_open_rotation()))
     facts = {
         "rows": [_row(key) for key in rows],
@@ -129,6 +131,7 @@ def _row(key: ApiKey) -> dict[str, object]:
     first = running[0] if running else None
     return {
         "it": key,
+        "held": key.held_now,  # type: ignore[attr-defined]
         "rotation": first,
         "state": state_of(first) if first else "",
         "track": track(first) if first else None,

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from keyvault import kept
 from keyvault.errors import BadInput, KeyServiceError, NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
@@ -112,6 +113,7 @@ def _facts(member: Member, rotation: Rotation) -> dict[str, Any]:
         "waive_form": WaiveForm(),
         "seen": seen,
         "acts": acts,
+        "holds": kept.on(rotation.key_id) if rotation.is_open else [],
     }
 
 

@@ -87,7 +87,7 @@ CUSTODY: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "holders of the lost key waited for",
-        "rotation/steps/retire.py",
+        "rotation/steps/back.py",
         "lost.wait_for_holders(claim, new) or _undo_new(claim, new)",
         "_undo_new(claim, new)",
         "tests/rotation/test_lost.py -k whoever_fetched",
@@ -101,7 +101,7 @@ CUSTODY: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "rotation without a key ends",
-        "rotation/steps/retire.py",
+        "rotation/steps/back.py",
         "lost.nothing_to_restore(claim, new) or _restore(claim, new)",
         "_restore(claim, new)",
         "tests/rotation/test_lost.py -k gone_too",

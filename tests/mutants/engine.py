@@ -272,7 +272,7 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "freeze in roll back",
-        "rotation/steps/retire.py",
+        "rotation/steps/back.py",
         "    frozen = freezing.hold() if new else None",
         "    frozen = None",
         "tests/rotation/test_freezing.py -k gives_the_old_key_back",
@@ -371,8 +371,8 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "no replacing while frozen",
         "rotation/steps/in_place.py",
-        "    return freezing.hold() or _prepare(claim, old)",
-        "    return _prepare(claim, old)",
+        "    return freezing.hold() or on_hold.wait(rotation)",
+        "    return on_hold.wait(rotation)",
         "tests/rotation/test_in_place.py -k frozen",
     ),
     (

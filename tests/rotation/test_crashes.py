@@ -51,7 +51,7 @@ deadline = time.monotonic() + 20
 while time.monotonic() < deadline:
     Rotation.objects.filter(pk=pk, due_at__isnull=False).update(due_at=Now())
     workflow.advance(pk)
-    if not Rotation.objects.filter(pk=pk, finished_at=None).exists():
+    if not Rotation.objects.filter(pk=pk, finished_at=None).exclude(waiting_for="hold").exists():
         break
 """
 

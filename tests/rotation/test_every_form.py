@@ -133,7 +133,7 @@ def test_no_form_breaks_whatever_is_written_into_it(
 
 # How many kinds of rows a page shows, the choices of its forms among them; the others show fewer.
 KINDS = {
-    re.compile(r"/keys/\d+/"): 17,  # versions, runs, holders, policy with its levels, timeline, …
+    re.compile(r"/keys/\d+/"): 18,  # versions, runs, holders, holds, policy with its levels, …
     re.compile(r"/people/\d+/"): 20,  # roles, groups, sessions, and what they could know, by kind
     re.compile(r"/applications/\d+/"): 10,
     re.compile(r".*"): 8,
