@@ -6,8 +6,13 @@
 
 For programs that read a key once, at their start. Each key is fetched with a service token, given to
 the program in the variable named, and looked at again every half minute. When a new version is there,
-the program is ended, started anew with it, and only then is it acknowledged: Keyvault may end the old
-key, and nothing uses it here any more. While Keyvault is away the program goes on with what it has.
+the program is ended and started anew with it. Only when it has stayed up (`--settled`, ten seconds), or
+when a command of yours says that it works (`--ready`), is the version acknowledged: Keyvault may end the
+old key then, and nothing uses it here any more. So is a job that ends well (0) before that; one that dies is
+not, so that the old key stays. While Keyvault is away the program goes on with what it has.
+
+Each copy acknowledges for itself, under a random id. A copy that keeps its name over restarts may say it
+in KEYVAULT_INSTANCE; no two copies that run at once may have the same.
 
 One file for Python 3.9 and newer, standard library alone: copy it where it is needed. Keys are written
 to no file and stand in no argument; as of every variable, the program's own user can read them in /proc.
@@ -25,7 +30,10 @@ import json
 import os
 import random
 import re
+import secrets
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,9 +46,10 @@ from types import FrameType
 from typing import Any
 
 USAGE, AWAY, REFUSED, NOT_STARTED = 2, 69, 77, 127
-TIMEOUT_SECONDS, MOST_BYTES = 10.0, 100_000
+TIMEOUT_SECONDS, READY_EVERY, MOST_BYTES = 10.0, 1.0, 100_000
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-OURS = ("KEYVAULT_URL", "KEYVAULT_TOKEN", "KEYVAULT_TOKEN_FILE")
+OURS = ("KEYVAULT_URL", "KEYVAULT_TOKEN", "KEYVAULT_TOKEN_FILE", "KEYVAULT_INSTANCE")
+INSTANCE = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -75,8 +84,9 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 class Service:
     """Keyvault, as the bearer of a service token sees it."""
 
-    def __init__(self, url: str, token: str) -> None:
-        self._base, self._token = url.rstrip("/") + "/api/v1/keys/", token
+    def __init__(self, url: str, token: str, instance: str) -> None:
+        self._base = url.rstrip("/") + "/api/v1/keys/"
+        self._token, self._instance = token, instance
         # No proxy of the environment either: it would see the token.
         no_proxy = urllib.request.ProxyHandler({})
         self._open = urllib.request.build_opener(no_proxy, NoRedirect).open
@@ -110,7 +120,11 @@ class Service:
         self, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any], Any]:
         data = None if body is None else json.dumps(body).encode()
-        wanted = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        wanted = {
+            "Authorization": f"Bearer {self._token}",
+            "Content-Type": "application/json",
+            "X-Keyvault-Instance": self._instance,
+        }
         request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
             self._base + path, data, {**wanted, **(headers or {})}
         )
@@ -141,34 +155,105 @@ def _refusal(error: urllib.error.HTTPError) -> Exception:
     return kind(f"{text} ({error.code})")
 
 
+@dataclass
+class Wishes:
+    """How to run the program: all in seconds, but the command that tells whether it is ready."""
+
+    every: float
+    wait: float
+    grace: float
+    settled: float
+    ready: list[str]
+
+
 class Runner:
     """The program with its keys: start it, watch it, start it anew."""
 
-    def __init__(self, service: Service, keys: list[Key], command: list[str], grace: float) -> None:
-        self._service, self._keys, self._command, self._grace = service, keys, command, grace
+    def __init__(
+        self, service: Service, keys: list[Key], command: list[str], wishes: Wishes
+    ) -> None:
+        self._service, self._keys, self._command, self._wishes = service, keys, command, wishes
         self._child: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._settled = False
         self._ending = 0
-        self._said = ""
+        self._said: dict[str, str] = {}
 
-    def run(self, every: float, wait: float) -> int:
+    def run(self) -> int:
         """Run until the program ends; returns what to exit with. Raises Away or Refused at the start."""
         for number in (*FORWARDED, signal.SIGINT):
             signal.signal(number, self._forward)
-        self._fetch_all(time.monotonic() + wait)
+        self._fetch_all(time.monotonic() + self._wishes.wait)
         if self._ending:
             return 128 + self._ending
-        child = self._start()
+        child, next_look = self._start(), self._next_look()
         while True:
             try:
-                # A little apart from each other, however many were started together.
-                return _code(child.wait(every * random.uniform(0.9, 1.1)))  # noqa: S311
+                return self._over(child.wait(self._pause(next_look)))
             except subprocess.TimeoutExpired:
-                if self._look() and not self._ending:
-                    self._stop(child)
-                    if self._ending:
-                        return 128 + self._ending
-                    child = self._start()
+                self._settle()
+            if time.monotonic() < next_look:
+                continue
+            next_look = self._next_look()
+            if self._look() and not self._ending:
+                self._stop(child)
+                if self._ending:
+                    return 128 + self._ending
+                child = self._start()
+            elif self._settled:
+                self._acknowledge()
+
+    def _next_look(self) -> float:
+        # A little apart from each other, however many were started together.
+        return time.monotonic() + self._wishes.every * random.uniform(0.9, 1.1)  # noqa: S311
+
+    def _pause(self, next_look: float) -> float:
+        """Return for how long to wait for the program's end until something else is to be done."""
+        now = time.monotonic()
+        settle = now + READY_EVERY if self._wishes.ready else self._settles_at()
+        return max(0.01, (next_look if self._settled else min(next_look, settle)) - now)
+
+    def _settles_at(self) -> float:
+        return self._started + self._wishes.settled
+
+    def _settle(self) -> None:
+        """Acknowledge what the program was given, once it has shown that it works with it."""
+        if self._settled or self._ending:
+            return
+        if self._is_ready() if self._wishes.ready else time.monotonic() >= self._settles_at():
+            # It may have died while it was asked, and another have answered in its place.
+            self._settled = self._child is not None and self._child.poll() is None
+        if self._settled:
             self._acknowledge()
+
+    def _is_ready(self) -> bool:
+        given = {name: value for name, value in os.environ.items() if name not in OURS}
+        command, nowhere = self._wishes.ready, subprocess.DEVNULL
+        try:
+            asked = subprocess.run(  # noqa: S603 - what we are told to
+                command, env=given, stdin=nowhere, timeout=TIMEOUT_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self._say_once("ready", f"--ready tells nothing ({type(error).__name__})")
+            return False
+        return asked.returncode == 0
+
+    def _over(self, returned: int) -> int:
+        """Say what it means that the program ended before it had settled; returns its code."""
+        if self._settled or self._ending:
+            return _code(returned)
+        if returned == 0 and not self._wishes.ready:
+            self._acknowledge()  # a job that did its work, and holds no key any more
+            return 0
+        _say(
+            f"the program ended with {_code(returned)} after {time.monotonic() - self._started:.1f} s, "
+            f"before it had shown that it works with {self._versions()}: not acknowledged, so the old "
+            "key stays"
+        )
+        return _code(returned)
+
+    def _versions(self) -> str:
+        return ", ".join(f"{key.variable} version {key.version}" for key in self._keys)
 
     def _fetch_all(self, until: float) -> None:
         for key in self._keys:
@@ -186,16 +271,15 @@ class Runner:
         self._child = subprocess.Popen(self._command, env=given)  # noqa: S603 - what we are told to
         if self._ending:
             self._child.terminate()  # the signal came while there was none to hand it to
-        versions = ", ".join(f"{key.variable} version {key.version}" for key in self._keys)
-        _say(f"started with {versions}")
-        self._acknowledge()
+        self._started, self._settled = time.monotonic(), False
+        _say(f"started with {self._versions()}")
         return self._child
 
     def _stop(self, child: subprocess.Popen[bytes]) -> None:
         _say("a key was rotated: starting anew")
         child.terminate()
         try:
-            child.wait(self._grace)
+            child.wait(self._wishes.grace)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -208,11 +292,14 @@ class Runner:
                 changed |= self._service.fetch(key)
             except (Away, Refused) as error:
                 trouble.append(f"version {key.version} of {key.variable} ({error})")
-        said = f"going on with {', '.join(trouble)}" if trouble else ""
-        if said and said != self._said:
-            _say(said)  # once, as long as it lasts
-        self._said = said
+        self._say_once("look", f"going on with {', '.join(trouble)}" if trouble else "")
         return changed
+
+    def _say_once(self, about: str, said: str) -> None:
+        """Say what lasts, as long as it lasts, once."""
+        if said and said != self._said.get(about):
+            _say(said)
+        self._said[about] = said
 
     def _acknowledge(self) -> None:
         for key in self._keys:
@@ -251,6 +338,18 @@ def _key(text: str) -> Key:
     return Key(match[1], int(match[2]))
 
 
+def _instance() -> str:
+    """Return the name of this copy: one that was given to it, else the machine's with a random part."""
+    given = os.environ.get("KEYVAULT_INSTANCE", "")
+    if given and not re.fullmatch(INSTANCE, given):
+        _say(
+            "KEYVAULT_INSTANCE must be 1 to 64 letters, digits, dots, underscores, colons, hyphens"
+        )
+        raise SystemExit(USAGE)
+    machine = re.sub(r"[^A-Za-z0-9.-]", "", socket.gethostname()).lstrip(".-")[:40]
+    return given or f"{machine or 'run'}:{secrets.token_hex(8)}"
+
+
 def _service() -> Service:
     """Return Keyvault as the environment says; SystemExit that names what is missing or unsafe."""
     url, token = os.environ.get("KEYVAULT_URL", ""), os.environ.get("KEYVAULT_TOKEN", "")
@@ -267,7 +366,7 @@ def _service() -> Service:
     if not re.fullmatch(r"[\x21-\x7e]+", token.strip()):
         _say("neither KEYVAULT_TOKEN nor KEYVAULT_TOKEN_FILE holds a token")
         raise SystemExit(USAGE)
-    return Service(url, token.strip())
+    return Service(url, token.strip(), _instance())
 
 
 def main() -> int:
@@ -280,11 +379,15 @@ def main() -> int:
     add("--every", type=float, default=30.0, help="seconds between two looks (30)")
     add("--wait", type=float, default=60.0, help="seconds to wait for Keyvault at the start (60)")
     add("--grace", type=float, default=10.0, help="seconds that the program has to end (10)")
+    add("--settled", type=float, default=10.0, help="seconds that it must stay up to count (10)")
+    ready = "a command in place of that, asked each second: 0 says that the program works"
+    add("--ready", metavar="COMMAND", type=shlex.split, default=[], help=ready)
     add("command", nargs="+", help="the program and its arguments, after --")
     options = parser.parse_args()
     try:
-        runner = Runner(_service(), options.keys, options.command, options.grace)
-        return runner.run(options.every, options.wait)
+        named = ("every", "wait", "grace", "settled", "ready")
+        wishes = Wishes(**{name: getattr(options, name) for name in named})
+        return Runner(_service(), options.keys, options.command, wishes).run()
     except (Away, Refused) as error:
         _say(f"{error}. Nothing was started.")
         return AWAY if isinstance(error, Away) else REFUSED

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 import pytest
 
 from keyvault import tokens
-from keyvault.models import ServiceToken
+from keyvault.models import Fetch, ServiceToken
 from rotation import adoption, consumers
 from rotation.models import Acknowledgement, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.guards import ROOT
-from tests.rotation.driving import drive, started
+from tests.rotation.driving import drive, started, step
 from tests.waiting import until
 
 TOOL = str(ROOT / "scripts" / "keyvault_run.py")
@@ -33,6 +34,11 @@ signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
 with open(os.environ["LOG"], "a") as log:
     held = hashlib.sha256(os.environ["THE_KEY"].encode()).hexdigest()
     log.write(f"{held} {os.getpid()} {sorted(n for n in os.environ if 'KEYVAULT' in n)}\\n")
+for word in sys.argv:
+    if word.startswith("exits "):
+        sys.exit(int(word[6:]))
+if "picky" in sys.argv and open(os.environ["LOG"]).read(64) != held:
+    sys.exit(3)
 time.sleep(60)
 """
 
@@ -44,10 +50,22 @@ def digest(version: Any) -> str:
 class Tool:
     """The tool with the program above, and what both wrote."""
 
-    def __init__(self, folder: Path, url: str, token: str, key: int, *more: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        token: str,
+        key: int,
+        *more: str,
+        settled: str = "0.3",
+        ready: str = "",
+        **variables: str,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
         self.log, self.said = folder / "program.log", folder / "said"
-        where = {"KEYVAULT_URL": url, "KEYVAULT_TOKEN": token, "LOG": str(self.log)}
+        where = {"KEYVAULT_URL": url, "KEYVAULT_TOKEN": token, "LOG": str(self.log), **variables}
         options = ["--set", f"THE_KEY={key}", "--every", "0.2", "--wait", "1", "--grace", "1"]
+        options += ["--settled", settled, *(["--ready", ready] if ready else [])]
         program = ["--", sys.executable, "-c", PROGRAM, *more]
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
@@ -82,8 +100,10 @@ def run(tmp_path: Path, live_url: str, key: Any, token: str) -> Iterator[Callabl
     """Return what starts the tool; it is ended with the test."""
     running: list[Tool] = []
 
-    def start(*more: str, url: str = live_url, token: str = token) -> Tool:
-        running.append(Tool(tmp_path, url, token, key.pk, *more))
+    def start(
+        *more: str, url: str = live_url, token: str = token, folder: str = "", **options: str
+    ) -> Tool:
+        running.append(Tool(tmp_path / folder, url, token, key.pk, *more, **options))
         return running[-1]
 
     yield start
@@ -138,6 +158,66 @@ def test_a_program_that_will_not_end_is_killed_before_the_key_is_acknowledged(
     assert tool.process.wait(10) == 128 + signal.SIGKILL
 
 
+def test_a_program_that_dies_with_the_new_key_is_not_acknowledged(
+    run: Callable[..., Tool], people: Any, key: Any
+) -> None:
+    """B114: it was acknowledged as soon as it was started, and there was nothing to go back to."""
+    tool = run("picky")
+    tool.until_started()
+    until(lambda: not adoption.not_moved(key, key.current), 10, "the acknowledgement")
+    rotation = started(people.operator, key)
+    drive(rotation, lambda one: one.waiting_for in (WaitingFor.ADOPTION, WaitingFor.QUIET))
+    assert tool.process.wait(15) == 3
+    assert len(tool.starts()) == 2
+    assert not Acknowledgement.objects.filter(version=rotation.new_version).exists()
+    said = tool.said.read_text()
+    assert "ended with 3 after" in said
+    assert "THE_KEY version 2: not acknowledged, so the old key stays" in said
+    rotation.refresh_from_db()
+    assert (rotation.step, rotation.adopted_at) == (Step.VERIFY, None)
+    assert "run" in rotation.waiting_text
+
+
+def test_a_program_is_acknowledged_once_its_own_command_says_so(
+    run: Callable[..., Tool], tmp_path: Path, key: Any
+) -> None:
+    """B114: whatever runs long before it works is told by a command, not by time."""
+    ready, asked = tmp_path / "ready", tmp_path / "asked"
+    command = f"sh -c 'env >> {asked}; test -e {ready}'"
+    tool = run(settled="0", ready=command)
+    tool.until_started()
+    until(lambda: asked.exists() and asked.read_text().count("LOG=") > 1, 15, "two questions")
+    assert not Acknowledgement.objects.exists()
+    ready.touch()
+    until(lambda: not adoption.not_moved(key, key.current), 15, "the acknowledgement")
+    assert tool.process.poll() is None
+    assert "THE_KEY" not in asked.read_text(), "it is given neither the key nor the token"
+    assert "KEYVAULT" not in asked.read_text()
+
+
+def test_each_copy_acknowledges_for_itself(run: Callable[..., Tool], people: Any, key: Any) -> None:
+    """B114: two copies on one token; one is stopped while the key rotates, and is waited for."""
+    first, second = run(folder="a"), run(folder="b", KEYVAULT_INSTANCE="copy-b")
+    for tool in (first, second):
+        tool.until_started()
+    until(lambda: Fetch.objects.exclude(proved=None).count() == 2, 15, "both to acknowledge")
+    assert Fetch.objects.filter(instance="copy-b").exists()
+    second.process.send_signal(signal.SIGSTOP)
+    rotation = started(people.operator, key)
+    drive(rotation, lambda one: one.waiting_for == WaitingFor.ADOPTION)
+    first.until_started(2)
+    until(lambda: Fetch.objects.filter(proved=rotation.new_version).exists(), 15, "the first")
+    step(rotation)
+    assert (rotation.step, rotation.adopted_at) == (Step.VERIFY, None)
+    assert "run (1 of 2 copies" in rotation.waiting_text
+    second.process.send_signal(signal.SIGCONT)
+    second.until_started(2)
+    assert drive(rotation).step == Step.DONE
+    odd = run(folder="c", KEYVAULT_INSTANCE="no such name")
+    assert odd.process.wait(10) == 2
+    assert "KEYVAULT_INSTANCE" in odd.said.read_text()
+
+
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGUSR1, 7), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
@@ -164,14 +244,15 @@ def test_the_program_goes_on_while_its_token_is_refused_or_keyvault_is_away(
     assert tool.said.read_text().count("going on") == 1, "said once, as long as it lasts"
 
 
-def test_an_acknowledgement_that_came_at_a_bad_moment_is_made_again(
-    tmp_path: Path, key: Any
-) -> None:
-    """A nonce too old or a version just replaced (400, 409) is no last word; a stub says so first."""
-    answers = [409, 400, 200]
+@contextmanager
+def against_stub(
+    folder: Path, answers: list[int], asked: list[str], *more: str, **options: str
+) -> Any:
+    """Run the tool against a stub that gives version 1, and notes what it was asked for."""
 
     class Stub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            asked.append(self.path.rsplit("/", 1)[1])
             said = {"secret": "s" * 20} if self.path.endswith("secret") else {"nonce": "n"}
             self.answer(200, {**said, "version": 1})
 
@@ -189,16 +270,44 @@ def test_an_acknowledgement_that_came_at_a_bad_moment_is_made_again(
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    tool = Tool(tmp_path, f"http://127.0.0.1:{server.server_port}", "token", key.pk)
+    tool = Tool(folder, f"http://127.0.0.1:{server.server_port}", "token", 7, *more, **options)
     try:
-        until(lambda: answers == [], 15, "the third try")
-        tool.until_started()
+        yield tool
     finally:
         tool.process.terminate()
         tool.process.wait(10)
         server.shutdown()
         server.server_close()
+
+
+def test_an_acknowledgement_that_came_at_a_bad_moment_is_made_again(tmp_path: Path) -> None:
+    """A nonce too old or a version just replaced (400, 409) is no last word; a stub says so first."""
+    answers = [409, 400, 200]
+    with against_stub(tmp_path, answers, []) as tool:
+        until(lambda: answers == [], 15, "the third try")
+        tool.until_started()
     assert "not acknowledged" not in tool.said.read_text()
+
+
+@pytest.mark.parametrize(("code", "known"), [(0, {"secret", "acknowledge"}), (1, {"secret"})])
+def test_a_job_that_did_its_work_is_acknowledged_and_one_that_dies_is_not(
+    tmp_path: Path, code: int, known: set[str]
+) -> None:
+    """B114: a nightly job of some seconds proves by ending well, and by nothing else."""
+    asked: list[str] = []
+    with against_stub(tmp_path, [200], asked, f"exits {code}", settled="3600") as tool:
+        assert tool.process.wait(15) == code
+    assert set(asked) == known
+    assert ("not acknowledged" in tool.said.read_text()) is bool(code)
+
+
+def test_no_look_acknowledges_a_program_before_it_stayed_up(tmp_path: Path) -> None:
+    """B114: ten seconds by default; here an hour, while the key is looked at all the time."""
+    asked: list[str] = []
+    with against_stub(tmp_path, [200], asked, settled="3600") as tool:
+        tool.until_started()
+        until(lambda: len(asked) >= 5, 15, "four looks after the start")
+    assert set(asked) == {"secret"}
 
 
 def test_nothing_is_started_without_a_key(run: Callable[..., Tool], token: str) -> None:

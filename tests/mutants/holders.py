@@ -113,4 +113,25 @@ HOLDERS: tuple[tuple[str, str, str, str, str], ...] = (
         "not_moved=[])",
         "tests/rotation/test_holders.py -k whom_it_outvoted",
     ),
+    (
+        "a program is acknowledged when it stayed up",
+        "scripts/keyvault_run.py",
+        "if self._wishes.ready else time.monotonic() >= self._settles_at():",
+        "if self._wishes.ready else True:",
+        "tests/end_to_end/test_keyvault_run.py -k before_it_stayed_up",
+    ),
+    (
+        "a program's own command is asked",
+        "scripts/keyvault_run.py",
+        "        return asked.returncode == 0",
+        "        return True",
+        "tests/end_to_end/test_keyvault_run.py -k own_command",
+    ),
+    (
+        "the wrapper says which copy it is",
+        "scripts/keyvault_run.py",
+        '            "X-Keyvault-Instance": self._instance,\n',
+        "",
+        "tests/end_to_end/test_keyvault_run.py -k for_itself",
+    ),
 )
