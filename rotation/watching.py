@@ -12,14 +12,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from keyvault import versions
-from keyvault.audit.log import record, system_actor
+from keyvault import keys, versions
+from keyvault.audit.log import member_actor, record, system_actor
 from keyvault.audit.models import Action
-from keyvault.errors import KeyServiceError
-from keyvault.models import Account, ApiKey, KeyVersion
+from keyvault.errors import Conflict, KeyServiceError
+from keyvault.models import Account, ApiKey, KeyVersion, Member
 from rotation.checking import check_secret
-from rotation.human_tasks import close_alert, open_alert
+from rotation.human_tasks import close_alert, key_of, open_alert
 from rotation.models import OPEN_STEPS, HumanTask, Usage, Watch
 from rotation.providers.base import REFUSED, VALID, CheckResult
 
@@ -79,6 +80,27 @@ def check(key_id: int) -> None:
         log.warning("current key not checked", extra={"key": key_id, "reason": error.message})
         return
     settle(key, key.current, result)
+
+
+def ask_again(by: Member, task: HumanTask) -> None:
+    """Ask the vendor at once about the key of an incident, which closes when it accepts the key.
+
+    Raises NotFound, and Conflict while the key is refused still, or the task is about none.
+    """
+    key = key_of(task)
+    if task.about != _about(key):
+        raise Conflict(_("This task closes by itself when what it tells of is over."))
+    answer = keys.check_key(by, key)
+    if answer.answer == VALID:
+        kind, said = HumanTask.Kind.INCIDENT, "The vendor accepts the key."
+        close_alert(member_actor(by), kind, task.about, said, by=by)
+        return
+    raise Conflict(
+        _(
+            "{text} The incident stays open: rotate the key, or use a standby. It closes by itself "
+            "as soon as the vendor accepts the key."
+        ).format(text=answer.text)
+    )
 
 
 def settle(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
@@ -167,7 +189,7 @@ def _unclear(key: ApiKey, watch: Watch, result: CheckResult) -> None:
 
 
 def _note_usage(account: Account, said: dict[str, Any]) -> None:
-    usage, _ = Usage.objects.update_or_create(
+    usage, _new = Usage.objects.update_or_create(
         account=account,
         defaults={
             "plan": str(said.get("plan") or "")[:60],

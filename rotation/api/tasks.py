@@ -14,7 +14,7 @@ from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretFiel
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import Conflict, NotFound
 from keyvault.models import Member
-from rotation import pasting_keys, workflow
+from rotation import pasting_keys, watching, workflow
 from rotation.api.key_actions import SecretFields
 from rotation.api.rotations import WaiveFields
 from rotation.api.serializers import TaskSerializer
@@ -28,6 +28,7 @@ _BODIES: dict[str, type[Fields]] = {
     HumanTask.Kind.DELETE: Fields,
     HumanTask.Kind.LOOK: Fields,
     HumanTask.Kind.OUTAGE: Fields,
+    HumanTask.Kind.INCIDENT: Fields,
     HumanTask.Kind.FINDING: Fields,
     HumanTask.Kind.REVIEW: WaiveFields,
 }
@@ -98,6 +99,9 @@ def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") ->
         raise Conflict(_("This task is closed already. Nothing was changed."))
     if task.kind == HumanTask.Kind.REVIEW:
         close_review(by, task, reason)
+        return None
+    if task.kind == HumanTask.Kind.INCIDENT:
+        watching.ask_again(by, task)
         return None
     rotation = rotation_of(task)
     if task.kind == HumanTask.Kind.PASTE:

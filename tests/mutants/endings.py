@@ -66,13 +66,6 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
         "tests/rotation/test_holds.py -k no_door",
     ),
     (
-        "hold at the sweep",
-        "rotation/sweeping.py",
-        '    left = left.exclude(key__in=kept.standing().values("key"))\n',
-        "",
-        "tests/rotation/test_holds.py -k no_door",
-    ),
-    (
         "hold keeps a refused standby",
         "rotation/steps/generate.py",
         "            if kept.on_locked(rotation.key_id):",
@@ -100,6 +93,13 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
         "    close_tasks(actor, rotation, text, kinds=(HumanTask.Kind.DELETE,))\n",
         "",
         "tests/rotation/test_holds.py -k nobody_is_asked",
+    ),
+    (
+        "completion of an incident",
+        "rotation/api/tasks.py",
+        "    HumanTask.Kind.INCIDENT: Fields,\n",
+        "",
+        "tests/rotation/test_completing.py",
     ),
     (
         "second person lifts a hold",
