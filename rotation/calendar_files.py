@@ -35,6 +35,7 @@ from rotation.calendar_days import (
 
 _EARLIEST = 1900
 _WHEN = {"DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID"}
+_WHOLE = ("VEVENT", "VCALENDAR")
 _BLOCK = re.compile(r"^BEGIN:VEVENT\s*?$(.*?)^END:VEVENT\s*?$", re.MULTILINE | re.DOTALL | re.I)
 _ASIDE = re.compile(
     r"^BEGIN:(VALARM|VTODO|VJOURNAL|VFREEBUSY)\s*?$.*?^END:\1\s*?$\n?", re.M | re.S | re.I
@@ -49,10 +50,13 @@ class Unreadable(ValueError):
     """This is no iCalendar file, or one that was cut off."""
 
 
-def read(content: bytes, within: Horizon) -> Reading:
-    """Return what a calendar file freezes; raises Unreadable for what is none, or was cut off."""
+def read(content: bytes, within: Horizon, *, partial: bool = False) -> Reading:
+    """Return what a calendar file freezes; raises Unreadable for what is none, or was cut off.
+
+    With `partial` one that was cut off is read as far as it came, with a remark.
+    """
     reading = Reading()
-    parts = _parts(content, reading)
+    parts = _parts(content, reading, partial=partial)
     reading.found = len(parts)
     groups: dict[Any, list[Part]] = defaultdict(list)
     single = count()
@@ -70,17 +74,17 @@ def read(content: bytes, within: Horizon) -> Reading:
     return reading
 
 
-def _parts(content: bytes, reading: Reading) -> list[tuple[int, Part]]:
+def _parts(content: bytes, reading: Reading, *, partial: bool) -> list[tuple[int, Part]]:
     text = re.sub(r"\r?\n[ \t]", "", _text(content)).replace("\r\n", "\n")
-    blocks = _BLOCK.findall(text)
-    begun = len(re.findall(r"^BEGIN:VEVENT\s*$", text, re.M | re.I))
     if not re.search(r"^BEGIN:VCALENDAR\s*$", text, re.M | re.I):
         raise Unreadable("no calendar")
-    ends = [
-        len(re.findall(rf"^{word}:VCALENDAR\s*$", text, re.M | re.I)) for word in ("BEGIN", "END")
-    ]
-    if len(blocks) != begun or ends[0] != ends[1]:
-        raise Unreadable("cut off")
+    unended = [_times(text, "BEGIN", name) - _times(text, "END", name) for name in _WHOLE]
+    if any(unended):
+        if not partial:
+            raise Unreadable("cut off")
+        text += "\nEND:VEVENT\nEND:VCALENDAR\n" if unended[0] else "\nEND:VCALENDAR\n"
+        reading.remarks.append("The calendar was cut off on its way: what came of it is frozen.")
+    blocks = _BLOCK.findall(text)
     events = _calendars(_ASIDE.sub("", text), reading)
     if len(events) != len(blocks):
         events = [_alone(block) for block in blocks]
@@ -88,6 +92,10 @@ def _parts(content: bytes, reading: Reading) -> list[tuple[int, Part]]:
         (number, Part(one, block, zoned, off))
         for (number, one, zoned, off), block in zip(events, blocks, strict=True)
     ]
+
+
+def _times(text: str, word: str, name: str) -> int:
+    return len(re.findall(rf"^{word}:{name}\s*$", text, re.M | re.I))
 
 
 def _alone(block: str) -> tuple[int, Any, bool, bool]:

@@ -90,7 +90,8 @@ def _read(feed: FreezeFeed) -> bool:
         got = posting.get(url, _SECONDS, freezes.LARGEST_FILE)
         if got.content is None:
             raise BadInput(got.text)
-        reading = freezes.read_calendar(got.content)
+        # Where older freezes hold, half a calendar is worse than they are.
+        reading = freezes.read_calendar(got.content, partial=not feed.freezes.exists())
         _refuse_sudden_emptiness(feed, reading)
         replace(feed, reading)
     except KeyServiceError as error:
@@ -179,9 +180,11 @@ def _failed(feed: FreezeFeed, why: str) -> None:
         last_error=why[:300], failing_since=since, next_read_at=now + _AGAIN
     )
     log.warning("calendar not read", extra={"feed": feed.pk, "error": why})
-    if now - since >= _TOLD_AFTER:
+    if now - since >= _TOLD_AFTER or feed.read_at is None:
+        holds = "The freezes that it said last still hold."
         text = (
-            f"The calendar {feed} cannot be read: {why} The freezes that it said last still hold. "
+            f"The calendar {feed} cannot be read: {why} "
+            f"{holds if feed.read_at else 'It never was, so nothing of it is frozen.'} "
             "Mend its address, or remove it on the calendar's page."
         )
         open_alert(_actor(feed), HumanTask.Kind.FINDING, _about(feed), text)

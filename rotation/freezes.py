@@ -185,10 +185,11 @@ def save_event(
         ) from None
 
 
-def read_calendar(content: bytes, years: int = 2) -> Reading:
+def read_calendar(content: bytes, years: int = 2, *, partial: bool = False) -> Reading:
     """Return what a calendar file freezes, with remarks; BadInput for what is no calendar.
 
-    Series are expanded over `years` to come. Times in UTC count in every zone that policies use.
+    Series are expanded over `years` to come. Times in UTC count in every zone that policies use. One
+    that was cut off is refused, or with `partial` read as far as it came.
     """
     if len(content) > LARGEST_FILE:
         raise BadInput(_("The file is larger than 500 KB. Nothing was changed."))
@@ -196,7 +197,8 @@ def read_calendar(content: bytes, years: int = 2) -> Reading:
     zones = [settings.TIME_ZONE, *used.distinct()[:_MOST_ZONES]]
     known = [ZoneInfo(name) for name in dict.fromkeys(zones)]
     try:
-        reading = calendar_files.read(content, horizon(timezone.now().date(), known, years))
+        within = horizon(timezone.now().date(), known, years)
+        reading = calendar_files.read(content, within, partial=partial)
     except Unreadable as error:
         word = (
             _("The calendar was cut off on its way. Nothing was changed.")

@@ -93,7 +93,7 @@ DIRECTORIES: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "a calendar that was cut off",
         "rotation/calendar_files.py",
-        "    if len(blocks) != begun or ends[0] != ends[1]:",
+        "    if any(unended):",
         "    if False:",
         f"{_FILES} -k cut_off",
     ),
@@ -145,6 +145,13 @@ DIRECTORIES: tuple[tuple[str, str, str, str, str], ...] = (
         "    _tell_remarks(feed, reading.remarks)\n",
         "",
         f"{_FEEDS} -k named_at_once",
+    ),
+    (
+        "a new calendar that cannot be read is told at once",
+        "rotation/freeze_feeds.py",
+        " or feed.read_at is None:",
+        ":",
+        f"{_FEEDS} -k told_at_once",
     ),
     (
         "a calendar's freeze comes before a maximum age",

@@ -143,6 +143,19 @@ def test_what_is_not_read_exactly_freezes_and_is_named_at_once(client, place, pe
     assert FreezeFeed.objects.get().remarks == ""
 
 
+def test_a_new_calendar_that_cannot_be_read_is_told_at_once(place, people, calendar):
+    """B120: nothing of it is frozen yet, so nobody waits six hours; one that was cut off counts so far."""
+    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+    calendar.status = 500
+    assert freeze_feeds.read_due() == 0
+    assert "nothing of it is frozen" in HumanTask.objects.get(closed_at=None).text
+    calendar.status, calendar.content = 200, CALENDAR[: CALENDAR.index(b"RRULE")]
+    assert read_again() == 1
+    assert names() == ["Black Friday", "Year end"]
+    assert "cut off" in FreezeFeed.objects.get().remarks
+    assert "cut off" in HumanTask.objects.get(closed_at=None).text
+
+
 def test_a_series_freezes_the_days_of_each_time_and_a_lost_key_age_is_asked_about(
     vendor, place, people, calendar
 ):
