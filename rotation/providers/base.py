@@ -11,6 +11,8 @@ from typing import Any
 from keyvault.secret_text import Secret
 
 VALID, REFUSED, CANNOT_TELL = "valid", "refused", "cannot_tell"
+# The code of a verdict on a secret that no request can carry.
+UNSENDABLE = "unsendable"
 
 
 @dataclass(frozen=True)

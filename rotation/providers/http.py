@@ -20,7 +20,7 @@ from urllib3.exceptions import LocationParseError
 from keyvault.secret_text import Secret
 from rotation import retry_after
 from rotation.providers import deadline
-from rotation.providers.base import VendorError
+from rotation.providers.base import UNSENDABLE, VendorError
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
 MAX_BYTES = 1024 * 1024
@@ -192,7 +192,7 @@ def _no_answer(error: Exception) -> VendorError:
     ):
         return VendorError("The vendor cannot be reached.", code="unreachable", sent=False)
     if isinstance(error, _NEVER_SENT):
-        return VendorError("The request cannot be sent.", code="unsendable", sent=False)
+        return VendorError("The request cannot be sent.", code=UNSENDABLE, sent=False)
     if isinstance(error, requests.Timeout):
         return VendorError("The vendor did not answer in time.", code="timeout")
     return VendorError("The connection to the vendor broke off.", code="broken")

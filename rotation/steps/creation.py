@@ -131,6 +131,9 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome | None:
 def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
     """Write the new secret to Vault once; the loser of two writers deletes its own key only."""
     Intent.objects.filter(pk=intent.pk).update(vendor_id=created.vendor_id)
+    fault = unusable(created.secret)
+    if fault:
+        return _refuse(claim, intent, created, fault)
     data = as_stored(claim, intent, created)
     reached("store.before")
     try:
@@ -144,6 +147,31 @@ def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
         return _take_back(claim, intent, created, error)
     reached("store.after")
     return adopt(claim, intent, data)
+
+
+def unusable(secret: Secret) -> str:
+    """Return why no application could send this secret in a header; empty when it can be sent."""
+    for position, character in enumerate(secret.reveal(), start=1):
+        if not "!" <= character <= "~":
+            return (
+                f"The vendor made a key that cannot be sent in a request: character {position} of "
+                f"{len(secret)} is U+{ord(character):04X}."
+            )
+    return ""
+
+
+def _refuse(claim: Claim, intent: Intent, created: CreatedKey, fault: str) -> Outcome:
+    """Delete a key that works for nobody; nothing of it was stored."""
+    try:
+        _delete_own(claim.rotation, created, f"{fault} It was deleted.")
+    except VendorError as error:
+        with claim.transaction():
+            Intent.objects.filter(pk=intent.pk).update(unclear_since=clock.now())
+        text = f"{fault} It could not be deleted ({error.text}): looking for it by its label."
+        return Retry(WaitingFor.VENDOR, text, error.retry_after)
+    with claim.transaction():
+        settle(intent, Intent.State.ABANDONED, fault)
+    return GiveUp(f"{fault} It was deleted there and stored nowhere; applications keep their key.")
 
 
 def as_stored(claim: Claim, intent: Intent, created: CreatedKey) -> dict[str, str]:

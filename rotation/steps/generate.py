@@ -18,7 +18,7 @@ from rotation.holders import consumers_of
 from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait
-from rotation.providers.base import CANNOT_TELL, REFUSED, VALID
+from rotation.providers.base import CANNOT_TELL, REFUSED, UNSENDABLE, VALID
 from rotation.steps import creation, in_place, likeness, room
 
 # Rotations that start together share one test of Vault: it says the same of each of them.
@@ -168,6 +168,8 @@ def prove(claim: Claim) -> Outcome:
     verdict = check_secret(rotation.key.account, versions.read_secret(version))
     claim.note_check(version, verdict)
     reached("prove.after")
+    if verdict.code == UNSENDABLE:
+        return GiveUp(f"The new key holds characters that no request can carry. {verdict.text}")
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     if verdict.answer == REFUSED:

@@ -129,6 +129,9 @@ def _failed(claim: Claim, intent: Intent, old: KeyVersion, error: VendorError) -
 
 def _keep(claim: Claim, intent: Intent, old: KeyVersion, made: CreatedKey) -> Outcome:
     """Bring the new secret to Vault; if that fails, it is lost, since the vendor tells it once."""
+    fault = creation.unusable(made.secret)
+    if fault:
+        return _lost(claim, intent, old, fault)
     data = creation.as_stored(claim, intent, made)
     reached("swap_store.before")
     try:

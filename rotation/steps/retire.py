@@ -19,7 +19,7 @@ from rotation.crashpoints import reached
 from rotation.human_tasks import close_tasks, open_task
 from rotation.models import TASK_TEXT, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
-from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, CheckResult
+from rotation.providers.base import CANNOT_TELL, REFUSED, UNSENDABLE, VALID, CheckResult
 from rotation.steps import linking, lost
 from rotation.steps.switch import check_new, weigh
 
@@ -124,6 +124,8 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
     verdict = check_secret(rotation.key.account, secret)
     claim.note_check(version, verdict)
     reached("refused.after")
+    if verdict.code == UNSENDABLE:
+        return _gone_without_proof(claim, version)  # nobody can ask; nobody can use it either
     if by_program and not version.is_linked and (intent.disabling_at or verdict.answer != REFUSED):
         if not intent.disabling_at:
             _require_readable(rotation, version)

@@ -293,6 +293,14 @@ def _echo(scene: _Scene) -> Played:
     return Played(json_answer(scene.option("status", 401), body))
 
 
+def _odd_key(scene: _Scene) -> Played:
+    """Carry the call out, and tell the new key with more characters than it has."""
+    answer = scene.execute()
+    body = json.loads(answer.body)
+    body["data"]["key"] += str(scene.option("body", " "))
+    return Played(replace(answer, body=json.dumps(body).encode()), executed=True)
+
+
 _KINDS: dict[str, Callable[[_Scene], Played]] = {
     "status": _status,
     "delay": _delay,
@@ -311,4 +319,5 @@ _KINDS: dict[str, Callable[[_Scene], Played]] = {
     "flap": _flap,
     "key_limit": _key_limit,
     "echo": _echo,
+    "odd_key": _odd_key,
 }

@@ -141,4 +141,25 @@ CUSTODY: tuple[tuple[str, str, str, str, str], ...] = (
         "",
         "tests/rotation/test_lost.py -k enabled_again",
     ),
+    (
+        "key that cannot be sent refused",
+        "rotation/steps/creation.py",
+        "    if fault:\n        return _refuse(claim, intent, created, fault)\n",
+        "",
+        "tests/rotation/test_odd_keys.py -k stored_nowhere",
+    ),
+    (
+        "stored key that cannot be sent given up",
+        "rotation/steps/generate.py",
+        "    if verdict.code == UNSENDABLE:\n",
+        "    if False:\n",
+        "tests/rotation/test_odd_keys.py -k older_release",
+    ),
+    (
+        "odd key of an in-place vendor told",
+        "rotation/steps/in_place.py",
+        "    if fault:\n        return _lost(claim, intent, old, fault)\n",
+        "",
+        "tests/rotation/test_odd_keys.py -k old_key_is_dead",
+    ),
 )
