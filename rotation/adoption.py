@@ -7,12 +7,16 @@ all day, and a vendor may count late, coarsely or not at all. It is waited for, 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from keyvault.models import ApiKey, KeyVersion
-from rotation import clock, holders
+from rotation import holders
+from rotation.checking import timing_of
 from rotation.holders import Holder, Switch, in_words
+from rotation.last_use import Word, weigh
 from rotation.models import Consumer, Reason, Rotation, WaitingFor
+
+_ALL_MOVED = "Every consumer proved that it holds the new key."
 
 
 @dataclass(frozen=True)
@@ -32,48 +36,86 @@ def not_moved(key: ApiKey, version: KeyVersion) -> list[Consumer]:
 
 
 def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) -> Adoption:
-    """Weigh all proofs for this rotation; `last_used` is the old key's last use per the vendor."""
+    """Weigh all proofs for this rotation; `last_used` is the old key's last use per the vendor.
+
+    `vendor_tells`: whether the vendor said something of it just now.
+    """
     if rotation.reason == Reason.LEAK:
         return Adoption(True, "The key leaked: it is withdrawn without waiting for consumers.")
     if rotation.waived_at:
-        return Adoption(True, f"Waived by {rotation.waived_by}: {rotation.waiver_reason}")
+        waived = f"Waived by {rotation.waived_by}: {rotation.waiver_reason}"
+        return Adoption(True, f"{waived} {_gone(rotation)}".strip())
     if rotation.old_version is None:
         return Adoption(True, "There was no old key.")
-    quiet = _quiet(rotation, last_used) if vendor_tells else False
-    used = last_used if vendor_tells and not quiet and _used_since(rotation, last_used) else None
     found = holders.of_rotation(rotation)
     left = [one for one in found if not one.moved]
+    known = any(one.on_record or one.has_proved for one in found)
+    if rotation.old_gone_at:
+        return _without_old_key(rotation, left, known)
+    word = weigh(rotation, last_used, timing_of(rotation.key.account)) if vendor_tells else None
+    used = word.others if word and not word.quiet else None
     if any(one.must_prove for one in left):
         return Adoption(False, missing=_names(left, used), waiting_for=WaitingFor.ADOPTION)
-    if used:
+    if used and (left or known or (word and word.counts)):
         text = _names(left, used) if left else _still_used(used)
         return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
     if left:
-        return _unproved(rotation, left, last_used, vendor_tells)
-    if quiet:
-        return Adoption(True, _quiet_text(last_used))
-    if not any(one.on_record or one.has_proved for one in found):
-        return _nobody(vendor_tells)
-    return Adoption(True, "Every consumer proved that it holds the new key.")
+        return _unproved(left, word)
+    if not known:
+        return _nobody(word)
+    return Adoption(True, f"{_ALL_MOVED} {_quiet_text(word)}".strip())
 
 
-def _unproved(
-    rotation: Rotation, left: list[Holder], last_used: datetime | None, vendor_tells: bool
-) -> Adoption:
+def _without_old_key(rotation: Rotation, left: list[Holder], known: bool) -> Adoption:
+    """Go on from a dead old key when all have moved; it is no proof that nothing needed it."""
+    ask = needs_a_word(rotation)
+    if any(one.must_prove or ask for one in left):
+        text = f"{_gone(rotation)} {_names(left)} They are refused until they move."
+        return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
+    if not known and ask:
+        text = "No consumer is on record: a person must confirm that nothing needs it."
+        text = f"{_gone(rotation)} {text}"
+        return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
+    return Adoption(True, f"{_ALL_MOVED} {_gone(rotation)}" if known else _gone(rotation))
+
+
+def needs_a_word(rotation: Rotation) -> bool:
+    """Return whether only a person can say that nothing needs a dead key that nobody is on record for.
+
+    Not if that was shown while it lived, nor if it was dead before the new one was given out: what
+    used it was refused before this rotation, which ends nothing.
+    """
+    if rotation.adopted_at or rotation.waived_at:
+        return False
+    gone, switch = rotation.old_gone_at, rotation.published_at
+    return not (gone and switch and gone <= switch)
+
+
+def _gone(rotation: Rotation) -> str:
+    if rotation.old_gone_at is None:
+        return ""
+    return (
+        "The old key was gone before we ended it, first seen "
+        f"{rotation.old_gone_at:%Y-%m-%d %H:%M:%S} UTC."
+    )
+
+
+def _unproved(left: list[Holder], word: Word | None) -> Adoption:
     """Weigh what holds the old key and need not, or cannot, prove that it moved.
 
     The vendor's silence counts for them only when it lasted longer than they ever stay away.
     """
     away = max(one.patience for one in left)
     names = holders.names(left, 150)
-    if not vendor_tells:
+    if word is None or not word.counts:
         ask = all(one.can_only_be_confirmed for one in left)
         how = ": a person must confirm that nothing uses the old key" if ask else ""
-        return Adoption(
-            False, missing=f"{_names(left)[:-1]}{how}.", waiting_for=WaitingFor.ADOPTION
-        )
-    if _quiet(rotation, last_used, away):
-        return Adoption(True, f"{_quiet_text(last_used)} Without a word of its own: {names}.")
+        text = f"{_names(left)[:-1]}{how}."
+        if word:
+            text = f"{text} {_worthless(word)}"
+        return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
+    if word.quiet and word.lasted >= away:
+        return Adoption(True, f"{_quiet_text(word)} Without a word of its own: {names}.")
     text = (
         f"{_names(left)} They prove nothing, so the vendor must have seen no use of the old key for "
         f"longer than they ever stay away: {in_words(away)}."
@@ -81,22 +123,17 @@ def _unproved(
     return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
 
 
-def _used_since(rotation: Rotation, last_used: datetime | None) -> bool:
-    published = rotation.published_at
-    return bool(last_used and published and last_used > published)
-
-
-def _quiet(
-    rotation: Rotation, last_used: datetime | None, at_least: timedelta = timedelta()
-) -> bool:
-    """Return whether the old key was unused for the quiet period, counted from the switch on."""
-    period = max(at_least, timedelta(seconds=max(1, rotation.quiet_seconds)))
-    since = max(filter(None, (rotation.published_at, last_used)), default=None)
-    return since is not None and clock.now() - since >= period
-
-
-def _nobody(vendor_tells: bool) -> Adoption:
-    if vendor_tells:
+def _nobody(word: Word | None) -> Adoption:
+    """Judge by the vendor's word alone; where it does not count, only a person is left."""
+    if word and word.quiet:
+        return Adoption(True, _quiet_text(word))
+    if word and not word.counts:
+        text = (
+            f"No consumer is on record. {_worthless(word)} Waiting until it does, or a person says that "
+            "nothing uses the old key."
+        )
+        return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
+    if word:
         return Adoption(
             False,
             missing="No consumer is on record; waiting until the vendor sees no more use of the "
@@ -111,13 +148,21 @@ def _nobody(vendor_tells: bool) -> Adoption:
     )
 
 
+def _worthless(word: Word) -> str:
+    return f"The vendor's word on the last use of this key does not count: {word.why_not}."
+
+
 def _still_used(last_used: datetime) -> str:
     return f"The old key was still used at {last_used:%Y-%m-%d %H:%M:%S} UTC."
 
 
-def _quiet_text(last_used: datetime | None) -> str:
-    seen = f"last used {last_used:%Y-%m-%d %H:%M:%S} UTC" if last_used else "never used"
-    return f"The vendor saw the old key fall quiet ({seen})."
+def _quiet_text(word: Word | None) -> str:
+    if word is None or not word.quiet:
+        return ""
+    return (
+        f"The vendor saw the old key fall quiet: since {word.since:%Y-%m-%d %H:%M:%S} UTC there was no "
+        "use but our own checks."
+    )
 
 
 def _names(left: list[Holder], used: datetime | None = None) -> str:

@@ -53,6 +53,9 @@ class Claim:
     def note_check(self, version: KeyVersion, verdict: Verdict) -> None:
         """Note a vendor's verdict on a version; saved with the next transaction of the claim."""
         versions.note_verdict(version, verdict)
+        version.checked_at = (
+            clock.now()
+        )  # compared with times of the vendor, whatever this machine's say
         self._checked[version.pk] = version
 
     def write(self, **changes: Any) -> None:

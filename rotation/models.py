@@ -139,6 +139,14 @@ class Rotation(models.Model):
     step_since = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)
     verified_at = models.DateTimeField(null=True, blank=True)
+    # The old key while it overlaps: when its secret was last asked about, how often, refusals in a row,
+    # since when the vendor's word on its last use counts and names nobody else's, and its early death.
+    old_asked_at = models.DateTimeField(null=True, blank=True)
+    old_asked = models.PositiveIntegerField(default=0, db_default=0)
+    old_refusals = models.PositiveSmallIntegerField(default=0, db_default=0)
+    quiet_from = models.DateTimeField(null=True, blank=True)
+    old_gone_at = models.DateTimeField(null=True, blank=True)
+    old_gone_how = models.CharField(max_length=300, blank=True, default="", db_default="")
     adopted_at = models.DateTimeField(null=True, blank=True)
     adopted_how = models.CharField(max_length=300, blank=True, default="")
     waived_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -44,11 +44,23 @@ RETURNING attempt
 """
 
 
-def enqueue(key: ApiKey, version: KeyVersion, event: str = "key.updated") -> list[int]:
-    """Add a delivery for each of the key's consumers with a webhook, in the caller's transaction."""
+def enqueue(
+    key: ApiKey,
+    version: KeyVersion,
+    event: str = "key.updated",
+    *,
+    only: list[int] | None = None,
+) -> list[int]:
+    """Add a delivery for each of the key's consumers with a webhook, in the caller's transaction.
+
+    `only`: for these consumers, by their ids.
+    """
+    told = consumers_of(key).exclude(webhook_url="")
+    if only is not None:
+        told = told.filter(pk__in=only)
     rows = [
         Delivery(consumer=consumer, key=key, version=version, event=event, due_at=timezone.now())
-        for consumer in consumers_of(key).exclude(webhook_url="")
+        for consumer in told
     ]
     # What was still to be told of an earlier version is overtaken by this.
     Delivery.objects.filter(

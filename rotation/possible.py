@@ -1,5 +1,6 @@
 """Can this policy be kept? What cannot is refused when it is said, with what would be possible."""
 
+import math
 from dataclasses import dataclass, fields
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from keyvault.errors import BadInput
 from rotation import fitting, rules, windows
+from rotation.checking import provider_of, timing_of
 from rotation.frozen import Freezes, Span
 from rotation.models import Missed, RotationPolicy
 from rotation.schedule import following
@@ -82,6 +84,7 @@ def require_possible(policy: RotationPolicy, frozen: list[Span] | None = None) -
     if frozen is None:
         frozen = Freezes().of(policy.key.environment_id)
     _require_time_between(policy)
+    _require_quiet(policy)
     _require_open(policy, frozen)
     _require_young(policy, frozen)
 
@@ -109,6 +112,23 @@ def _require_time_between(policy: RotationPolicy) -> None:
             f"would be due before this one can end. With these two, {taken // _DAY + 1} days is the "
             "shortest."
         )
+
+
+def _require_quiet(policy: RotationPolicy) -> None:
+    """Refuse a quiet period that can pass between two uses that the vendor tells apart."""
+    account = policy.key.account
+    timing = timing_of(account)
+    if not provider_of(account).tells_last_use or (
+        policy.quiet_seconds >= timing.least_quiet_seconds
+    ):
+        return
+    late = timing.last_use_lag_seconds
+    raise _impossible(
+        f"A quiet period of {policy.quiet_seconds} seconds shows nothing at {account}: its vendor tells "
+        f"the last use of a key to {timing.last_use_resolution_seconds:g} seconds"
+        f"{f' and {late:g} seconds late' if late else ''}. {math.ceil(timing.least_quiet_seconds)} "
+        "seconds is the shortest."
+    )
 
 
 def _require_open(policy: RotationPolicy, frozen: list[Span]) -> None:

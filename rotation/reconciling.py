@@ -203,8 +203,10 @@ def _at_vendor(
         if version:
             yield _of(findings.ALIVE_AFTER_DELETION, version, version.retired_at)
             continue
-        used = f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never"
-        what = f"{account}: key {key.vendor_id} “{key.label}”, last used {used}"
+        # That it tells no use is no proof that there was none.
+        at = key.last_used_at
+        used = f"last used {at:%Y-%m-%d %H:%M} UTC" if at else "no use known"
+        what = f"{account}: key {key.vendor_id} “{key.label}”, {used}"
         subject = f"account {account.pk} key {key.vendor_id}"
         yield Finding(findings.UNKNOWN_KEY, subject, what, key.created_at, account)
 

@@ -195,7 +195,11 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
         close_tasks_of_key(actor, rotation)
         planning.plan_next(rotation.key_id)
     elif isinstance(outcome, Move):
-        kinds: tuple[HumanTask.Kind, ...] = (HumanTask.Kind.LOOK, HumanTask.Kind.CONFIRM)
+        kinds: tuple[HumanTask.Kind, ...] = (
+            HumanTask.Kind.LOOK,
+            HumanTask.Kind.CONFIRM,
+            HumanTask.Kind.INCIDENT,
+        )
         if before == Step.GENERATE:
             kinds = (*kinds, HumanTask.Kind.PASTE)
         if outcome.step == Step.ROLL_BACK:

@@ -21,7 +21,7 @@ from keyvault.errors import Conflict, KeyServiceError
 from keyvault.models import Account, ApiKey, KeyVersion, Member
 from rotation.checking import check_secret
 from rotation.human_tasks import close_alert, key_of, open_alert
-from rotation.models import OPEN_STEPS, HumanTask, Usage, Watch
+from rotation.models import OPEN_STEPS, HumanTask, Rotation, Step, Usage, Watch
 from rotation.providers.base import REFUSED, VALID, CheckResult
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,18 @@ def _allowed(account: Account) -> timedelta:
     calls = account.settings.get("watch_calls_per_month", settings.WATCH_CALLS_PER_MONTH)
     keys = ApiKey.objects.filter(account=account, current__isnull=False).count()
     return _MONTH * (keys / max(1, int(calls)))
+
+
+def spare_pause(account: Account) -> timedelta:
+    """Return how often an old key may be asked about besides, within the calls that the watch leaves.
+
+    They are shared by all rotations of the account that wait for their consumers.
+    """
+    calls = int(account.settings.get("watch_calls_per_month", settings.WATCH_CALLS_PER_MONTH))
+    keys = ApiKey.objects.filter(account=account, current__isnull=False).count()
+    spare = calls - keys * (_MONTH / interval_of(account))
+    waiting = Rotation.objects.filter(key__account=account, step=Step.VERIFY).count()
+    return _MONTH * (max(1, waiting) / max(1.0, spare, calls / 10))
 
 
 def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:

@@ -42,6 +42,8 @@ class Action(models.TextChoices):
     VERSION_DISCARDED = "version.discarded"
     VERSION_DESTROYED = "version.destroyed"
     VERSION_LEAKED = "version.leaked"
+    VERSION_GONE_EARLY = "version.gone_early"
+    VERSION_ACCEPTED_AGAIN = "version.accepted_again"
     TOKEN_CREATED = "token.created"
     TOKEN_RENEWED = "token.renewed"
     TOKEN_REVOKED = "token.revoked"

@@ -107,6 +107,8 @@ class RotationSerializer(serializers.ModelSerializer[Rotation]):
             "verified_at",
             "adopted_at",
             "adopted_how",
+            "old_gone_at",
+            "old_gone_how",
             "waived_by",
             "waived_at",
             "waiver_reason",

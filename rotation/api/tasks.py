@@ -100,7 +100,7 @@ def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") ->
     if task.kind == HumanTask.Kind.REVIEW:
         close_review(by, task, reason)
         return None
-    if task.kind == HumanTask.Kind.INCIDENT:
+    if task.kind == HumanTask.Kind.INCIDENT and task.rotation is None:
         watching.ask_again(by, task)
         return None
     rotation = rotation_of(task)

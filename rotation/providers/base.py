@@ -112,6 +112,17 @@ class VendorError(Exception):
         self.retry_after = retry_after
 
 
+class KeyDead(VendorError):
+    """The vendor itself says that it has no such key, or that the key is disabled.
+
+    Never what a proxy, a wrong address or an unknown route answers: that is "cannot tell". It is not
+    proof either, since the credential of another account is told the same; the secret must be asked.
+    """
+
+    def __init__(self, text: str, *, code: str = "", status: int = 0) -> None:
+        super().__init__(text, code=code, status=status, retryable=False, sent=False)
+
+
 @dataclass(frozen=True)
 class Timing:
     """How a vendor's systems lag; an account's settings may say otherwise, by the same names.
@@ -119,12 +130,21 @@ class Timing:
     A new key may be refused, and an old one accepted, for `propagation_seconds`. So many
     `steady_answers` in a row, `steady_spacing_seconds` apart, make a verdict: nodes may disagree.
     A key just made may be missing from the vendor's list for `list_lag_seconds`.
+    The last use of a key is told `last_use_lag_seconds` late and rounded to
+    `last_use_resolution_seconds`, which also is how far the vendor's clock may be off.
     """
 
     propagation_seconds: float = 60.0
     steady_answers: int = 2
     steady_spacing_seconds: float = 2.0
     list_lag_seconds: float = 30.0
+    last_use_resolution_seconds: float = 60.0
+    last_use_lag_seconds: float = 0.0
+
+    @property
+    def least_quiet_seconds(self) -> float:
+        """The shortest quiet period that shows anything: a shorter one may pass between two uses."""
+        return 2 * self.last_use_resolution_seconds + self.last_use_lag_seconds
 
     def adjusted(self, settings: Mapping[str, Any]) -> "Timing":
         """Return this timing with the positive numbers that an account's settings give instead."""
@@ -182,7 +202,7 @@ class Provider:
         raise LookupError(f"{self.name} cannot replace keys")
 
     def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
-        """Return one key with its rights and its end; raises VendorError."""
+        """Return one key with its rights and its end; raises VendorError, KeyDead if there is none."""
         raise LookupError(f"{self.name} does not tell the rights of keys")
 
     def disable(self, account: VendorAccount, vendor_id: str) -> bool:
@@ -201,5 +221,9 @@ class Provider:
         raise LookupError(f"{self.name} cannot delete keys")
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
-        """Return when the vendor last saw the key used, None for never; raises VendorError."""
+        """Return when the vendor last saw the key used, None for never.
+
+        Raises KeyDead if the vendor itself says that there is no such key or that it is disabled,
+        VendorError for all that leaves it open.
+        """
         raise LookupError(f"{self.name} does not tell the last use")

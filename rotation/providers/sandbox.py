@@ -7,6 +7,7 @@ from keyvault.secret_text import Secret
 from rotation.providers.base import (
     NOTHING_WANTED,
     CreatedKey,
+    KeyDead,
     ListedKey,
     Timing,
     VendorAccount,
@@ -17,6 +18,7 @@ from rotation.providers.influtics import Influtics
 from rotation.providers.sandbox_api import (
     call,
     data_of,
+    data_of_key,
     is_gone,
     listed,
     pages,
@@ -33,7 +35,9 @@ class Sandbox(Influtics):
     code = "sandbox"
     name = "Sandbox vendor"
     can_create = can_list = can_disable = can_delete = tells_last_use = tells_rights = True
-    timing = Timing(steady_spacing_seconds=0.5, list_lag_seconds=5.0)
+    timing = Timing(
+        steady_spacing_seconds=0.5, list_lag_seconds=5.0, last_use_resolution_seconds=0.1
+    )
 
     def create(
         self, account: VendorAccount, label: str, wanted: Wanted = NOTHING_WANTED
@@ -56,7 +60,7 @@ class Sandbox(Influtics):
 
     def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
         """Return the key with its rights and its end."""
-        return listed(data_of(call(account, "GET", path_of(vendor_id)), 200))
+        return listed(data_of_key(call(account, "GET", path_of(vendor_id))))
 
     def disable(self, account: VendorAccount, vendor_id: str) -> bool:
         """Make the key refused but recoverable; False when the vendor has none of this id."""
@@ -78,7 +82,7 @@ class Sandbox(Influtics):
         answer = call(account, "POST", path_of(vendor_id) + to)
         if is_gone(answer):
             return False
-        data_of(answer, 200)
+        data_of_key(answer)
         return True
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
@@ -94,8 +98,13 @@ def created(data: dict[str, Any]) -> CreatedKey:
 
 
 def last_used(account: VendorAccount, vendor_id: str) -> datetime | None:
-    """Return when the key was last used, None for never; VendorError when that is not clear."""
-    data = data_of(call(account, "GET", path_of(vendor_id)), 200)
+    """Return when the key was last used, None for never.
+
+    Raises KeyDead for a key that is gone or disabled, VendorError when it is not clear.
+    """
+    data = data_of_key(call(account, "GET", path_of(vendor_id)))
+    if data.get("disabled") is True:
+        raise KeyDead("The vendor says that the key is disabled.", code="DISABLED", status=200)
     used = time_of(data.get("last_used_at"))
     if used is None and data.get("last_used_at", "") is not None:
         # "Never used" lets an old key be deleted: only a clear null says so.

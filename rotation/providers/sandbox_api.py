@@ -5,12 +5,12 @@ from typing import Any
 from urllib.parse import quote
 
 from keyvault.moments import moment
-from rotation.providers.base import ListedKey, VendorAccount, VendorError
+from rotation.providers.base import KeyDead, ListedKey, VendorAccount, VendorError
 from rotation.providers.http import Answer, request
 from rotation.providers.influtics import error_of
 
 _MOST_PAGES = 1000
-_GONE = (404, 410)
+_GONE, _GONE_CODE = (404, 410), "KEY_NOT_FOUND"
 _NEVER = "never"
 
 
@@ -59,9 +59,29 @@ def path_of(vendor_id: str) -> str:
     return "/v1/keys/" + quote(vendor_id, safe="")
 
 
+def data_of_key(answer: Answer) -> dict[str, Any]:
+    """Return the `data` of a success about one key; KeyDead where the vendor has no such key.
+
+    What else answers 404 knows nothing of the key: a gateway, or a wrong address. That may pass.
+    """
+    code, message = error_of(answer.body)
+    if is_gone(answer):
+        raise KeyDead(
+            f"The vendor has no such key: {message or code}", code=code, status=answer.status
+        )
+    if answer.status in _GONE:
+        raise VendorError(
+            f"Status {answer.status}, which is not the vendor's own word on the key.",
+            code=code,
+            status=answer.status,
+            retry_after=answer.retry_after,
+        )
+    return data_of(answer, 200)
+
+
 def is_gone(answer: Answer) -> bool:
-    """Return whether the vendor itself says so: a proxy's 404 page knows nothing of the key."""
-    return answer.status in _GONE and bool(error_of(answer.body)[0])
+    """Return whether the vendor itself says so: a proxy's 404, page or JSON, knows nothing of the key."""
+    return answer.status in _GONE and error_of(answer.body)[0] == _GONE_CODE
 
 
 def pages(account: VendorAccount, query: dict[str, str]) -> list[ListedKey]:

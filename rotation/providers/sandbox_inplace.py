@@ -5,7 +5,7 @@ from datetime import datetime
 from rotation.providers.base import CreatedKey, ListedKey, Timing, VendorAccount
 from rotation.providers.influtics import Influtics
 from rotation.providers.sandbox import created, last_used
-from rotation.providers.sandbox_api import call, data_of, listed, pages, path_of
+from rotation.providers.sandbox_api import call, data_of, data_of_key, listed, pages, path_of
 
 
 class SandboxInPlace(Influtics):
@@ -14,7 +14,9 @@ class SandboxInPlace(Influtics):
     code = "sandbox_inplace"
     name = "Sandbox vendor, in place"
     can_list = tells_last_use = tells_rights = replaces_in_place = True
-    timing = Timing(steady_spacing_seconds=0.5, list_lag_seconds=5.0)
+    timing = Timing(
+        steady_spacing_seconds=0.5, list_lag_seconds=5.0, last_use_resolution_seconds=0.1
+    )
 
     def replace(self, account: VendorAccount, vendor_id: str) -> CreatedKey:
         """Replace the key; one call, since each kills the key before it."""
@@ -30,7 +32,7 @@ class SandboxInPlace(Influtics):
 
     def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
         """Return the key with its rights and its end."""
-        return listed(data_of(call(account, "GET", path_of(vendor_id)), 200))
+        return listed(data_of_key(call(account, "GET", path_of(vendor_id))))
 
     def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
         """Return when the key was last used, None for never."""

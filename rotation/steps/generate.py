@@ -179,7 +179,7 @@ def prove(claim: Claim) -> Outcome:
     if rotation.good_answers < timing.steady_answers:
         text = f"The vendor accepts the new key ({rotation.good_answers} of {timing.steady_answers} times)."
         return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
-    return _compare_accounts(rotation, verdict.facts) or _compare_rights(rotation)
+    return _compare_accounts(claim, verdict.facts) or _compare_rights(rotation)
 
 
 def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
@@ -190,15 +190,19 @@ def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
     return GiveUp(f"The vendor refuses the new key after {window:.0f} seconds. {text}")
 
 
-def _compare_accounts(rotation: Rotation, facts: dict[str, object]) -> Outcome | None:
+def _compare_accounts(claim: Claim, facts: dict[str, object]) -> Outcome | None:
     """Return what stands in the way when the old key, if it still works, shows another account."""
+    rotation = claim.rotation
     if rotation.old_version is None:
         return None
     try:
         old = versions.read_secret(rotation.old_version)
     except secret_store.StoreMissing:
         return None  # a lost old secret is what this rotation repairs
+    sent = clock.now()
     verdict = check_secret(rotation.key.account, old)
+    claim.note(old_asked_at=sent)
+    claim.note_check(rotation.old_version, verdict)
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     if verdict.answer == VALID and verdict.facts != facts:

@@ -12,7 +12,7 @@ from keyvault.redaction import one_line
 from rotation import clock
 from rotation.checking import provider_of, vendor_account
 from rotation.models import Rotation, RotationPolicy
-from rotation.providers.base import ListedKey, VendorError, Wanted
+from rotation.providers.base import VALID, KeyDead, ListedKey, VendorError, Wanted
 from rotation.schedule import following
 
 # What vendors round a life to, and what passes between two calls, makes no shorter life.
@@ -40,7 +40,11 @@ def difference(rotation: Rotation) -> str:
 
 
 def _described(rotation: Rotation, version: KeyVersion | None) -> ListedKey | None:
-    """Return the key as the vendor describes it; None when it does not tell, or the key is gone."""
+    """Return the key as the vendor describes it; None when it does not tell, or the key is gone.
+
+    VendorError when the vendor knows no such key and yet accepts its secret: then the id or the
+    credential is of another account, and nothing would compare the two keys.
+    """
     provider = provider_of(rotation.key.account)
     if not (provider.tells_rights and version and version.vendor_id):
         return None
@@ -48,12 +52,17 @@ def _described(rotation: Rotation, version: KeyVersion | None) -> ListedKey | No
         return provider.describe(
             vendor_account(rotation.key.account, manage=True), version.vendor_id
         )
-    except VendorError as error:
-        if error.status not in (404, 410):
-            raise
+    except KeyDead:
         if version.pk == rotation.new_version_id:
             # Just made and just checked, so it exists: its description comes late.
             raise VendorError("The vendor does not describe the new key yet.") from None
+        if rotation.new_version_id and version.check_answer == VALID:
+            raise VendorError(
+                f"With the account's management credential the vendor knows no key {version.vendor_id}, and "
+                "it accepts the secret: the id or the credential is of another account. Nothing "
+                "was changed; correct what is on record.",
+                retryable=False,
+            ) from None
         return None
 
 

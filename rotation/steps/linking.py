@@ -19,7 +19,7 @@ from rotation.claims import Claim, ClaimLost
 from rotation.crashpoints import reached
 from rotation.models import Intent, Rotation, WaitingFor
 from rotation.outcomes import Outcome, Park, Retry, Wait
-from rotation.providers.base import CANNOT_TELL, REFUSED, CheckResult, ListedKey, VendorError
+from rotation.providers.base import CANNOT_TELL, REFUSED, CheckResult, KeyDead, ListedKey
 
 _SPACING = 2.0
 WHAT_TO_DO = (
@@ -56,10 +56,7 @@ def contradiction(rotation: Rotation, version: KeyVersion, secret: Secret) -> st
     name = version.vendor_id
     try:
         found = _described(rotation, version)
-    except VendorError as error:
-        # Without a code it is a gateway's answer, which knows nothing of keys.
-        if error.status not in (404, 410) or not error.code:
-            raise
+    except KeyDead:
         found = None
     if found is None:
         return (

@@ -73,7 +73,7 @@ def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
     trouble = check_new(claim)
     if trouble:
         return trouble  # also the way back: until the intent commits, the old key lives
-    adoption = weigh(rotation)
+    adoption = weigh(claim)
     if not adoption.done:
         return Wait(adoption.waiting_for, adoption.missing, 30.0)
     reached("delete_intent.before")

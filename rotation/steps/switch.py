@@ -1,24 +1,29 @@
 """Update and verify: give consumers the new secret, then prove that it works and that they moved."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 from keyvault import versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import KeyVersion
 from rotation import clock, outbox
 from rotation.actors import worker_actor
 from rotation.adoption import Adoption, judge
-from rotation.checking import check_secret, provider_of, timing_of, vendor_account
+from rotation.checking import check_secret, timing_of
 from rotation.claims import Claim
 from rotation.crashpoints import reached
 from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
-from rotation.providers.base import CANNOT_TELL, REFUSED, VendorError
-from rotation.steps import lost
+from rotation.providers.base import CANNOT_TELL, REFUSED
+from rotation.steps import lost, old_key
 
 TELL_A_PERSON_AFTER = timedelta(minutes=15)
+_CONTRADICTION = (
+    "The vendor says that it has no such key or that it is disabled, and still accepts its secret: "
+    "look there whether it was ended just now, or whether the id or the management credential on "
+    "record is that of another account."
+)
 
 
 def update(claim: Claim) -> Outcome:
@@ -42,7 +47,7 @@ def verify(claim: Claim) -> Outcome:
     trouble = lost.way_back(claim) or _check_published(claim)
     if trouble:
         return trouble
-    adoption = weigh(rotation)
+    adoption = weigh(claim)
     if not adoption.done:
         return _wait_for_adoption(rotation, adoption)
     if rotation.adopted_at is None:
@@ -51,10 +56,20 @@ def verify(claim: Claim) -> Outcome:
         reached("adoption.after")
     remaining = overlap_left(rotation)
     if remaining > 0:
-        ends = clock.now() + timedelta(seconds=remaining)
-        text = f"Consumers moved. Old and new key overlap until {ends:%Y-%m-%d %H:%M:%S} UTC."
-        return Wait(WaitingFor.OVERLAP, text, min(remaining, lost.LOOK_EVERY))
+        return _overlap(rotation, remaining)
+    if rotation.old_gone_at:
+        # What was seen before it died is not why it may be ended now.
+        claim.note(adopted_how=adoption.how[:300])
     return Move(Step.DELETE, adoption.how)
+
+
+def _overlap(rotation: Rotation, remaining: float) -> Outcome:
+    ends = clock.now() + timedelta(seconds=remaining)
+    text = f"Consumers moved. Old and new key overlap until {ends:%Y-%m-%d %H:%M:%S} UTC."
+    remaining = min(remaining, lost.LOOK_EVERY)
+    if old_key.overlaps(rotation):
+        remaining = min(remaining, max(1.0, old_key.due_in(rotation)))
+    return Wait(WaitingFor.OVERLAP, text, remaining)
 
 
 def _check_published(claim: Claim) -> Outcome | None:
@@ -95,28 +110,27 @@ def check_new(claim: Claim) -> Outcome | None:
     return None
 
 
-def weigh(rotation: Rotation) -> Adoption:
-    """Return whether consumers moved, asking the vendor for the old key's last use if it tells."""
-    tells = last_use_is_told(rotation.key.account.provider, rotation.old_version)
-    last_used: datetime | None = None
-    if tells and rotation.old_version:
-        account = vendor_account(rotation.key.account, manage=True)
-        try:
-            last_used = provider_of(rotation.key.account).last_used(
-                account, rotation.old_version.vendor_id
-            )
-        except VendorError as error:
-            if error.status not in (404, 410):
-                raise
-    return judge(rotation, last_used, tells)
+def weigh(claim: Claim) -> Adoption:
+    """Return whether consumers moved, and look after the old key, which some may need still.
 
-
-def last_use_is_told(provider_code: str, version: KeyVersion | None) -> bool:
-    """Return whether the vendor tells when this version was last used."""
-    from rotation.providers import PROVIDERS
-
-    provider = PROVIDERS[provider_code]
-    return bool(provider.tells_last_use and version and version.vendor_id)
+    VendorError when the vendor does not say clearly when that was last used, or whether it lives.
+    """
+    rotation = claim.rotation
+    if not old_key.overlaps(rotation):
+        return judge(rotation, None, vendor_tells=False)
+    said = old_key.ask_vendor(claim)
+    adoption = judge(rotation, said.last_used, said.tells and said.error is None)
+    if old_key.check(claim):
+        adoption = judge(rotation, None, vendor_tells=False)
+    if rotation.old_gone_at is None:
+        if said.error:
+            raise said.error
+        if rotation.old_refusals:
+            text = "The vendor refused the old key, which nobody here has ended; asking again."
+            return Adoption(False, missing=text, waiting_for=WaitingFor.VENDOR)
+        if said.unknown and not adoption.done:
+            return replace(adoption, missing=f"{adoption.missing} {_CONTRADICTION}")
+    return adoption
 
 
 def overlap_left(rotation: Rotation) -> float:
@@ -128,8 +142,13 @@ def overlap_left(rotation: Rotation) -> float:
 
 
 def _wait_for_adoption(rotation: Rotation, adoption: Adoption) -> Outcome:
-    long = rotation.published_at and clock.now() - rotation.published_at > TELL_A_PERSON_AFTER
+    patience = TELL_A_PERSON_AFTER
+    if adoption.waiting_for == WaitingFor.QUIET:
+        patience += timedelta(seconds=rotation.quiet_seconds)
+    long = rotation.published_at and clock.now() - rotation.published_at > patience
     if long or "a person must confirm" in adoption.missing:
         open_task(worker_actor(rotation), rotation, HumanTask.Kind.CONFIRM, adoption.missing[:500])
     pause = min(60.0, max(1.0, rotation.quiet_seconds / 2))
+    if old_key.overlaps(rotation):
+        pause = min(pause, max(1.0, old_key.due_in(rotation)))
     return Wait(adoption.waiting_for, adoption.missing, pause)

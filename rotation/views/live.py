@@ -28,6 +28,8 @@ def rotation_marks(rotation: Rotation, tasks: list[int], attempts: object) -> tu
         rotation.new_version_id,
         rotation.verified_at,
         rotation.adopted_at,
+        rotation.old_gone_at,
+        rotation.old_version.checked_at if rotation.old_version else None,
         rotation.reason,
         attempts,
     )

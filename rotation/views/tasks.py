@@ -28,6 +28,7 @@ _NEEDS = {
     HumanTask.Kind.DELETE: Verb.PASTE,
     HumanTask.Kind.CONFIRM: Verb.WAIVE,
     HumanTask.Kind.LOOK: Verb.ROTATE,
+    HumanTask.Kind.INCIDENT: Verb.ROTATE,
 }
 
 

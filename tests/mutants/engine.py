@@ -81,8 +81,8 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "old key in use",
         "rotation/adoption.py",
-        "    if used:\n",
-        "    if False:\n",
+        "    if used and (left or known",
+        "    if False and (left or known",
         "tests/rotation/test_automatic.py -k still_in_use",
     ),
     (

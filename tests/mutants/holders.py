@@ -74,8 +74,8 @@ HOLDERS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "the vendor is silent for longer than a holder",
         "rotation/adoption.py",
-        "    if _quiet(rotation, last_used, away):",
-        "    if _quiet(rotation, last_used):",
+        "    if word.quiet and word.lasted >= away:",
+        "    if word.quiet:",
         "tests/rotation/test_holders.py -k each_night",
     ),
     (

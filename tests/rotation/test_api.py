@@ -251,6 +251,11 @@ def test_an_impossible_policy_is_refused(operator, key):
     for change in changes:
         answer = operator.call("PUT", f"keys/{key.pk}/policy", {**POLICY, **change})
         assert answer.status == 400, change
+    # B118: shorter than what the vendor tells apart.
+    key.account.settings = {"last_use_resolution_seconds": 86400}
+    key.account.save()
+    answer = operator.call("PUT", f"keys/{key.pk}/policy", {**POLICY, "quiet_seconds": 3600})
+    assert (answer.status, "shows nothing" in str(answer.json)) == (400, True)
     assert not RotationPolicy.objects.exists()
 
 

@@ -58,13 +58,20 @@ def published(by, key, vendor=None, place=None):
 
 
 def last_use_was(rotation, ago):
-    """Weigh the proofs as if the vendor had seen the last use of the old key so long ago."""
+    """Weigh the proofs as if the vendor had seen the last use so long ago, at our own check at the latest."""
     rotation.refresh_from_db()
-    return judge(rotation, timezone.now() - ago, vendor_tells=True)
+    used = min(timezone.now() - ago, rotation.old_version.checked_at)
+    return judge(rotation, used, vendor_tells=True)
 
 
 def later(rotation, span):
-    """Let it be as if the switch and all fetches were so long ago."""
+    """Let it be as if the switch, all fetches and our own checks were so long ago."""
+    old = rotation.old_version
+    old.checked_at -= span
+    old.save(update_fields=["checked_at"])
+    if rotation.old_asked_at:
+        asked = rotation.old_asked_at - span
+        Rotation.objects.filter(pk=rotation.pk).update(old_asked_at=asked)
     Rotation.objects.filter(pk=rotation.pk).update(published_at=rotation.published_at - span)
     for row in Fetch.objects.all():
         row.first_at, row.last_at = row.first_at - span, row.last_at - span
@@ -193,7 +200,7 @@ def test_the_vendor_speaks_for_a_token_only_after_its_own_rhythm(place, people, 
     assert rotation.quiet_seconds == 86400, "where no policy says, never shorter than its pause"
     for hours in (1, 24, 47):
         later(rotation, timedelta(hours=hours))
-        verdict = last_use_was(rotation, timedelta(hours=hours + 1))
+        verdict = last_use_was(rotation, timedelta(hours=hours))
         assert (verdict.done, verdict.waiting_for) == (False, WaitingFor.QUIET)
         assert "nightly batch" in verdict.missing
         assert "2 days" in verdict.missing

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from django.utils import timezone
 
 from keyvault.audit.models import AuditEvent
 from keyvault.models import KeyVersion, Link
@@ -49,6 +50,15 @@ def has_id(key, vendor_id):
     key.current.refresh_from_db()
 
 
+def agreed(by, key, **options):
+    """Start a rotation whose old key a person gave up: by a wrong id no last use shows anything."""
+    rotation = started(by, key, **options)
+    Rotation.objects.filter(pk=rotation.pk).update(
+        waived_by=by, waived_at=timezone.now(), waiver_reason="nothing uses it any more"
+    )
+    return rotation
+
+
 def accepted(vendor, key):
     return vendor.lookup(secret_of(KeyVersion.objects.get(pk=key.current_id)))["accepted_now"]
 
@@ -73,7 +83,7 @@ def test_swapped_ids_end_no_key(vendor, place, people, pair, quick, masks):
     vendor.patch_account(place.vendor_api["id"], shows_masks=masks)
     first, second = pair
     old = first.current
-    rotation = parked(started(people.owner, first))
+    rotation = parked(agreed(people.owner, first))
     assert rotation.step == Step.DELETE
     assert f"The id {old.vendor_id} does not belong to this secret" in rotation.waiting_text
     assert "Nothing was ended" in rotation.waiting_text
@@ -96,7 +106,7 @@ def test_a_refuted_id_is_left_alone_however_often_it_is_tried(
 ):
     """X1: the other key is not disabled anew by each try; deleted by hand, the rotation goes on."""
     first, second = pair
-    rotation = parked(started(people.owner, first))
+    rotation = parked(agreed(people.owner, first))
     vendor.clear_ledger()
     for _ in range(3):
         workflow.retry(people.owner, rotation)
@@ -117,7 +127,7 @@ def test_an_id_of_a_key_that_is_not_ours_ends_nothing(vendor, place, people, qui
     foreign = vendor.create_key(place.vendor_api["id"], label="somebody else's")
     has_id(key, foreign["id"])
     old = key.current
-    rotation = parked(started(people.owner, key))
+    rotation = parked(agreed(people.owner, key))
     assert vendor.lookup(foreign["key"])["accepted_now"]
     assert vendor.lookup(secret_of(old))["accepted_now"]
     assert foreign["id"] in rotation.waiting_text
@@ -132,7 +142,7 @@ def test_an_id_that_the_vendor_does_not_know_is_not_called_deleted(
     other = vendor.create_key(place.vendor_manual["id"])
     has_id(key, other["id"] if where == "another account" else "key_0123456789abcdef")
     old = key.current
-    rotation = parked(started(people.owner, key))
+    rotation = parked(agreed(people.owner, key))
     assert "the vendor knows no key" in rotation.waiting_text
     assert vendor.lookup(secret_of(old))["accepted_now"]
     assert vendor.lookup(other["key"])["accepted_now"]
@@ -163,7 +173,7 @@ def test_a_key_that_is_refused_already_is_not_ended_by_an_unproven_id(
 ):
     """X1: a dead secret proves no id: disabled or not, it is refused."""
     first, second = pair
-    rotation = started(people.owner, first, overlap_seconds=3600)
+    rotation = agreed(people.owner, first, overlap_seconds=3600)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
     vendor.delete_key(vendor.lookup(secret_of(rotation.old_version))["id"])
     Rotation.objects.filter(pk=rotation.pk).update(overlap_seconds=0)
@@ -176,7 +186,7 @@ def test_a_key_that_is_refused_already_is_not_ended_by_an_unproven_id(
 def test_without_a_verdict_nobodys_key_stays_disabled(vendor, place, people, pair, quick, unmasked):
     """X1: the vendor falls silent while the key of the id is disabled: it is enabled again."""
     first, second = pair
-    rotation = drive(started(people.owner, first), is_disabled)
+    rotation = drive(agreed(people.owner, first), is_disabled)
     vendor.fault("usage", kind="status", status=503, times=None, body={"success": False})
     drive(rotation, lambda r: not r.intents.filter(disabling_at__isnull=False).exists())
     vendor.clear_faults()
@@ -192,7 +202,7 @@ def test_a_restore_enables_what_was_disabled_for_a_proof(
 ):
     """X1: while deleting is frozen the proof cannot go on, and may take days."""
     first, second = pair
-    rotation = drive(started(people.owner, first), is_disabled)
+    rotation = drive(agreed(people.owner, first), is_disabled)
     assert not accepted(vendor, second)
     freezing.freeze("Vault was restored.")
     step(rotation)
@@ -204,7 +214,7 @@ def test_an_enabling_that_fails_is_tried_again(vendor, place, people, pair, quic
     """X1: a crash or an error of the vendor on the way back leaves the intent behind."""
     first, second = pair
     vendor.fault("enable", kind="status", status=500, times=3, body={"success": False})
-    rotation = drive(started(people.owner, first), lambda r: r.attempt >= 2, seconds=30)
+    rotation = drive(agreed(people.owner, first), lambda r: r.attempt >= 2, seconds=30)
     assert not accepted(vendor, second)
     parked(rotation)
     assert accepted(vendor, second)
@@ -216,7 +226,7 @@ def test_a_lost_answer_to_the_disabling_is_asked_for_again(
     """X1: carried out or not: it is made again, so that what follows knows where it stands."""
     first, second = pair
     vendor.fault("disable", kind="execute_then_cut", times=2)
-    rotation = parked(started(people.owner, first))
+    rotation = parked(agreed(people.owner, first))
     assert accepted(vendor, second)
     assert "does not belong" in rotation.waiting_text
 
@@ -242,7 +252,7 @@ def test_a_crash_while_a_false_id_is_found_out_leaves_no_key_disabled(
     """X1: whoever comes after the crash enables what was disabled for the proof."""
     first, second = pair
     old = first.current
-    rotation = started(people.owner, first)
+    rotation = agreed(people.owner, first)
     assert run_until_death(stack, rotation, point) == -signal.SIGKILL
     let_the_lease_end(rotation)
     parked(rotation)

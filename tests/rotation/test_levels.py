@@ -128,6 +128,15 @@ def test_an_impossible_level_is_refused_and_changes_nothing(people, place, key, 
     assert policy(key).every_days == 90
 
 
+def test_a_level_with_a_quiet_period_that_shows_nothing_is_refused(people, place, key):
+    """B118: a level is held to what the vendors of the keys below it tell apart."""
+    place.api_account.settings = {"last_use_resolution_seconds": 86400}
+    place.api_account.save()
+    with pytest.raises(BadInput, match="172800 seconds is the shortest"):
+        levels.set_level(people.owner, place.environment, Wish(90, quiet_seconds=3600))
+    assert not PolicyLevel.objects.exists()
+
+
 def test_who_may_set_which_level(people, place, key):
     for who in (people.operator, people.developer, people.viewer, people.outsider):
         for where in (None, place.api_account, place.environment, place.application):

@@ -13,7 +13,7 @@ from rotation.models import HumanTask, RotationPolicy, Step
 from rotation.policies import Wish, set_policy
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
-from tests.rotation.driving import drive, started
+from tests.rotation.driving import drive, started, step
 
 pure = pytest.mark.pure
 DAY = timedelta(days=1)
@@ -188,3 +188,32 @@ def test_a_short_life_leaves_half_of_it():
     assert lead_of(90 * DAY, 3600, 3600) == DAY + timedelta(hours=2)
     assert lead_of(timedelta(hours=6), 3600, 3600) == timedelta(hours=3)
     assert lead_of(-DAY, 0, 0) == timedelta(0)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_gateways_404_leaves_no_right_uncompared(vendor, place, people, key, status):
+    """F1: what is no word of the vendor's was taken for "no such key", and rights went unseen."""
+    vendor.patch_account(place.vendor_api["id"], added_scopes=["admin"])
+    page = {"body": "<h1>Not Found</h1>", "content_type": "text/html"}
+    vendor.fault("get", kind="status", times=None, status=status, **page)
+    rotation = started(people.operator, key)
+    for _ in range(3):
+        step(rotation)
+        assert (rotation.step, rotation.waiting_for) == (Step.GENERATE, "vendor")
+    vendor.clear_faults()
+    drive(rotation)
+    assert rotation.step == Step.FAILED
+    assert "admin" in rotation.outcome
+
+
+def test_an_id_that_the_vendor_does_not_know_stops_a_key_that_works(vendor, place, people, key):
+    """F1, F5: the credential of another account is told "no such key" too: nothing is compared."""
+    body = {"success": False, "error": {"code": "KEY_NOT_FOUND"}}
+    found = key.current.vendor_id
+    vendor.fault("get", kind="status", times=None, status=404, body=body, key_id=found)
+    rotation = started(people.operator, key)
+    drive(rotation, lambda one: one.waiting_for == "person")
+    assert rotation.step == Step.GENERATE
+    assert "of another account" in rotation.waiting_text
+    key.refresh_from_db()
+    assert key.current.vendor_id == found

@@ -173,6 +173,23 @@ def test_contradictory_policies_are_refused(people, key, change):
     assert not RotationPolicy.objects.exists()
 
 
+def test_a_quiet_period_that_shows_nothing_is_refused(people, key):
+    """B118: it could pass between two uses that the vendor, which rounds to an hour, tells apart."""
+    key.account.settings = {"last_use_resolution_seconds": 3600, "last_use_lag_seconds": 60}
+    key.account.save()
+    with pytest.raises(BadInput, match="to 3600 seconds and 60 seconds late"):
+        policies.set_policy(people.operator, key, policies.Wish(30, quiet_seconds=7259))
+    assert not RotationPolicy.objects.exists()
+    assert policies.set_policy(people.operator, key, policies.Wish(30, quiet_seconds=7260))
+
+
+def test_where_no_last_use_is_told_any_quiet_period_will_do(vendor, place, people):
+    key = make_key(vendor, place, people.owner, manual=True)
+    key.account.settings = {"last_use_resolution_seconds": 3600}
+    key.account.save()
+    assert policies.set_policy(people.operator, key, policies.Wish(30, quiet_seconds=1))
+
+
 def test_a_viewer_cannot_set_a_policy(people, key):
     with pytest.raises(Denied):
         policies.set_policy(people.viewer, key, WISH)

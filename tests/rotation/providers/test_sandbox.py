@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from keyvault.secret_text import Secret
-from rotation.providers.base import ListedKey, VendorAccount, VendorError
+from rotation.providers.base import KeyDead, ListedKey, VendorAccount, VendorError
 from rotation.providers.sandbox import Sandbox
 from tests.keyvault.helpers import Answering, saying, serving, windows
 
@@ -204,6 +204,9 @@ def test_gone_is_what_the_vendor_calls_gone(status: int) -> None:
         saying(404, b"<html>nginx</html>", "text/html"),
         saying(404, b""),
         saying(404, {"detail": "Not found"}),
+        saying(404, {"message": "no Route matched with those values"}),
+        bad(404, "NOT_FOUND"),
+        bad(404, "ROUTE_NOT_FOUND"),
         saying(410, b"", ""),
         saying(200, {"success": True}),
         saying(200, b""),
@@ -238,6 +241,35 @@ def test_an_unclear_last_use_is_not_taken_for_never(data: dict[str, Any]) -> Non
     with serving(good(data)) as server:
         error = failure(lambda: SANDBOX.last_used(account(server.url), "key_1"))
     assert error.code == "wrong_shape"
+
+
+@pure
+@pytest.mark.parametrize(
+    "answer",
+    [
+        saying(404, b"<html>nginx</html>", "text/html"),
+        saying(404, {"message": "no Route matched with those values"}),
+        saying(410, b""),
+        bad(404, "NOT_FOUND"),
+    ],
+)
+def test_a_404_of_something_else_is_no_death_and_may_pass(answer: Answering) -> None:
+    """F1: a gateway that is set up anew answers so for every key."""
+    with serving(answer) as server:
+        for ask in (SANDBOX.last_used, SANDBOX.describe):
+            error = failure(partial(ask, account(server.url), "key_1"))
+            assert (isinstance(error, KeyDead), error.retryable) == (False, True)
+
+
+@pure
+@pytest.mark.parametrize(
+    "answer", [bad(404, "KEY_NOT_FOUND"), bad(410, "KEY_NOT_FOUND"), good({"disabled": True})]
+)
+def test_the_vendors_own_word_is_that_a_key_is_dead(answer: Answering) -> None:
+    """B116: gone or disabled is a fact of its own, and no last use."""
+    with serving(answer) as server:
+        error = failure(lambda: SANDBOX.last_used(account(server.url), "key_1"))
+    assert isinstance(error, KeyDead)
 
 
 @pure
