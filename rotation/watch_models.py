@@ -12,6 +12,8 @@ class Watch(models.Model):
     next_check_at = models.DateTimeField()
     refusals = models.PositiveSmallIntegerField(default=0)
     unclear = models.PositiveSmallIntegerField(default=0)
+    # Since when there is no verdict: a neighbour's since then tells the key's trouble from the vendor's.
+    unclear_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [models.Index(fields=["next_check_at"], name="watch_due")]

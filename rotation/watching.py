@@ -1,7 +1,8 @@
 """Ask vendors about each current key on its own day, so that nobody learns from an outage.
 
 A key that is refused twice in a row outside a rotation is an incident at once. "Cannot tell" three
-times is the vendor's problem: one alert an account. The calls stay within what the account allows.
+times is the vendor's problem, one alert an account, unless a neighbour of the key has a verdict: then
+it is the key's own. The calls stay within what the account allows.
 """
 
 import logging
@@ -149,9 +150,11 @@ def spare_pause(account: Account) -> timedelta:
 
 def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
     watch.refusals = watch.unclear = 0
+    watch.unclear_since = None
     # Jitter spreads load and hides nothing, so it need not be unguessable.
     watch.next_check_at = timezone.now() + interval_of(key.account) * random.uniform(0.9, 1.1)  # noqa: S311
     close_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), "The vendor accepts the key.")
+    close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_silence(key), "The vendor accepts the key.")
     others = Watch.objects.filter(key__account=key.account, unclear__gte=UNCLEAR)
     if not others.exclude(pk=watch.pk).exists():
         # While one key has no verdict, the answers about its neighbours are no recovery.
@@ -161,32 +164,53 @@ def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
 
 
 def _refused(key: ApiKey, version: KeyVersion, watch: Watch, result: CheckResult) -> None:
-    watch.refusals, watch.unclear = watch.refusals + 1, 0
+    watch.refusals, watch.unclear, watch.unclear_since = watch.refusals + 1, 0, None
     # One odd node of the vendor's is no incident: it is asked once more.
     watch.next_check_at = timezone.now() + _AGAIN
     if watch.refusals < REFUSALS:
         return
     watch.next_check_at = timezone.now() + max(_AFTER_INCIDENT, _allowed(key.account))
+    early = _early(version)
     if "EXPIRED" in result.code and (
         version.expires_at is None or version.expires_at > timezone.now()
     ):
         versions.note_end(version, timezone.now())
     text = (
         f"The vendor refuses the current secret of {key} (…{version.tail}) outside a rotation: "
-        f"{result.text} Whoever uses it is refused now. Rotate the key, or use a standby."
+        f"{result.text} {early}Whoever uses it is refused now. Rotate the key, or use a standby."
     )
     open_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), text, account=key.account, key=key)
 
 
+def _early(version: KeyVersion) -> str:
+    """Return how long before the end on record it ended; empty where that is past or not known."""
+    ends = version.expires_at
+    if ends is None or ends <= timezone.now():
+        return ""
+    days = (ends - timezone.now()).days
+    return f"It ended {days} days before the end on record, {ends:%Y-%m-%d}. "
+
+
 def _unclear(key: ApiKey, watch: Watch, result: CheckResult) -> None:
     watch.unclear += 1
+    watch.unclear_since = watch.unclear_since or timezone.now()
     # Soon at first, then no oftener than the month's calls allow, nor before the vendor said.
     wait = _AGAIN * 2 ** min(watch.unclear, 8)
     if watch.unclear >= UNCLEAR:
         wait = max(wait, _allowed(key.account))
     asked_for = timedelta(seconds=result.retry_after or 0)
     watch.next_check_at = timezone.now() + max(wait, asked_for)
-    if watch.unclear >= UNCLEAR:
+    if watch.unclear >= UNCLEAR and _neighbour_is_fine(key, watch):
+        text = (
+            f"The vendor gave no verdict on {key} {watch.unclear} times in a row, and accepts other keys "
+            f"of {key.account} meanwhile: {result.text} The key may have ended, which some vendors answer "
+            "as “not found”. Look there whether it still exists."
+        )
+        fine = "It accepts other keys."
+        close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_vendor(key.account), fine)
+        about = _about_silence(key)
+        open_alert(_ACTOR, HumanTask.Kind.OUTAGE, about, text, account=key.account, key=key)
+    elif watch.unclear >= UNCLEAR:
         text = (
             f"{key.account} gave no verdict on keys several times in a row: {result.text} "
             "Applications keep their keys; nothing is deleted because of this."
@@ -223,6 +247,18 @@ def _note_usage(account: Account, said: dict[str, Any]) -> None:
 
 def _about(key: ApiKey) -> str:
     return f"refused:{key.pk}"
+
+
+def _about_silence(key: ApiKey) -> str:
+    return f"no verdict:{key.pk}"
+
+
+def _neighbour_is_fine(key: ApiKey, watch: Watch) -> bool:
+    """Return whether the vendor accepted another key of the account since this one has no verdict."""
+    others = KeyVersion.objects.filter(
+        key__account=key.account, check_answer=VALID, checked_at__gte=watch.unclear_since
+    )
+    return others.exclude(key=key.pk).exists()
 
 
 def _about_vendor(account: Account) -> str:

@@ -106,6 +106,37 @@ def test_an_expired_key_gets_its_end_noted(vendor: Any, place: Any, key: ApiKey)
     assert open_kinds() == ["incident"]
 
 
+def test_an_incident_says_how_long_before_the_end_on_record_it_came(
+    vendor: Any, key: ApiKey
+) -> None:
+    """B117: tokens died three months before the date in the reminder, and people looked elsewhere."""
+    KeyVersion.objects.update(expires_at=timezone.now() + timedelta(days=89, hours=1))
+    vendor.delete_key_by_secret(secret_of(key.current))
+    come()
+    come()
+    text = HumanTask.objects.get(kind="incident").text
+    assert "It ended 89 days before the end on record" in text
+
+
+@pytest.mark.parametrize("status", [404, 410, 403, 200])
+def test_a_key_without_a_verdict_among_good_ones_is_the_keys_own_trouble(
+    vendor: Any, place: Any, people: Any, key: ApiKey, status: int
+) -> None:
+    """B117: a dead key may be answered with “not found”: the alert names it, not its account."""
+    make_key(vendor, place, people.owner, name="second")
+    body = {"error": "package not found"}
+    found = vendor.lookup(secret_of(key.current))["id"]
+    vendor.fault("usage", "status", times=None, status=status, body=body, key_id=found)
+    for _ in range(3):
+        come()
+    task = HumanTask.objects.get(closed_at=None)
+    assert (task.kind, task.key) == ("outage", key)
+    assert "may have ended" in task.text
+    vendor.clear_faults()
+    come()
+    assert open_kinds() == []
+
+
 def test_cannot_tell_three_times_is_the_vendors_problem_and_one_alert_an_account(
     vendor: Any, place: Any, people: Any, key: ApiKey
 ) -> None:
