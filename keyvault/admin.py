@@ -133,7 +133,7 @@ class ServiceTokenAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "application", "environment", "last_used_at", "revoked_at")
     list_select_related = ("application", "environment")
-    exclude = ("digest", "former_digest")
+    exclude = ("digest", "former_digest", "formers", "texts_used")
 
 
 @admin.register(AuditEvent)

@@ -49,6 +49,7 @@ def find(public_id: str, key_id: int, copy: str) -> Found:
     if row is None:
         return Found()
     token = _token(row[:15])
+    token.formers, token.texts_used = _json(row[27]), _json(row[28])
     key = _key(row[15:24], token) if row[15] is not None else None
     return Found(token, key, row[24], row[25], row[26])
 
@@ -90,13 +91,13 @@ def _token(row: tuple[Any, ...]) -> ServiceToken:
         "last_used_at",
     )
     said = dict(zip(names, row[:11], strict=True))
-    said["networks"] = _list(said["networks"])
+    said["networks"] = _json(said["networks"])
     return ServiceToken(**said, application=application, environment=environment)
 
 
-def _list(value: Any) -> list[str]:
-    """Return the JSON column as a list; a cursor of Django's gives it as text."""
-    return list(loads(value)) if isinstance(value, str) else list(value)
+def _json(value: Any) -> Any:
+    """Return what a JSON column holds; a cursor of Django's gives it as text."""
+    return loads(value) if isinstance(value, str) else value
 
 
 def _key(row: tuple[Any, ...], token: ServiceToken) -> ApiKey:

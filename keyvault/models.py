@@ -319,10 +319,16 @@ class ServiceToken(models.Model):
 
     public_id = models.CharField(max_length=16, unique=True)
     digest = models.CharField(max_length=64, editable=False)
-    # What a renewal replaced: it opens the same until then, so that nothing is cut off.
-    former_digest = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # What renewals replaced, each {"text", "digest", "until", "shown_at", "shown_to"}: each opens the
+    # same until its end, so that nothing is cut off. `text` is the id of its TokenText.
+    formers = models.JSONField(default=list, db_default=[], blank=True, editable=False)
+    # When each was last used, by `text`; the present one is "present".
+    texts_used = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
+    # The last end of them, after which none opens, and their last use.
     former_until = models.DateTimeField(null=True, blank=True)
     former_used_at = models.DateTimeField(null=True, blank=True)
+    # Of the last one, for processes of the release before.
+    former_digest = models.CharField(max_length=64, blank=True, default="", editable=False)
     renewed_at = models.DateTimeField(null=True, blank=True)
     # Where it may be used from, as CIDR networks; an empty list is anywhere.
     networks = models.JSONField(default=list, blank=True)
@@ -335,8 +341,8 @@ class ServiceToken(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
-    # Whether this call came with the former text; set by the check, never stored.
-    used_former = False
+    # Which text this call came with, as in `texts_used`; set by the check, never stored.
+    used_text = "present"
 
     class Meta:
         ordering = ["name"]

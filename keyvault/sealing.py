@@ -11,13 +11,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
+_OF_SESSIONS = ("session", "shown")
+
 
 def sealer(purpose: str) -> Fernet:
     """Return what encrypts and decrypts for this purpose.
 
-    Sessions end when SECRET_KEY changes; what must outlive that hangs on FINGERPRINT_KEY.
+    Sessions, and what is shown in one, end when SECRET_KEY changes; what must outlive that hangs on
+    FINGERPRINT_KEY.
     """
-    key = settings.SECRET_KEY if purpose == "session" else settings.FINGERPRINT_KEY
+    key = settings.SECRET_KEY if purpose in _OF_SESSIONS else settings.FINGERPRINT_KEY
     return _sealer(key, purpose)
 
 

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals
+from keyvault import approvals, token_texts
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import Actor, member_actor, record
@@ -143,7 +142,9 @@ def _new_text(public_id: str) -> str:
 def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secret:
     """Give a token a new text; the old one opens the same for `overlap_seconds`, then nothing.
 
-    Raises NotFound, BadInput for an overlap beyond 30 days, Conflict when the token is revoked.
+    Older texts whose overlap still runs keep their own ends; with 0 seconds all of them end now. Raises
+    NotFound, BadInput for an overlap beyond 30 days, Conflict when the token is revoked or too many
+    former texts are in use.
     """
     if not may(by, Verb.MANAGE, token):
         raise NotFound(_("There is no such token."))
@@ -159,26 +160,14 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
     text, now = _new_text(token.public_id), timezone.now()
     with transaction.atomic():
         hold(by)
-        changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(
-            former_digest=F("digest"),
-            former_until=now + timedelta(seconds=overlap_seconds),
-            former_used_at=None,
-            digest=peppered(text),
-            renewed_at=now,
-        )
-        if not changed:
+        # Two that renew at once come one after the other, and each replaces what the other made.
+        live = ServiceToken.objects.select_for_update(no_key=True).filter(revoked_at__isnull=True)
+        present = live.filter(pk=token.pk).first()
+        if present is None:
             raise Conflict(_("This token is revoked: it cannot be renewed. Issue another one."))
-        _note_text(by, token, now, now + timedelta(seconds=overlap_seconds))
+        token_texts.replace(present, peppered(text), now, timedelta(seconds=overlap_seconds), by)
         record(Action.TOKEN_RENEWED, member_actor(by), token, overlap_seconds=overlap_seconds)
     return Secret(text)
-
-
-def _note_text(by: Member, token: ServiceToken, now: datetime, former_until: datetime) -> None:
-    """Note to whom the new text is shown. Of the older texts, only the last one still opens."""
-    texts = TokenText.objects.filter(token=token)
-    texts.filter(ends_at__gt=now).update(ends_at=now)
-    texts.filter(ends_at=None).update(ends_at=former_until)
-    TokenText.objects.create(token=token, member=by, shown_at=now)
 
 
 def normal_networks(networks: Sequence[str]) -> list[str]:
@@ -239,12 +228,12 @@ def require_good(token: ServiceToken | None, text: str, source: str) -> ServiceT
     # The same work whether or not the public id is known.
     given = peppered(text)
     good = hmac.compare_digest(given, token.digest if token else "0" * 64)
-    former = hmac.compare_digest(given, (token and token.former_digest) or "0" * 64)
+    former = token_texts.former(token, given) if token else None
     if token is None or token.revoked_at or _expired(token) or not _from_here(token, source):
         raise TokenRefused
-    if not good and not (former and token.former_until and token.former_until > timezone.now()):
+    if not good and former is None:
         raise TokenRefused
-    token.used_former = not good
+    token.used_text = token_texts.PRESENT if good or former is None else former
     return token
 
 
@@ -260,12 +249,13 @@ def _from_here(token: ServiceToken, source: str) -> bool:
 
 
 def touch(token: ServiceToken) -> None:
-    """Note that the token was used, at most once a minute; also by its former text, if it was."""
+    """Note that the token was used, and by which of its texts, at most once a minute for each."""
     now = timezone.now()
-    column = "former_used_at" if token.used_former else "last_used_at"
-    last = getattr(token, column)
-    if last is None or now - last > _LAST_USED_EVERY:
-        ServiceToken.objects.filter(pk=token.pk).update(**{column: now, "last_used_at": now})
+    last = token_texts.used_at(token, token.used_text)
+    # The first use as a former text is always noted: whoever still goes on with it is seen at once.
+    anew = token.used_text != token_texts.PRESENT and token.former_used_at is None
+    if anew or last is None or now - last > _LAST_USED_EVERY:
+        token_texts.note_use(token, now)
 
 
 def anonymous_actor() -> Actor:

@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from keyvault.views import approvals, audit, importing, register, scim
+from keyvault.views import approvals, audit, importing, once, register, scim
 
 handler400 = "keyvault.views.errors.bad_request"
 handler403 = "keyvault.views.errors.denied"
@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "approvals/rules/<int:rule_id>/remove", approvals.remove_rule, name="approval-rule-remove"
     ),
+    path("shown/<slug:name>/", once.shown, name="shown"),
     path("audit/", audit.listing, name="audit"),
     path("audit/export", audit.export, name="audit-export"),
     path("scim/v2/Users", scim.users),

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, grants, kept
+from keyvault import approvals, grants, kept, token_texts
 from keyvault.audit.log import Actor, member_actor, record, system_actor
 from keyvault.audit.models import Action
 from keyvault.disclosure_models import TokenText
@@ -163,11 +163,7 @@ def _close_doors(
     Group.members.through.objects.filter(member=member).delete()
     ends = now + timedelta(hours=token_hours)
     # Of a token that somebody else has renewed, they know the former text alone.
-    former = TokenText.objects.filter(member=member, ends_at__gt=ends)
-    ServiceToken.objects.filter(pk__in=former.values("token"), former_until__gt=ends).update(
-        former_until=ends
-    )
-    former.update(ends_at=ends)
+    token_texts.end(TokenText.objects.filter(member=member), ends)
     known = ServiceToken.objects.filter(pk__in=[token.pk for token in tokens])
     if token_hours:
         known.update(expires_at=Least(Coalesce("expires_at", ends), ends))

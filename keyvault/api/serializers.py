@@ -5,9 +5,10 @@ Where a secret lies in Vault and its fingerprint are in none of them.
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from keyvault import kept
+from keyvault import kept, token_texts
 from keyvault.audit.models import AuditEvent
 from keyvault.keys import Added
 from keyvault.models import (
@@ -171,11 +172,26 @@ class RevealedSerializer(serializers.Serializer[Any]):
     secret = serializers.CharField()
 
 
+class FormerTextSerializer(serializers.Serializer[Any]):
+    """A former text of a token that still opens until its end; to whom it was shown, and its last use."""
+
+    shown_at = serializers.DateTimeField()
+    shown_to = serializers.CharField()
+    ends_at = serializers.DateTimeField()
+    used_at = serializers.DateTimeField(allow_null=True)
+
+
 class TokenSerializer(serializers.ModelSerializer[ServiceToken]):
-    """A service token by its public part."""
+    """A service token by its public part; `former_texts` still open beside the present one."""
 
     application = NamedSerializer()
     environment = NamedSerializer()
+    former_texts = serializers.SerializerMethodField()
+
+    @extend_schema_field(FormerTextSerializer(many=True))
+    def get_former_texts(self, token: ServiceToken) -> Any:
+        """Return the former texts that still open, the last one first."""
+        return FormerTextSerializer(token_texts.open_formers(token), many=True).data
 
     class Meta:
         model = ServiceToken
@@ -193,6 +209,7 @@ class TokenSerializer(serializers.ModelSerializer[ServiceToken]):
             "renewed_at",
             "former_until",
             "former_used_at",
+            "former_texts",
         ]
         read_only_fields = fields
 

@@ -12,11 +12,13 @@ from keyvault.forms import ApplicationForm
 from keyvault.models import Application, Member
 from keyvault.permissions import Verb, may, visible_applications, visible_keys
 from keyvault.views.changing import refreshed, shown, without_mark
-from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
+from keyvault.views.once import hand_over
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove
 from rotation import consumers
 from rotation.forms import ConsumerForm
 from rotation.models import Consumer
 from rotation.views.finding import with_open_rotation
+from rotation.views.tokens import show_renewed
 
 
 @require_http_methods(["GET", "POST"])
@@ -84,7 +86,7 @@ def change(request: HttpRequest, application_id: int) -> HttpResponse:
 @require_POST
 @page
 def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
-    """Add a place where it runs; its token is in this answer and never again."""
+    """Add a place where it runs; its token is shown once."""
     application = inventory.get_application(me(request), application_id)
     form = ConsumerForm(me(request), request.POST)
     if not form.is_valid():
@@ -103,13 +105,13 @@ def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
     except KeyServiceError as error:
         return _page(request, application, form, error.message, error.status)
     facts = {
-        "application": application,
-        "consumer": new.consumer,
+        "application": {"pk": application.pk, "name": application.name},
+        "consumer": {"name": new.consumer.name},
         "token": new.token.reveal(),
         "webhook_secret": new.webhook_secret.reveal() if new.webhook_secret else "",
         "section": "applications",
     }
-    return unstored(render(request, "rotation/consumer_added.html", facts))
+    return hand_over(request, "rotation/consumer_added.html", facts)
 
 
 @require_POST
@@ -135,7 +137,7 @@ def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int)
 @require_POST
 @page
 def renew_token(request: HttpRequest, application_id: int, consumer_id: int) -> HttpResponse:
-    """Give a consumer's token a new text, in this answer and never again; the old works a day on."""
+    """Give a consumer's token a new text, shown once; former ones in use work on until their ends."""
     application = inventory.get_application(me(request), application_id)
     consumer = _consumer(application, consumer_id)
     try:
@@ -143,14 +145,7 @@ def renew_token(request: HttpRequest, application_id: int, consumer_id: int) -> 
     except KeyServiceError as error:
         form = ConsumerForm(me(request))
         return _page(request, application, form, error.message, error.status)
-    facts = {
-        "application": application,
-        "consumer": consumer,
-        "token": text.reveal(),
-        "renewed": True,
-        "section": "applications",
-    }
-    return unstored(render(request, "rotation/consumer_added.html", facts))
+    return show_renewed(request, consumer.token, consumer.name, text, "applications")
 
 
 def _consumer(application: Application, consumer_id: int) -> Consumer:

@@ -21,7 +21,8 @@ from keyvault.errors import BadInput, Denied, KeyServiceError, NotFound
 from keyvault.limits import count, network_of
 from keyvault.models import Environment
 from keyvault.permissions import Verb, may
-from keyvault.views.pages import me, number, page, prove, unstored, words
+from keyvault.views.once import hand_over
+from keyvault.views.pages import me, number, page, prove, words
 from rotation import calendar, channels, freeze_feeds, freezes
 from rotation.frozen import Freezes, covering
 from rotation.models import Freeze, FreezeFeed
@@ -178,7 +179,7 @@ def renew_feed(request: HttpRequest) -> HttpResponse:
         messages.success(request, _("The feed opens nothing any more."))
         return redirect("calendar")
     facts = {"address": calendar.renew_feed(me(request)).reveal(), "section": "rotations"}
-    return unstored(render(request, "rotation/feed.html", facts))
+    return hand_over(request, "rotation/feed.html", facts)
 
 
 @require_safe

@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 from keyvault.errors import KeyServiceError
 from keyvault.models import Application
 from keyvault.permissions import Verb, may
-from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
+from keyvault.views.once import hand_over
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove
 from rotation import apprising, channels
 from rotation.models import Hook, Preference
 
@@ -96,7 +97,7 @@ def wish(request: HttpRequest) -> HttpResponse:
 @require_POST
 @page
 def add_hook(request: HttpRequest) -> HttpResponse:
-    """Have a chat or a program told too; a program's signing secret is in this answer only."""
+    """Have a chat or a program told too; a program's signing secret is shown once."""
     form = HookForm(request.POST)
     if not form.is_valid():
         return _page(request, status=400, hook_form=form)
@@ -118,8 +119,8 @@ def add_hook(request: HttpRequest) -> HttpResponse:
             request, _("{hook} is told from now on. Send it a test.").format(hook=made.hook)
         )
         return redirect("notices")
-    facts = {"hook": made.hook, "secret": made.secret.reveal(), "section": "notices"}
-    return unstored(render(request, "rotation/hook_added.html", facts))
+    facts = {"hook": str(made.hook), "secret": made.secret.reveal(), "section": "notices"}
+    return hand_over(request, "rotation/hook_added.html", facts)
 
 
 @require_POST

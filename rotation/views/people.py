@@ -14,7 +14,8 @@ from keyvault.errors import BadInput, Denied, KeyServiceError
 from keyvault.forms import offer
 from keyvault.models import Member
 from keyvault.permissions import Verb, grants_with, may
-from keyvault.views.pages import me, newest_first, next_link, number, page, prove, unstored
+from keyvault.views.once import hand_over
+from keyvault.views.pages import me, newest_first, next_link, number, page, prove
 from rotation import offboarding, returning
 from rotation.views import roles
 
@@ -154,8 +155,8 @@ def _require_any_owner(by: Member) -> None:
 
 
 def _show_link(request: HttpRequest, member: Member, link: str) -> HttpResponse:
-    facts = {"member": member, "link": link, "section": "people"}
-    return unstored(render(request, "rotation/invited.html", facts))
+    facts = {"who": str(member), "member": {"pk": member.pk}, "link": link, "section": "people"}
+    return hand_over(request, "rotation/invited.html", facts)
 
 
 def _list(

@@ -18,7 +18,8 @@ from keyvault.forms import ApplicationForm, RegisterForm
 from keyvault.models import ApiKey, Application
 from keyvault.permissions import require_owner, visible_keys
 from keyvault.views.changing import without_mark
-from keyvault.views.pages import me, page, prove, unstored
+from keyvault.views.once import hand_over
+from keyvault.views.pages import me, page, prove
 from rotation import consumers, guide, levels, snippets
 from rotation.accounts import add_account, try_connection
 from rotation.checking import provider_of
@@ -181,10 +182,14 @@ def _add_consumer(request: HttpRequest, form: forms.Form) -> HttpResponse:
         .first()
     )
     facts: dict[str, Any] = {
-        "consumer": new.consumer,
+        "consumer": {
+            "name": new.consumer.name,
+            "application": str(new.consumer.application),
+            "environment": str(new.consumer.environment),
+        },
         "token": new.token.reveal(),
         "webhook_secret": new.webhook_secret.reveal() if new.webhook_secret else "",
-        "key": key,
+        "key": {"pk": key.pk, "name": key.name} if key else None,
         "section": "settings",
     }
     if key:
@@ -194,7 +199,7 @@ def _add_consumer(request: HttpRequest, form: forms.Form) -> HttpResponse:
             "wrapper": snippets.wrapper(key, variable),
             "shell": snippets.shell(variable),
         }
-    return unstored(render(request, "rotation/start_consumer.html", facts))
+    return hand_over(request, "rotation/start_consumer.html", facts)
 
 
 def _done(request: HttpRequest, word: str) -> HttpResponse:

@@ -11,11 +11,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault import inventory, tokens
+from keyvault import inventory, token_texts, tokens
 from keyvault.errors import BadInput, NotFound
 from keyvault.models import ServiceToken
 from keyvault.permissions import Verb, may, visible_applications
-from keyvault.views.pages import me, newest_first, next_link, number, page, unstored, words
+from keyvault.secret_text import Secret
+from keyvault.views.once import hand_over
+from keyvault.views.pages import me, newest_first, next_link, number, page, words
 
 _IDLE, _SOON = timedelta(days=30), timedelta(days=30)
 Tokens = QuerySet[ServiceToken]
@@ -59,7 +61,14 @@ def listing(request: HttpRequest) -> HttpResponse:
         ).values_list("pk", flat=True)
     )
     facts = {
-        "rows": [{"it": one, "can": one.pk in mine and not one.revoked_at} for one in rows],
+        "rows": [
+            {
+                "it": one,
+                "can": one.pk in mine and not one.revoked_at,
+                "formers": token_texts.open_formers(one),
+            }
+            for one in rows
+        ],
         "next": next_link(request, after),
         "applications": visible_applications(by)[:_MOST],
         "environments": inventory.visible_environments(by)[:_MOST],
@@ -96,16 +105,33 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 @require_POST
 @page
 def renew(request: HttpRequest, token_id: int) -> HttpResponse:
-    """Give a token a new text, in this answer and never again; the old one works a day on."""
+    """Give a token a new text, shown once; every former text that is in use works on until its end."""
     token = _token(request, token_id)
+    return show_renewed(request, token, token.name, tokens.renew(me(request), token), "settings")
+
+
+def show_renewed(
+    request: HttpRequest, token: ServiceToken, name: str, text: Secret, section: str
+) -> HttpResponse:
+    """Lead to the page that shows the new text, and names the former ones that still open."""
+    token.refresh_from_db()
     facts = {
-        "application": token.application,
-        "consumer": token,
-        "token": tokens.renew(me(request), token).reveal(),
+        "application": {"pk": token.application.pk, "name": token.application.name},
+        "consumer": {"name": name},
+        "token": text.reveal(),
         "renewed": True,
-        "section": "settings",
+        "formers": [
+            {
+                "to": one["shown_to"],
+                "shown": f"{one['shown_at']:%Y-%m-%d %H:%M}",
+                "ends": f"{one['ends_at']:%Y-%m-%d %H:%M}",
+                "used": f"{one['used_at']:%Y-%m-%d %H:%M}" if one["used_at"] else "",
+            }
+            for one in token_texts.open_formers(token)
+        ],
+        "section": section,
     }
-    return unstored(render(request, "rotation/consumer_added.html", facts))
+    return hand_over(request, "rotation/consumer_added.html", facts)
 
 
 def _token(request: HttpRequest, token_id: int) -> ServiceToken:

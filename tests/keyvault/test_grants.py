@@ -219,7 +219,7 @@ def test_the_api_of_people(people: Any, place: Any) -> None:
 
 def test_pages_of_people_work_and_hide_nothing_dangerous(people: Any, place: Any) -> None:
     client = sign_in(Client(), people.owner)
-    page = client.post("/people/", {"email": "new@example.com", "name": "<i>New</i>"})
+    page = client.post("/people/", {"email": "new@example.com", "name": "<i>New</i>"}, follow=True)
     assert "/join#kvi_" in page.content.decode()
     assert "no-store" in page["Cache-Control"]
     member = Member.objects.get(email="new@example.com")
@@ -232,7 +232,7 @@ def test_pages_of_people_work_and_hide_nothing_dangerous(people: Any, place: Any
     client.post(f"{path}roles/take", {"grant": grant.pk})
     assert not Grant.objects.filter(member=member).exists()
     assert client.post(f"{path}sessions").status_code == 302
-    assert "/join#kvi_" in client.post(f"{path}invite").content.decode()
+    assert "/join#kvi_" in client.post(f"{path}invite", follow=True).content.decode()
     stale = sign_in(Client(), people.owner, proved=False)
     answer = stale.post(f"{path}roles", {"role": "owner"})
     assert "reauthenticate" in answer["Location"]

@@ -253,16 +253,6 @@ def test_a_renewed_token_overlaps_with_its_former_text_and_then_replaces_it(
     assert new[:-8] not in everything_in_the_database()
 
 
-def test_only_the_text_before_the_last_renewal_overlaps(
-    people: Any, issued: tuple[ServiceToken, str]
-) -> None:
-    token, first = issued
-    second = tokens.renew(people.owner, token).reveal()
-    third = tokens.renew(people.owner, token).reveal()
-    refused(first)
-    assert tokens.check(second) == tokens.check(third) == token
-
-
 def test_renewal_asks_for_rights_a_sane_overlap_and_a_live_token(
     people: Any, issued: tuple[ServiceToken, str]
 ) -> None:

@@ -156,7 +156,7 @@ def test_nobody_sees_runs_of_keys_that_are_not_theirs_to_see(
 
 def feed_of(member: Member) -> tuple[Client, str]:
     client = sign_in(Client(), member)
-    page = client.post("/calendar/feed").content.decode()
+    page = client.post("/calendar/feed", follow=True).content.decode()
     address = page.split("/calendar/feed/")[1].split(".ics")[0]
     return client, f"/calendar/feed/{address}.ics"
 
@@ -245,7 +245,7 @@ def test_more_keys_than_are_looked_at_are_said_and_not_passed_over(
     with time_machine.travel(NOW, tick=False):
         RotationPolicy.objects.update(next_run_at=datetime(2026, 11, 9, 3, 30, tzinfo=UTC))
         owner = sign_in(Client(), people.owner)
-        address = owner.post("/calendar/feed").content.decode()
+        address = owner.post("/calendar/feed", follow=True).content.decode()
         feed = re.search(r"/calendar/feed/kvc_[\w-]+\.ics", address)
         assert feed is not None
         more(calendar.MOST - RotationPolicy.objects.count())

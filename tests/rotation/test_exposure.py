@@ -69,7 +69,7 @@ def test_only_who_was_shown_a_text_is_exposed_and_only_while_it_opened(
     tokens.renew(people.owner, token, overlap_seconds=600)
     tokens.renew(people.owner, token, overlap_seconds=600)
     ended = TokenText.objects.filter(ends_at__lte=timezone.now()).count()
-    assert (ended, TokenText.objects.count()) == (2, 4), "a former text ends when it is replaced"
+    assert (ended, TokenText.objects.count()) == (1, 4), "each has an end of its own"
 
 
 def test_of_a_renewed_token_the_leaver_loses_the_former_text_and_the_program_keeps_its_own(

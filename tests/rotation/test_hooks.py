@@ -245,7 +245,7 @@ def test_the_page_shows_what_i_was_told_and_changes_how(
     assert receiver.got
     page = client.get("/notices/").content.decode()
     assert "A test to owner@example.com" in page
-    added = client.post("/notices/hooks", {**form, "name": "pager", "kind": "signed"})
+    added = client.post("/notices/hooks", {**form, "name": "pager", "kind": "signed"}, follow=True)
     assert "whsec_" in added.content.decode()
     assert "no-store" in added["Cache-Control"]
     client.post(f"/notices/hooks/{hook.pk}/remove")

@@ -233,7 +233,7 @@ def test_the_page_lets_somebody_back_and_shows_the_link_once(people: Any, leaver
     offboarding.off_board(people.owner, leaver, heir=people.owner)
     client = sign_in(Client(), people.owner)
     assert "Let them come back" in client.get(f"/people/{leaver.pk}/").content.decode()
-    answer = client.post(f"/people/{leaver.pk}/return")
+    answer = client.post(f"/people/{leaver.pk}/return", follow=True)
     assert "/join#kvi_" in answer.content.decode()
     page = client.get(f"/people/{leaver.pk}/").content.decode()
     assert "came back" in page

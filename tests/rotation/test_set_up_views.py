@@ -110,7 +110,7 @@ def test_tokens_of_all_applications_with_an_end_for_one(client, vendor, place, p
     assert secret.reveal() not in page
     assert "web-1" not in text(client.get("/tokens/?state=revoked"))
     assert "web-1" in text(client.get(f"/tokens/?application={place.application.pk}"))
-    renewed = client.post(reverse("token-renew", args=[token.pk]))
+    renewed = client.post(reverse("token-renew", args=[token.pk]), follow=True)
     assert "no-store" in renewed["Cache-Control"]
     assert re.search(r"kvt_[a-z0-9]{12}_\w{42}", text(renewed))
     address = reverse("token-revoke", args=[token.pk])

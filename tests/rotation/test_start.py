@@ -56,7 +56,7 @@ def test_an_empty_installation_leads_its_owner_through_all_of_it(client, vendor,
     client.post("/start/policy", {"every_days": "90", "at_time": "03:00"})
     assert PolicyLevel.objects.get().every_days == 90
     sent = {**sent, "name": "eu-west-1", "webhook_url": ""}
-    page = client.post("/start/consumer", sent)
+    page = client.post("/start/consumer", sent, follow=True)
     assert "no-store" in page["Cache-Control"]
     token = re.search(r"kvt_[a-z0-9]{12}_\w{42}", text(page))[0]
     assert f"KEYVAULT_KEY_ID={ApiKey.objects.get().pk}" in text(page)
