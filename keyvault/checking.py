@@ -26,6 +26,10 @@ class Verdict(Protocol):
     def facts(self) -> dict[str, Any]:
         """Return what the vendor said of the account, to compare two keys by."""
 
+    @property
+    def account(self) -> str:
+        """Return the vendor's own id of the secret's account; empty where it tells none."""
+
 
 def ask_vendor(account: Account, secret: Secret) -> Verdict:
     """Ask the account's vendor about `secret`, through the function that settings name."""

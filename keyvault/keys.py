@@ -90,6 +90,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(new.account, pasted.secret)
     require_valid(verdict, accept_unknown=unchecked)
+    refuse_foreign_account(new.account, verdict)
     draft = versions.draft(key, pasted.secret, source="registered", added_by=by)
     draft.expires_at, draft.vendor_id = new.expires_at, new.vendor_id
     versions.note_verdict(draft, verdict)
@@ -234,6 +235,7 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
 
     A current secret that Vault has lost tells nothing, and what is pasted is what mends that.
     """
+    refuse_foreign_account(key.account, verdict)
     if key.current is None:
         return
     try:
@@ -241,20 +243,38 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
     except versions.LOST:
         return
     known = checking.ask_vendor(key.account, current)
-    if known.answer != checking.VALID or known.facts == verdict.facts:
+    told = known.account or key.current.vendor_account
+    same = not (told and verdict.account) or told == verdict.account
+    if same and (known.answer != checking.VALID or known.facts == verdict.facts):
         return
     raise BadInput(
         _(
             "This key belongs to another account at the vendor: it reports {facts}, the "
             "current key reports {known_facts}. Nothing was stored. Sign in to the right "
             "account there and make the key again."
-        ).format(facts=_facts(verdict), known_facts=_facts(known)),
+        ).format(facts=_facts(verdict, verdict.account), known_facts=_facts(known, told)),
         code="other_account",
     )
 
 
-def _facts(verdict: Verdict) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(verdict.facts.items()))
+def refuse_foreign_account(account: Account, verdict: Verdict) -> None:
+    """Raise BadInput when the vendor names another account than for the management credential."""
+    known = account.vendor_account
+    if not (known and verdict.account) or known == verdict.account:
+        return
+    raise BadInput(
+        _(
+            "This key belongs to the account {theirs} at the vendor, and the management credential "
+            "of “{account}” to {ours}: its keys would be made in the wrong one. Nothing was stored. "
+            "Choose the account that it belongs to, or replace the credential on the account's page."
+        ).format(theirs=verdict.account, account=account, ours=known),
+        code="other_account",
+    )
+
+
+def _facts(verdict: Verdict, account: str) -> str:
+    said = {**verdict.facts, **({"account": account} if account else {})}
+    return ", ".join(f"{name} {value}" for name, value in sorted(said.items()))
 
 
 def _new_key(by: Member, new: NewKey) -> ApiKey:

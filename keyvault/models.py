@@ -155,6 +155,10 @@ class Account(models.Model):
     dashboard_url = models.URLField(max_length=500, blank=True, default="")
     settings = models.JSONField(default=dict, blank=True)
     management_path = models.UUIDField(null=True, blank=True, editable=False)
+    management_fingerprint = models.CharField(max_length=64, blank=True, default="", editable=False)
+    management_since = models.DateTimeField(null=True, blank=True, editable=False)
+    # The vendor's own id of the account that the credential opens, where the vendor tells one.
+    vendor_account = models.CharField(max_length=100, blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -255,6 +259,8 @@ class KeyVersion(models.Model):
     link = models.CharField(max_length=8, choices=Link.choices, blank=True, default="")
     linked_at = models.DateTimeField(null=True, blank=True)
     link_text = models.CharField(max_length=400, blank=True, default="")
+    # The vendor's own id of its account, as its last answer about this secret told it.
+    vendor_account = models.CharField(max_length=100, blank=True, default="", editable=False)
     label = models.CharField(max_length=200, blank=True, default="")
     source = models.CharField(max_length=20)
     added_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")

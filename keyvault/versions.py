@@ -96,6 +96,7 @@ def note_verdict(version: KeyVersion, verdict: Verdict) -> None:
     version.checked_at = timezone.now()
     version.check_answer = verdict.answer
     version.check_text = verdict.text[:300]
+    version.vendor_account = verdict.account[:100] or version.vendor_account
 
 
 def save_verdict(version: KeyVersion, verdict: Verdict) -> None:
@@ -106,7 +107,7 @@ def save_verdict(version: KeyVersion, verdict: Verdict) -> None:
 
 def save_noted(version: KeyVersion) -> None:
     """Save the verdict that was noted of the version, and nothing else of it."""
-    version.save(update_fields=["checked_at", "check_answer", "check_text"])
+    version.save(update_fields=["checked_at", "check_answer", "check_text", "vendor_account"])
 
 
 def note_link(version: KeyVersion, link: Link, text: str = "") -> None:

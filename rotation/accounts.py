@@ -16,7 +16,7 @@ from keyvault.errors import BadInput, Conflict
 from keyvault.models import Account, Member
 from keyvault.permissions import require_owner
 from keyvault.secret_text import Secret
-from rotation import addresses
+from rotation import addresses, credentials
 from rotation.checking import ACCOUNTS, check_secret
 from rotation.providers import PROVIDERS
 
@@ -51,7 +51,11 @@ def add_account(
         name=name.strip(), provider=provider, base_url=base_url, dashboard_url=dashboard_url
     )
     if management_credential:
-        account.management_path = _store_credential(management_credential)
+        secret = pasting.clean(management_credential).secret
+        facts = credentials.facts_of(secret, credentials.examine(account, secret))
+        account.management_path = leftovers.write(ACCOUNTS, {"credential": secret.reveal()})
+        for name, value in facts.items():
+            setattr(account, name, value)
     elif PROVIDERS[provider].can_create or PROVIDERS[provider].replaces_in_place:
         raise BadInput(
             _("{providers} needs a management credential to make keys.").format(
@@ -102,8 +106,3 @@ def try_connection(by: Member, account: Account) -> Connection:
             False, f"{account.base_url} accepts any key: this is not the vendor's own address."
         )
     return Connection(False, f"{account.base_url} gave no clear answer: {verdict.text}")
-
-
-def _store_credential(text: str) -> uuid.UUID:
-    pasted = pasting.clean(text)
-    return leftovers.write(ACCOUNTS, {"credential": pasted.secret.reveal()})

@@ -84,6 +84,18 @@ class AccountChangeForm(SeenForm):
     )
 
 
+class CredentialForm(forms.Form):
+    """Another management credential of an account."""
+
+    credential = SecretField(
+        label=_("New management credential"),
+        help_text=_(
+            "It is tried by a harmless call, and must be of the same account at the vendor. The old "
+            "one is destroyed here; withdraw it at the vendor afterwards."
+        ),
+    )
+
+
 class AccountForm(forms.Form):
     """An account at a vendor."""
 

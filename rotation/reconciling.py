@@ -18,7 +18,7 @@ from keyvault.errors import KeyServiceError
 from keyvault.fingerprints import fingerprint
 from keyvault.models import LIVE_STATES, Account, KeyVersion, VersionState
 from keyvault.secret_text import Secret
-from rotation import findings, freezing
+from rotation import findings, freezing, masks
 from rotation.checking import check_secret, provider_of, vendor_account
 from rotation.findings import Finding, Report
 from rotation.human_tasks import close_alert, open_alert
@@ -180,11 +180,22 @@ def _compare_vendor(account: Account, report: Report) -> None:
 
 
 def _listed(account: Account) -> list[ListedKey] | None:
-    """Return the whole list, or None where the vendor has none to give."""
+    """Return the whole list, or None where the vendor has none to give.
+
+    Without the management credential, where that is a key of the list itself.
+    """
     provider = provider_of(account)
     if not provider.can_list or account.management_path is None:
         return None
-    return provider.list_all(vendor_account(account, manage=True))
+    where = vendor_account(account, manage=True)
+    assert where.management is not None
+    listed = provider.list_all(where)
+    ours = set(KeyVersion.objects.filter(key__account=account).values_list("vendor_id", flat=True))
+    return [
+        key
+        for key in listed
+        if key.vendor_id in ours or not masks.fits(key.masked, where.management)
+    ]
 
 
 def _at_vendor(

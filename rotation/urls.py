@@ -125,6 +125,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", accounts.listing, name="accounts"),
     path("accounts/<int:account_id>/", accounts.show, name="account-of-vendor"),
     path("accounts/<int:account_id>/test", accounts.test, name="account-test"),
+    path("accounts/<int:account_id>/credential", accounts.credential, name="account-credential"),
     path("environments/", environments.listing, name="environments"),
     path("environments/<int:environment_id>/", environments.change, name="environment"),
     path("tokens/", tokens.listing, name="tokens"),

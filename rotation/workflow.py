@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 _MOST_LOOPS, _LONGEST_RUN = 20, 30.0
 _MOST_LOST_CLAIMS = 3
 _REASON_LEAST = 5
+_REPLACE = "Replace the management credential on the account's page; this goes on by itself."
 # A message that was lost is sent again after this; one that waits in a long queue is not doubled.
 _NUDGE_AGAIN = timedelta(seconds=15)
 _MOST_NUDGES = 500
@@ -183,7 +184,7 @@ def _try(held: Claim) -> Outcome:
     except VendorError as error:
         if error.retryable:
             return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
-        return Park(error.text)
+        return Park(f"{error.text} {_REPLACE}" if error.status == 401 else error.text)
     except IntegrityError as error:
         return stranded.explain(held, error)
     except (AuditUnavailable, Conflict) as error:

@@ -41,11 +41,12 @@ def hidden(database: None, vendor: Any, place: Any, people: Any) -> set[str]:
         people.owner, "web", place.application, place.environment, webhook_url="http://127.0.0.1:9/"
     )
     _, text = tokens.issue(people.owner, "cron", place.application, place.environment)
+    vendor.create_account("second", management_credential="canary-management-credential-1")
     account = accounts.add_account(
         people.owner,
         name="Second",
         provider="sandbox",
-        base_url="http://127.0.0.1:9",
+        base_url=vendor.url,
         management_credential="canary-management-credential-1",
     )
     workflow.start(people.operator, key, Reason.MANUAL)

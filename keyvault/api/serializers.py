@@ -65,6 +65,8 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "base_url",
             "dashboard_url",
             "has_management_credential",
+            "management_since",
+            "vendor_account",
             "created_at",
         ]
         read_only_fields = fields

@@ -28,6 +28,7 @@ class Action(models.TextChoices):
     APPLICATION_CHANGED = "application.changed"
     ACCOUNT_CREATED = "account.created"
     ACCOUNT_CHANGED = "account.changed"
+    ACCOUNT_CREDENTIAL_REPLACED = "account.credential_replaced"
     KEY_REGISTERED = "key.registered"
     KEY_CHANGED = "key.changed"
     KEY_CHECKED = "key.checked"

@@ -63,8 +63,8 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
 def prove(request: HttpRequest, back: str = "") -> None:
     """Send the person to prove again who they are, unless they did lately; then this goes on.
 
-    With `back` (a page's name) it does not go on, but shows that page: what was sent holds a secret,
-    and is kept nowhere meanwhile, not even in the session.
+    With `back` (a page's name, or its address) it does not go on, but shows that page: what was sent
+    holds a secret, and is kept nowhere meanwhile, not even in the session.
     """
     if proved_lately(request):
         return
@@ -83,8 +83,9 @@ def prove(request: HttpRequest, back: str = "") -> None:
         request,
         _("First say again who you are. Then fill in the form anew: what you sent was not kept."),
     )
+    page = back if back.startswith("/") else reverse(back)
     where = get_adapter().get_reauthentication_methods(me(request))[0]["url"]
-    raise ImmediateHttpResponse(redirect(f"{where}?{urlencode({'next': reverse(back)})}"))
+    raise ImmediateHttpResponse(redirect(f"{where}?{urlencode({'next': page})}"))
 
 
 def number(text: str | None) -> int | None:

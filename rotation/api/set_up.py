@@ -14,7 +14,7 @@ from keyvault.api.service_tokens import PlaceQuery, in_place
 from keyvault.errors import NotFound
 from keyvault.models import Member
 from keyvault.permissions import Verb, may
-from rotation import accounts, consumers
+from rotation import accounts, consumers, credentials
 from rotation.api.serializers import ConsumerSerializer, NewConsumerSerializer
 from rotation.models import Consumer
 from rotation.providers import PROVIDERS
@@ -50,6 +50,25 @@ class AccountList(AccountListView):
         self.prove()
         made = accounts.add_account(self.by, **fields)
         return Response(AccountSerializer(made).data, status=201)
+
+
+class CredentialFields(Fields):
+    """Another management credential; it goes to Vault and is never shown again."""
+
+    credential = SecretField()
+
+
+class AccountCredential(MemberView):
+    """The management credential of an account."""
+
+    @extend_schema(request=CredentialFields, responses=AccountSerializer)
+    def post(self, _request: Request, account_id: int) -> Response:
+        """Replace it: it is tried first, and must be of the same account at the vendor; for owners."""
+        account = inventory.get_account(self.by, account_id)
+        fields = self.body(CredentialFields)
+        self.prove()
+        changed = credentials.replace_credential(self.by, account, fields["credential"])
+        return Response(AccountSerializer(changed).data)
 
 
 class ConsumerList(MemberView):

@@ -54,6 +54,7 @@ urlpatterns = [
     path("members/<int:member_id>/offboard", people.MemberOffboard.as_view()),
     path("members/<int:member_id>/return", people.MemberReturn.as_view()),
     path("accounts/", set_up.AccountList.as_view()),
+    path("accounts/<int:account_id>/credential", set_up.AccountCredential.as_view()),
     path("consumers/", set_up.ConsumerList.as_view()),
     path("consumers/<int:consumer_id>/", set_up.ConsumerDetail.as_view()),
 ]

@@ -39,6 +39,8 @@ class CheckResult:
     code: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     retry_after: float | None = None
+    # The vendor's own id of the account that the secret belongs to, where it tells one.
+    account: str = ""
     # What is used up of the account: {"plan", "used", "total"}, where the vendor says so.
     usage: dict[str, Any] = field(default_factory=dict)
 
@@ -166,6 +168,8 @@ class Provider:
     can_create = can_list = can_disable = can_delete = tells_last_use = tells_rights = False
     # The vendor's only way to a new key ends the old one at once: there is no overlap.
     replaces_in_place = False
+    # The header in which each answer names the vendor's own account; empty where none does.
+    account_header = ""
     # How many keys an account may hold, where the vendor has one number for all; see `limit_of`.
     key_limit: int | None = None
     timing = Timing()
@@ -192,6 +196,14 @@ class Provider:
     def list_all(self, account: VendorAccount) -> list[ListedKey]:
         """Return every key of the account; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
+
+    def identify(self, account: VendorAccount) -> str:
+        """Return the vendor's own id of the management credential's account, "" where it tells none.
+
+        Changes nothing; raises VendorError, so that it shows as well whether the credential works.
+        """
+        self.list_all(account)
+        return ""
 
     def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
         """Return all keys with this label; raises VendorError rather than give a part of the list."""

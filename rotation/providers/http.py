@@ -6,6 +6,7 @@ headers or body, so that nothing a library prints can carry a key.
 
 import json
 import os
+import re
 import threading
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -32,6 +33,7 @@ _NEVER_SENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidHeader,
 )
+_PLAIN = re.compile(r"[A-Za-z0-9_.:@-]{1,100}")
 _local = threading.local()
 
 
@@ -43,6 +45,8 @@ class Answer:
     body: Any
     is_json: bool
     retry_after: float | None
+    # What the header says that was asked for; empty for none, or for one of an odd shape.
+    told: str = ""
 
 
 def request(
@@ -54,8 +58,11 @@ def request(
     body: Any = None,
     params: dict[str, str] | None = None,
     seconds: float = TOTAL_SECONDS,
+    header: str = "",
 ) -> Answer:
     """Send one request and return whatever complete answer comes within `seconds`.
+
+    `header` names the one of the answer's headers that is wanted.
 
     Raises VendorError when none comes: `sent` is False only if it surely never reached the vendor.
     """
@@ -82,7 +89,7 @@ def request(
             raise _no_answer(error) from None
         if limit.passed:  # a body without a length looks complete when it is cut off
             raise _too_slow()
-    return _answer(response, data)
+    return _answer(response, data, header)
 
 
 def _too_slow() -> VendorError:
@@ -151,7 +158,7 @@ def _read(response: requests.Response) -> bytes:
     return bytes(data)
 
 
-def _answer(response: requests.Response, data: bytes) -> Answer:
+def _answer(response: requests.Response, data: bytes, header: str) -> Answer:
     kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
     body: Any = None
     is_json = kind == "application/json" or kind.endswith("+json")
@@ -160,7 +167,9 @@ def _answer(response: requests.Response, data: bytes) -> Answer:
             body = json.loads(data)
         except (ValueError, RecursionError):
             is_json = False
-    return Answer(response.status_code, body, is_json, _retry_after(response, body))
+    said = response.headers.get(header, "") if header else ""
+    told = said if _PLAIN.fullmatch(said) else ""
+    return Answer(response.status_code, body, is_json, _retry_after(response, body), told)
 
 
 def _retry_after(response: requests.Response, body: Any) -> float | None:

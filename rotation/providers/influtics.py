@@ -59,6 +59,7 @@ class Influtics(Provider):
                 account.base_url.rstrip("/") + "/v1/account/usage",
                 bearer=secret,
                 allow_loopback=account.allow_loopback,
+                header=self.account_header,
             )
         except VendorError as error:
             return CheckResult(CANNOT_TELL, error.text, error.code, retry_after=error.retry_after)
@@ -71,7 +72,11 @@ def judge(answer: Answer) -> CheckResult:
     summary = _summary(body)
     if answer.status == 200 and body.get("success") is True and summary is not None:
         return CheckResult(
-            VALID, "The vendor accepts the key.", facts=_facts(summary), usage=used_of(summary)
+            VALID,
+            "The vendor accepts the key.",
+            facts=_facts(summary),
+            account=answer.told,
+            usage=used_of(summary),
         )
     code, message = error_of(body)
     if (

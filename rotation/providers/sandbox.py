@@ -16,9 +16,11 @@ from rotation.providers.base import (
 )
 from rotation.providers.influtics import Influtics
 from rotation.providers.sandbox_api import (
+    ACCOUNT_HEADER,
     call,
     data_of,
     data_of_key,
+    identify,
     is_gone,
     listed,
     pages,
@@ -35,6 +37,7 @@ class Sandbox(Influtics):
     code = "sandbox"
     name = "Sandbox vendor"
     can_create = can_list = can_disable = can_delete = tells_last_use = tells_rights = True
+    account_header = ACCOUNT_HEADER
     timing = Timing(
         steady_spacing_seconds=0.5, list_lag_seconds=5.0, last_use_resolution_seconds=0.1
     )
@@ -49,6 +52,10 @@ class Sandbox(Influtics):
         if wanted.lifetime is not None:
             body["expires_in_days"] = wanted.lifetime.total_seconds() / _DAY
         return created(data_of(call(account, "POST", "/v1/keys", body=body), 201))
+
+    def identify(self, account: VendorAccount) -> str:
+        """Return the id of the management credential's account, "" where the vendor tells none."""
+        return identify(account)
 
     def list_all(self, account: VendorAccount) -> list[ListedKey]:
         """Return every key of the account, from every page."""

@@ -9,6 +9,7 @@ from rotation.providers.base import KeyDead, ListedKey, VendorAccount, VendorErr
 from rotation.providers.http import Answer, request
 from rotation.providers.influtics import error_of
 
+ACCOUNT_HEADER = "X-Account-Id"
 _MOST_PAGES = 1000
 _GONE, _GONE_CODE = (404, 410), "KEY_NOT_FOUND"
 _NEVER = "never"
@@ -28,6 +29,7 @@ def call(account: VendorAccount, method: str, path: str, **options: Any) -> Answ
         account.base_url.rstrip("/") + path,
         bearer=account.management,
         allow_loopback=account.allow_loopback,
+        header=ACCOUNT_HEADER,
         **options,
     )
 
@@ -82,6 +84,14 @@ def data_of_key(answer: Answer) -> dict[str, Any]:
 def is_gone(answer: Answer) -> bool:
     """Return whether the vendor itself says so: a proxy's 404, page or JSON, knows nothing of the key."""
     return answer.status in _GONE and error_of(answer.body)[0] == _GONE_CODE
+
+
+def identify(account: VendorAccount) -> str:
+    """Return the id of the credential's account, as a list of one key tells it."""
+    answer = call(account, "GET", "/v1/keys", params={"limit": "1"})
+    if not isinstance(data_of(answer, 200).get("keys"), list):
+        raise VendorError("The vendor's list has an unknown shape.", code="wrong_shape")
+    return answer.told
 
 
 def pages(account: VendorAccount, query: dict[str, str]) -> list[ListedKey]:

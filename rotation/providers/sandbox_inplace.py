@@ -5,7 +5,16 @@ from datetime import datetime
 from rotation.providers.base import CreatedKey, ListedKey, Timing, VendorAccount
 from rotation.providers.influtics import Influtics
 from rotation.providers.sandbox import created, last_used
-from rotation.providers.sandbox_api import call, data_of, data_of_key, listed, pages, path_of
+from rotation.providers.sandbox_api import (
+    ACCOUNT_HEADER,
+    call,
+    data_of,
+    data_of_key,
+    identify,
+    listed,
+    pages,
+    path_of,
+)
 
 
 class SandboxInPlace(Influtics):
@@ -14,6 +23,7 @@ class SandboxInPlace(Influtics):
     code = "sandbox_inplace"
     name = "Sandbox vendor, in place"
     can_list = tells_last_use = tells_rights = replaces_in_place = True
+    account_header = ACCOUNT_HEADER
     timing = Timing(
         steady_spacing_seconds=0.5, list_lag_seconds=5.0, last_use_resolution_seconds=0.1
     )
@@ -21,6 +31,10 @@ class SandboxInPlace(Influtics):
     def replace(self, account: VendorAccount, vendor_id: str) -> CreatedKey:
         """Replace the key; one call, since each kills the key before it."""
         return created(data_of(call(account, "POST", path_of(vendor_id) + "/rotate"), 201))
+
+    def identify(self, account: VendorAccount) -> str:
+        """Return the id of the management credential's account, "" where the vendor tells none."""
+        return identify(account)
 
     def list_all(self, account: VendorAccount) -> list[ListedKey]:
         """Return every key of the account, from every page."""

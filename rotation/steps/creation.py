@@ -117,12 +117,17 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome | None:
         text = f"{error.text} It is not known whether a key was made: looking before trying again."
         return Retry(WaitingFor.VENDOR, text)
     with claim.transaction():
-        if error.retryable or error.code == _FULL:
+        if error.retryable or error.code == _FULL or error.status == 401:
             intent.delete()  # nothing was made: not one of the few tries
         else:
             settle(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
     if error.code == _FULL:
         return None
+    if error.status == 401:
+        return Park(
+            f"The vendor refuses the management credential of {claim.rotation.key.account}: "
+            f"{error.text} No key was made. Replace it on the account's page; this goes on by itself."
+        )
     if error.retryable:
         return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
     return GiveUp(f"The vendor does not make a key: {error.text}")

@@ -19,7 +19,7 @@ from rotation.human_tasks import open_task
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, UNSENDABLE, VALID
-from rotation.steps import creation, in_place, likeness, room
+from rotation.steps import creation, in_place, likeness, room, whose
 
 # Rotations that start together share one test of Vault: it says the same of each of them.
 _PROBE_TRUSTED_SECONDS = 5.0
@@ -83,7 +83,7 @@ def _vendor_problems(rotation: Rotation) -> list[str]:
         return [f"The management credential of {account} cannot be read: {error.message}"]
     if manager is None:
         return [f"The account {account} has no management credential; its vendor needs one."]
-    return []
+    return whose.problems(rotation)
 
 
 def _take_standby(claim: Claim) -> Outcome | None:
@@ -179,7 +179,7 @@ def prove(claim: Claim) -> Outcome:
     if rotation.good_answers < timing.steady_answers:
         text = f"The vendor accepts the new key ({rotation.good_answers} of {timing.steady_answers} times)."
         return Wait(WaitingFor.VENDOR, text, timing.steady_spacing_seconds)
-    return _compare_accounts(claim, verdict.facts) or _compare_rights(rotation)
+    return whose.compare(claim, verdict) or _compare_rights(rotation)
 
 
 def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
@@ -188,29 +188,6 @@ def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
     if clock.now() - since < timedelta(seconds=window):
         return Wait(WaitingFor.VENDOR, f"The new key is not accepted yet. {text}", 2.0)
     return GiveUp(f"The vendor refuses the new key after {window:.0f} seconds. {text}")
-
-
-def _compare_accounts(claim: Claim, facts: dict[str, object]) -> Outcome | None:
-    """Return what stands in the way when the old key, if it still works, shows another account."""
-    rotation = claim.rotation
-    if rotation.old_version is None:
-        return None
-    try:
-        old = versions.read_secret(rotation.old_version)
-    except secret_store.StoreMissing:
-        return None  # a lost old secret is what this rotation repairs
-    sent = clock.now()
-    verdict = check_secret(rotation.key.account, old)
-    claim.note(old_asked_at=sent)
-    claim.note_check(rotation.old_version, verdict)
-    if verdict.answer == CANNOT_TELL:
-        return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
-    if verdict.answer == VALID and verdict.facts != facts:
-        return GiveUp(
-            "The new key belongs to another account at the vendor: "
-            f"it reports {facts}, the old one {verdict.facts}."
-        )
-    return None
 
 
 def _compare_rights(rotation: Rotation) -> Outcome:

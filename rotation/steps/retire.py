@@ -20,7 +20,7 @@ from rotation.human_tasks import close_tasks, open_task
 from rotation.models import TASK_TEXT, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.providers.base import CANNOT_TELL, REFUSED, UNSENDABLE, VALID, CheckResult
-from rotation.steps import linking, lost
+from rotation.steps import linking, lost, whose
 from rotation.steps.switch import check_new, weigh
 
 _MANUAL_POLL, _LONGEST_POLL = 15.0, 900.0
@@ -109,6 +109,9 @@ def begin_delete(claim: Claim, version: KeyVersion) -> Intent:
 
 def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome | None:
     """Delete the version's key at the vendor and prove it; None once it is steadily refused."""
+    manager = whose.manages(version)
+    if manager and intent.state == Intent.State.OPEN and not intent.disabling_at:
+        return Park(whose.own_credential(manager))
     rotation, by_program = claim.rotation, _by_program(claim.rotation, version)
     if intent.state == Intent.State.OPEN and by_program and version.is_linked:
         _delete_by_program(claim, intent, version)
@@ -119,6 +122,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
         secret = versions.read_secret(version)
     except versions.LOST as gone:
         if isinstance(gone, versions.SecretChanged) and not lost.is_new(claim, version):
+            linking.let_go(claim, version)
             raise
         return _gone_without_proof(claim, version)
     verdict = check_secret(rotation.key.account, secret)

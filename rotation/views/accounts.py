@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
@@ -14,7 +15,8 @@ from keyvault.permissions import Verb, may
 from keyvault.views.changing import refreshed, shown, without_mark
 from keyvault.views.pages import me, newest_first, next_link, number, page, prove
 from rotation.accounts import add_account, change_account, try_connection
-from rotation.forms import AccountChangeForm, AccountForm
+from rotation.credentials import replace_credential
+from rotation.forms import AccountChangeForm, AccountForm, CredentialForm
 from rotation.levels import level_of
 from rotation.models import Usage
 from rotation.providers import PROVIDERS
@@ -48,7 +50,7 @@ def show(request: HttpRequest, account_id: int) -> HttpResponse:
     """Show one account, or change its name or its dashboard's address."""
     account = get_account(me(request), account_id)
     if request.method == "GET":
-        return _one(request, account, AccountChangeForm(initial=shown(account, AccountChangeForm)))
+        return _one(request, account, _change(account))
     form = AccountChangeForm(request.POST)
     if not form.is_valid():
         return _one(request, account, form, status=400)
@@ -59,6 +61,31 @@ def show(request: HttpRequest, account_id: int) -> HttpResponse:
         return _one(request, account, form, error.message, error.status)
     messages.success(request, _("The change is stored."))
     return redirect("account-of-vendor", account.pk)
+
+
+@sensitive_post_parameters()
+@require_POST
+@page
+def credential(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Replace the account's management credential, by a person who proves again who they are."""
+    account = get_account(me(request), account_id)
+    form = CredentialForm(request.POST)
+    if not form.is_valid():
+        return _one(request, account, _change(account), status=400, other=form)
+    prove(request, back=reverse("account-of-vendor", args=[account.pk]))
+    try:
+        replace_credential(me(request), account, form.cleaned_data["credential"])
+    except KeyServiceError as error:
+        return _one(request, account, _change(account), error.message, error.status)
+    messages.success(
+        request,
+        _("The credential was replaced. Withdraw the old one at the vendor now."),
+    )
+    return redirect("account-of-vendor", account.pk)
+
+
+def _change(account: Account) -> AccountChangeForm:
+    return AccountChangeForm(initial=shown(account, AccountChangeForm))
 
 
 @require_POST
@@ -80,9 +107,11 @@ def _one(
     form: AccountChangeForm,
     problem: str = "",
     status: int = 200,
+    other: CredentialForm | None = None,
 ) -> HttpResponse:
     facts = {
         "account": account,
+        "credential_form": other or CredentialForm(),
         "vendor": PROVIDERS.get(account.provider),
         "usage": Usage.objects.filter(account=account).first(),
         "level": level_of(account),

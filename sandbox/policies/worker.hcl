@@ -30,6 +30,11 @@ path "keyvault/destroy/probe/+" {
   capabilities = ["update"]
 }
 
+# Of management credentials, those that were replaced.
+path "keyvault/destroy/accounts/+" {
+  capabilities = ["update"]
+}
+
 path "keyvault/destroy/webhooks/+" {
   capabilities = ["update"]
 }
@@ -44,6 +49,10 @@ path "keyvault/metadata/keys/" {
 
 path "keyvault/metadata/keys/+" {
   capabilities = ["read", "delete"]
+}
+
+path "keyvault/metadata/accounts/+" {
+  capabilities = ["delete"]
 }
 
 path "keyvault/metadata/webhooks/+" {

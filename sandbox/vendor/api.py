@@ -5,13 +5,14 @@ A call is carried out and noted in one locked stretch, so that the ledger is in 
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import unquote
 
-from sandbox.vendor import account_api, faults, key_api
+from sandbox.vendor import account_api, faults, key_api, keys
 from sandbox.vendor.answers import Answer, Request, error
 from sandbox.vendor.calls import Call, Result
 from sandbox.vendor.faults import Faults
-from sandbox.vendor.state import State
+from sandbox.vendor.state import Account, State
 
 Act = Callable[[State, Call], Result]
 
@@ -28,6 +29,8 @@ ROUTES: tuple[tuple[str, str, str, Act], ...] = (
     ("POST", _KEY + "/enable", "enable", key_api.enable),
     ("POST", _KEY + "/rotate", "rotate", key_api.rotate),
 )
+# The right that makes a key a management credential as well.
+MANAGES = "keys:manage"
 _MANAGEMENT = frozenset({"create", "list", "get", "delete", "disable", "enable", "rotate"})
 
 
@@ -64,11 +67,19 @@ def _route(request: Request) -> tuple[str, str, Act] | Answer:
 
 def _identify(state: State, request: Request, route: str, target: str) -> Call:
     if route in _MANAGEMENT:
-        account = state.by_credential.get(request.bearer)
+        account = state.by_credential.get(request.bearer) or _of_manager(state, request.bearer)
         return Call(request, route, account, None, target)
     key = state.by_secret.get(request.bearer)
     account = state.accounts[key.account] if key else None
     return Call(request, route, account, key)
+
+
+def _of_manager(state: State, secret: str) -> Account | None:
+    """Return the account of a key that may manage keys: such a one is a management credential."""
+    key = state.by_secret.get(secret)
+    if key is None or MANAGES not in key.scopes or keys.verdict(key) != "ok":
+        return None
+    return state.accounts[key.account]
 
 
 def _refusal(state: State, call: Call) -> Answer:
@@ -83,7 +94,14 @@ def _perform(state: State, call: Call, act: Act, fault: str | None) -> Answer:
         call = _identify(state, call.request, call.route, call.target)
         result = _acted(state, call, act)
         _note(state, call, result, fault)
-    return result.answer
+    return _signed(call, result.answer)
+
+
+def _signed(call: Call, answer: Answer) -> Answer:
+    """Name the caller's account in a header, as vendors do that have one for each answer."""
+    if call.account is None or not call.account.tells_account:
+        return answer
+    return replace(answer, headers={**answer.headers, "X-Account-Id": call.account.id})
 
 
 def _acted(state: State, call: Call, act: Act) -> Result:

@@ -53,6 +53,7 @@ def _are_texts(value: Any) -> bool:
 
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "name": _is_text,
+    "management_credential": _is_text,
     "plan": lambda value: value in ("free", "pro", "business", None),
     "is_unlimited": lambda value: isinstance(value, bool),
     "videos_limit": lambda value: value is None or _is_count(value),

@@ -171,6 +171,8 @@ class State:
         match event["event"]:
             case "account":
                 account = Account(**event["row"])
+                if known := self.accounts.get(account.id):
+                    self.by_credential.pop(known.management_credential, None)
                 self.accounts[account.id] = self.by_credential[account.management_credential] = (
                     account
                 )

@@ -146,8 +146,8 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "other account",
-        "rotation/steps/generate.py",
-        "    if verdict.answer == VALID and verdict.facts != facts:",
+        "rotation/steps/whose.py",
+        "    if verdict and alive and verdict.facts != new.facts:",
         "    if False:",
         "tests/rotation/test_automatic.py -k another_account",
     ),
