@@ -1,5 +1,6 @@
 """Is what we stand on there? Short answers within seconds; none of them raises."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,11 @@ from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
 from keyvault import secret_store
+from keyvault.audit import log
 
 _BROKER_SECONDS = 2
+# What was tried counts for so long: anybody may ask whether the service is ready.
+_TRUSTED_SECONDS = 3.0
 
 
 def database() -> bool:
@@ -26,13 +30,36 @@ def database() -> bool:
 
 
 def vault_state() -> dict[str, Any]:
-    """Return Vault's own word: reachable, sealed, active and its time; never raises."""
-    return secret_store.health()
+    """Return Vault's own word (reachable, sealed, active, its time) and whether it can be read.
+
+    `active` is true only when it can: with a full audit disk it says that it is well, and refuses
+    every request. Never raises.
+    """
+    state = secret_store.health()
+    reads = bool(state["active"]) and _vault_reads()
+    return {**state, "active": reads, "reads": reads}
 
 
-def vault() -> bool:
-    """Return whether Vault is reachable and unsealed."""
-    return bool(secret_store.health()["active"])
+_tried: tuple[float, bool] | None = None
+
+
+def _vault_reads() -> bool:
+    """Try it, once in a few seconds however often we are asked."""
+    global _tried
+    if _tried is None or time.monotonic() - _tried[0] > _TRUSTED_SECONDS:
+        _tried = (time.monotonic(), secret_store.reads())
+    return _tried[1]
+
+
+def forget() -> None:
+    """Try anew at the next question."""
+    global _tried
+    _tried = None
+
+
+def audit() -> bool:
+    """Return whether the audit log can be written; without it no secret is given."""
+    return log.writable()
 
 
 @dataclass(frozen=True)
@@ -49,16 +76,20 @@ class Broker:
         return self.eviction not in ("", "noeviction")
 
 
+def broker_link() -> "redis.Redis":
+    """Return a link to the broker itself, with short deadlines; use it in a `with`."""
+    # Celery writes a unix socket in a way of its own.
+    return redis.Redis.from_url(
+        settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1),
+        socket_timeout=_BROKER_SECONDS,
+        socket_connect_timeout=_BROKER_SECONDS,
+    )
+
+
 def broker_facts() -> Broker:
     """Ask the broker for its queue and its policy; a role that may not ask tells no policy."""
-    # Celery writes a unix socket in a way of its own.
-    url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1)
     try:
-        with redis.Redis.from_url(
-            url,
-            socket_timeout=_BROKER_SECONDS,
-            socket_connect_timeout=_BROKER_SECONDS,
-        ) as link:
+        with broker_link() as link:
             queued = int(link.llen("celery"))
             return Broker(True, queued, _eviction(link))
     except (redis.RedisError, OSError, ValueError):

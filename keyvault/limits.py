@@ -33,6 +33,11 @@ def count(what: str, who: str, seconds: int) -> int:
         return int(cursor.fetchone()[0])
 
 
+def named(who: str) -> str:
+    """Return under which name somebody's tries are kept."""
+    return peppered(who)
+
+
 def give_back(what: str, who: str) -> None:
     """Take one counted try back: it turned out to be good."""
     Tally.objects.filter(what=what, who=peppered(who), count__gt=0).update(count=F("count") - 1)

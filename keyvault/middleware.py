@@ -5,16 +5,19 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils.translation import gettext as _
 
-from keyvault import sessions
+from keyvault import known_devices, sessions
 from keyvault.audit.context import acting
+from keyvault.audit.log import AuditUnavailable
 from keyvault.client_address import client_address
 from keyvault.models import Member
 from keyvault.signing_in import needs_second_factor
-from keyvault.views.errors import wrong_method
+from keyvault.views.errors import problem, wrong_method
 
 _NOTHING_RUNS = (
     "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
@@ -102,15 +105,14 @@ class PageMethodsMiddleware:
 
 def _other_method(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Lead to the page above that there is; for other methods say what is wrong."""
+    if request.method != "GET":
+        page = wrong_method(request)
+        page["Allow"] = response["Allow"]
+        return page
     parts = request.path_info.strip("/").split("/")
-    if request.method == "GET":
-        above = (
-            "/" + "".join(f"{one}/" for one in parts[:end]) for end in range(len(parts) - 1, -1, -1)
-        )
-        return redirect(next(path for path in above if _is_page(path)))
-    page = wrong_method(request)
-    page["Allow"] = response["Allow"]
-    return page
+    above = ["/" + "".join(f"{one}/" for one in parts[:end]) for end in range(len(parts))]
+    there = next(path for path in reversed(above) if _is_page(path))
+    return redirect(there) if request.user.is_authenticated else redirect_to_login(there)
 
 
 def _is_page(path: str) -> bool:
@@ -136,13 +138,34 @@ class SessionRulesMiddleware:
                 request, request.user
             ):
                 return _factor_due(request)
+            elif sessions.only_looks(request, request.user) and _changes(request):
+                return _not_on_record(request)
             else:
                 sessions.touch(request)
         response = self.get_response(request)
+        known_devices.add_cookie(request, response)
         if request.path.startswith("/account/"):
             # Seeds and recovery codes are shown there.
             response["Cache-Control"] = "no-store, private"
         return response
+
+
+def _changes(request: HttpRequest) -> bool:
+    return request.method not in ("GET", "HEAD", "OPTIONS") and request.path != "/sign-out"
+
+
+def _not_on_record(request: HttpRequest) -> HttpResponse:
+    """Refuse to change anything in a session whose sign-in could not be written down."""
+    error = AuditUnavailable(
+        _(
+            "The audit log cannot be written, so nothing was done: you can look and sign out. Look at "
+            "the database: its disk, its log, and the rights of this service's role."
+        )
+    )
+    if request.path.startswith("/api/"):
+        said = {"code": error.code, "message": error.message, "details": {}}
+        return JsonResponse(said, status=error.status)
+    return problem(request, error)
 
 
 def _factor_due(request: HttpRequest) -> HttpResponse:

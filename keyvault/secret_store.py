@@ -22,7 +22,21 @@ from hvac import exceptions as vault_errors
 
 from keyvault import store_session
 from keyvault.environment import secret
-from keyvault.errors import Conflict, KeyServiceError, Unavailable
+from keyvault.errors import KeyServiceError
+from keyvault.store_errors import (
+    StoreConflict,
+    StoreDeleted,
+    StoreDenied,
+    StoreExpires,
+    StoreMissing,
+    StoreUnavailable,
+    invalid,
+    missing,
+)
+
+__all__ = [
+    "StoreConflict", "StoreDeleted", "StoreDenied", "StoreExpires", "StoreMissing", "StoreUnavailable",
+]  # fmt: skip
 
 READ_TIMEOUT = (2.0, 4.0)
 _RELOGIN_AT = 2 / 3
@@ -31,37 +45,14 @@ _REST_SECONDS = 1.0
 # What reading an answer raises that is JSON but not of Vault's shape, also within hvac.
 _ODD_SHAPE = (KeyError, TypeError, AttributeError, ValueError)
 _MARK = "epoch/mark"
+# A standby may be behind for a moment: what it does not have yet is asked for again.
+_LAG_PAUSES = (0.1, 0.3)
+_LAG_TOLD_SECONDS = 30.0
+_EXPIRES = (
+    "Vault deletes by itself what is stored: delete_version_after is set on the mount or the path. "
+    "Nothing was changed at the vendor, and no key is made while this is so. Set it to 0s."
+)
 T = TypeVar("T")
-
-
-class StoreUnavailable(Unavailable):
-    """Vault is sealed, down, slow or overloaded; nothing can be said about any secret."""
-
-    code = "vault_unavailable"
-
-
-class StoreDenied(KeyServiceError):
-    """Vault refuses our role this path: a policy must be mended by a person."""
-
-    code, status = "vault_denied", 503
-
-
-class StoreMissing(KeyServiceError):
-    """Vault answers that nothing was ever written at this path."""
-
-    code, status = "vault_missing", 503
-
-
-class StoreDeleted(StoreMissing):
-    """The secret at this path was deleted or destroyed in Vault."""
-
-    code = "vault_deleted"
-
-
-class StoreConflict(Conflict):
-    """The path holds a value already: another worker, or an earlier try of ours, was first."""
-
-    code = "vault_conflict"
 
 
 @dataclass
@@ -73,6 +64,7 @@ class _Login:
 
 _login: _Login | None = None
 _resting_until = 0.0
+_vain_until = 0.0
 _lock = threading.Lock()
 
 
@@ -84,10 +76,14 @@ def write_once(area: str, path: uuid.UUID, data: dict[str, str]) -> None:
         answer = client.secrets.kv.v2.create_or_update_secret(
             where, secret=data, cas=0, mount_point=settings.VAULT_MOUNT
         )
+        if answer["data"].get("deletion_time"):
+            raise StoreExpires(_EXPIRES)
         return int(answer["data"]["version"])
 
     try:
         _call(where, written)
+    except StoreExpires:
+        raise
     except StoreDenied:
         # Our roles may create and not update: Vault refuses a taken path before it compares.
         if _is_taken(area, path):
@@ -97,7 +93,7 @@ def write_once(area: str, path: uuid.UUID, data: dict[str, str]) -> None:
 
 def _is_taken(area: str, path: uuid.UUID) -> bool:
     try:
-        read(area, path)
+        _read(area, path)
     except StoreDeleted:
         return True
     except KeyServiceError:
@@ -106,7 +102,26 @@ def _is_taken(area: str, path: uuid.UUID) -> bool:
 
 
 def read(area: str, path: uuid.UUID | str) -> dict[str, str]:
-    """Return what was written at the path; StoreMissing or StoreDeleted when it is not there."""
+    """Return what was written at the path; StoreMissing or StoreDeleted when it is not there.
+
+    What is missing is asked for again, unless that was in vain a moment ago.
+    """
+    global _vain_until
+    for pause in _LAG_PAUSES if time.monotonic() > _vain_until else ():
+        try:
+            return _read(area, path)
+        except StoreDeleted:
+            raise
+        except StoreMissing:
+            time.sleep(pause)
+    try:
+        return _read(area, path)
+    except StoreMissing:
+        _vain_until = time.monotonic() + _LAG_TOLD_SECONDS
+        raise
+
+
+def _read(area: str, path: uuid.UUID | str) -> dict[str, str]:
     where = f"{area}/{path}"
 
     def found(client: hvac.Client) -> dict[str, str]:
@@ -136,7 +151,7 @@ def destroy(area: str, path: uuid.UUID) -> None:
     with contextlib.suppress(StoreMissing):
         _call(where, gone)
     with contextlib.suppress(StoreMissing):
-        read(area, path)
+        _read(area, path)
         raise StoreUnavailable("Vault still holds a secret that was to be destroyed.")
 
 
@@ -242,11 +257,21 @@ def health() -> dict[str, Any]:
     }
 
 
+def reads() -> bool:
+    """Return whether Vault can be read: it may say that it is well while its audit log is full."""
+    with contextlib.suppress(KeyServiceError, ImproperlyConfigured):
+        try:
+            _read("probe", uuid.uuid4())
+        except StoreMissing:
+            return True
+    return False
+
+
 def forget_login() -> None:
     """Drop the login of this process; the next call logs in anew."""
-    global _login, _resting_until
+    global _login, _resting_until, _vain_until
     with _lock:
-        _login, _resting_until = None, 0.0
+        _login, _resting_until, _vain_until = None, 0.0, 0.0
 
 
 def _call(where: str, work: Callable[[hvac.Client], T]) -> T:
@@ -282,16 +307,16 @@ def _forget(client: hvac.Client) -> None:
 def _mapped(where: str, work: Callable[[hvac.Client], T], client: hvac.Client) -> T:
     """Turn every way in which Vault can fail into one of our errors, without its text."""
     try:
-        return work(client)
+        return _caught_up(work, client)
     except vault_errors.Forbidden:
         raise StoreDenied(
             f"Vault refuses access to {settings.VAULT_MOUNT}/{where.split('/', 1)[0]}. Nothing was "
             "changed. Check the policy of this process's AppRole, VAULT_MOUNT and VAULT_NAMESPACE."
         ) from None
     except vault_errors.InvalidPath as error:
-        raise _missing(error) from None
+        raise missing(error) from None
     except vault_errors.InvalidRequest as error:
-        raise _invalid(error) from None
+        raise invalid(error) from None
     except (vault_errors.VaultError, requests.RequestException, *_ODD_SHAPE) as error:
         raise StoreUnavailable(
             f"Vault did not answer as it should ({type(error).__name__}). No secret was lost. "
@@ -299,16 +324,14 @@ def _mapped(where: str, work: Callable[[hvac.Client], T], client: hvac.Client) -
         ) from None
 
 
-def _missing(error: vault_errors.InvalidPath) -> StoreMissing:
-    if "deletion_time" in str(error.text or error.json or ""):
-        return StoreDeleted("The secret was deleted or destroyed in Vault. A rotation replaces it.")
-    return StoreMissing("Vault has nothing at the path of this secret. A rotation replaces it.")
-
-
-def _invalid(error: vault_errors.InvalidRequest) -> KeyServiceError:
-    if "check-and-set" in str(error.text or ""):
-        return StoreConflict("The path in Vault holds a value already.")
-    return StoreUnavailable("Vault refused the request as malformed; nothing was written.")
+def _caught_up(work: Callable[[hvac.Client], T], client: hvac.Client) -> T:
+    """Run `work`, again when a standby says (412) that it has not yet what we wrote before."""
+    for pause in _LAG_PAUSES:
+        try:
+            return work(client)
+        except store_session.Behind:
+            time.sleep(pause)
+    return work(client)
 
 
 def _client() -> hvac.Client:

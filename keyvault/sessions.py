@@ -17,14 +17,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from keyvault.audit.context import current
-from keyvault.audit.log import Actor, record
+from keyvault.audit.log import Actor, AuditUnavailable, member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.models import Member
 from keyvault.people_models import MemberSession
 from keyvault.redaction import one_line
 from keyvault.sealing import sealer
 
-_BEGAN = "began"
+_BEGAN, _UNRECORDED = "began", "unrecorded"
 _SEEN_EVERY = timedelta(minutes=1)
 
 
@@ -92,10 +92,29 @@ class SessionStore(DatabaseStore):
         return dict(self.serializer().loads(plain))
 
 
-def begin(request: HttpRequest) -> None:
-    """Note when and from where the session of a person who has just signed in began."""
+def begin(request: HttpRequest, unrecorded: str = "") -> None:
+    """Note when and from where the session of a person who has just signed in began.
+
+    `unrecorded` says how, when the audit log could not be written: the session only looks then.
+    """
     request.session[_BEGAN] = timezone.now().isoformat()
+    if unrecorded:
+        request.session[_UNRECORDED] = unrecorded
     request.session["agent"] = one_line(request.headers.get("User-Agent", ""), 200)
+
+
+def only_looks(request: HttpRequest, member: Member) -> bool:
+    """Return whether the sign-in of this session is still not on record; tries to record it."""
+    how = request.session.get(_UNRECORDED)
+    if not how:
+        return False
+    reason = "recorded late: the audit log could not be written"
+    try:
+        record_now(Action.MEMBER_SIGNED_IN, member_actor(member), member, reason=reason, how=how)
+    except AuditUnavailable:
+        return True
+    del request.session[_UNRECORDED]
+    return False
 
 
 def is_over(request: HttpRequest) -> bool:

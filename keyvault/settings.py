@@ -300,6 +300,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not INSECURE_HTTP
 SESSION_COOKIE_NAME = "keyvault_session" if INSECURE_HTTP else "__Host-session"
+# Tells a browser in which its person signed in before; see keyvault/known_devices.py.
+KNOWN_COOKIE_NAME = "keyvault_known" if INSECURE_HTTP else "__Host-known"
 CSRF_COOKIE_NAME = "keyvault_csrf" if INSECURE_HTTP else "__Host-csrf"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [BASE_URL] if BASE_URL else []

@@ -4,6 +4,7 @@ Locked out are an account and a source each by itself, in Postgres, before the p
 Unknown, inactive and known addresses read, count and take the same.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -22,20 +23,25 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import limits, sessions
+from keyvault import known_devices, limits, sessions
 from keyvault.audit.context import current
-from keyvault.audit.log import Actor, member_actor, record, record_now
+from keyvault.audit.log import Actor, AuditUnavailable, member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.errors import Denied
 from keyvault.models import Member
+from keyvault.people_models import Tally
 from keyvault.sealing import sealer
 
 NOBODY = Actor("anonymous", "", "unknown person")
-# Ten wrong passwords for one account, or thirty from one source, close it for a quarter of an hour.
+# Ten wrong passwords for one account, or thirty from one source, close it for a quarter of an hour:
+# to strangers, not to who comes in a browser or from an address that is known for theirs.
 TRIES_PER_ACCOUNT, TRIES_PER_SOURCE, WINDOW = 10, 30, 900
 
 _WRONG = "Address and password do not match a member. Passwords are case-sensitive."
-_LOCKED = "Too many tries. Wait a quarter of an hour, or sign in with a passkey."
+_LOCKED = (
+    "Too many tries. Wait a quarter of an hour, sign in with a passkey, or use a browser in which you "
+    "signed in before."
+)
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -58,14 +64,15 @@ class AccountAdapter(DefaultAccountAdapter):
     def authenticate(self, request: HttpRequest, **credentials: Any) -> Member | None:
         """Return the member whose address and password these are, unless there were too many tries."""
         typed = str(credentials.get("email", "")).strip().lower()
-        _count_try(typed)
+        known = _known(request, typed)
+        _count_try(typed, known)
         member = check_credentials(request, **credentials)
         # An inactive member's right password is as good as a wrong one, and reads so.
         AuthenticationBackend.unstash_authenticated_user()
         if not isinstance(member, Member):
             _record_failure(Member.objects.filter(email__iexact=typed).first())
             return None
-        _was_good(typed)
+        _was_good(typed, known)
         return member
 
     def reauthenticate(self, user: Any, password: str) -> bool:
@@ -74,9 +81,16 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def login(self, request: HttpRequest, user: Any) -> None:
         """Record the sign-in, then begin the session under a new key."""
-        record_now(Action.MEMBER_SIGNED_IN, member_actor(user), user, how=_how(request, user))
+        how = _how(request, user)
+        try:
+            record_now(Action.MEMBER_SIGNED_IN, member_actor(user), user, how=how)
+            unrecorded = ""
+        except AuditUnavailable:
+            # Who must mend it may look; the session can change nothing until this is on record.
+            unrecorded = how or "unknown"
         super().login(request, user)
-        sessions.begin(request)
+        sessions.begin(request, unrecorded)
+        known_devices.remember(request, user)
 
     def set_password(self, user: Any, password: str) -> None:
         """Change the password; whoever was signed in with the old one is signed out."""
@@ -165,17 +179,14 @@ def _checked(clean: Any, member: Member) -> str:
 
 def prove_by_password(member: Member, password: str) -> bool:
     """Return whether this is the member's password; Denied after too many wrong ones."""
-    typed = member.email.lower()
-    try:
-        _count_try(typed)
-    except ValidationError:
-        raise Denied(
-            _("{locked} Nothing was done.").format(locked=_LOCKED), code="locked_out"
-        ) from None
+    # Whoever asks has a session: strangers' wrong passwords are none of these.
+    mine = str(member.pk)
+    if limits.count("proof", mine, WINDOW) > TRIES_PER_ACCOUNT:
+        raise Denied(_("{locked} Nothing was done.").format(locked=_LOCKED), code="locked_out")
     if not (password and member.check_password(password)):
         _record_failure(member, "wrong password")
         return False
-    _was_good(typed)
+    limits.clear("proof", mine)
     return True
 
 
@@ -205,11 +216,28 @@ def needs_second_factor(request: HttpRequest, member: Member) -> bool:
     return bool(settings.REQUIRE_MFA) and not has_second_factor(request, member)
 
 
-def _count_try(typed: str) -> None:
-    """Count before looking: fifty at once are fifty. One row tells of a lock, not one a try."""
+def _known(request: HttpRequest, typed: str) -> str:
+    """Return by what the person is known here: a browser of theirs, or the address of a live session."""
+    member = Member.objects.filter(email__iexact=typed).first()
+    device = known_devices.of(request, member)
+    if device or member is None:
+        return device
+    here = limits.network_of(current().source)
+    mine = sessions.live(member).values_list("source", flat=True)
+    return here if here and here in {limits.network_of(one) for one in mine[:50]} else ""
+
+
+def _count_try(typed: str, known: str) -> None:
+    """Count before looking: fifty at once are fifty. One row tells of a lock, not one a try.
+
+    Whoever is known is counted apart: wrong passwords from elsewhere must not keep them out.
+    """
     source = limits.network_of(current().source)
-    by_account = limits.count("sign-in account", typed, WINDOW)
-    by_source = limits.count("sign-in source", source, WINDOW)
+    if known:
+        by_account = limits.count("sign-in known", f"{typed} {known}", WINDOW)
+    else:
+        by_account = limits.count("sign-in account", typed, WINDOW)
+    by_source = 0 if known and known != source else limits.count("sign-in source", source, WINDOW)
     if by_account <= TRIES_PER_ACCOUNT and by_source <= TRIES_PER_SOURCE:
         return
     if by_account == TRIES_PER_ACCOUNT + 1 or by_source == TRIES_PER_SOURCE + 1:
@@ -219,8 +247,27 @@ def _count_try(typed: str) -> None:
     raise ValidationError(_LOCKED, code="too_many_login_attempts")
 
 
-def _was_good(typed: str) -> None:
-    limits.clear("sign-in account", typed)
+def locked_out() -> list[Member]:
+    """Return the members whose accounts wrong passwords have closed to strangers just now."""
+    since = timezone.now() - timedelta(seconds=WINDOW)
+    closed = set(
+        Tally.objects.filter(
+            what="sign-in account", count__gt=TRIES_PER_ACCOUNT, began_at__gt=since
+        ).values_list("who", flat=True)[:1000]
+    )
+    if not closed:
+        return []
+    members = Member.objects.filter(is_active=True)
+    return [one for one in members.iterator() if limits.named(one.email.lower()) in closed]
+
+
+def _was_good(typed: str, known: str) -> None:
+    if known:
+        limits.clear("sign-in known", f"{typed} {known}")
+    else:
+        limits.clear("sign-in account", typed)
+    if known and known != limits.network_of(current().source):
+        return
     limits.give_back("sign-in source", limits.network_of(current().source))
 
 

@@ -2,6 +2,7 @@
 
 Postgres and Vault carry the same random mark, re-rolled each minute. Whoever restores one of them
 from a backup brings an old mark back; from then on every deletion, at the vendor or in Vault, waits.
+Who restores both from one moment is found by what was seen elsewhere (witness.py).
 """
 
 import time
@@ -16,6 +17,7 @@ from django.utils import timezone
 from keyvault import secret_store
 from keyvault.audit.log import Actor, record, system_actor
 from keyvault.audit.models import Action
+from rotation import witness
 from rotation.crashpoints import reached
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import Epoch, HumanTask, WaitingFor
@@ -42,7 +44,7 @@ def why() -> str:
         return epoch.frozen_why
     if time.monotonic() - _compared_at < _TRUSTED_SECONDS:
         return ""
-    difference = _settled_difference(epoch)
+    difference = _settled_difference(epoch) or witness.difference()
     if difference:
         freeze(difference)
         return difference
@@ -77,11 +79,27 @@ def _row() -> Epoch:
 def _settled_difference(epoch: Epoch) -> str:
     """Compare until the row stood still around the look at Vault: a roll under way is no difference."""
     while True:
-        difference = _difference(epoch, secret_store.read_mark()[0])
+        mark, writes = secret_store.read_mark()
+        difference = _difference(epoch, mark)
+        if difference and writes < epoch.writes and _only_lags(epoch):
+            return ""
         again = _row()
         if not difference or (again.current, again.pending) == (epoch.current, epoch.pending):
             return difference
         epoch = again
+
+
+def _only_lags(epoch: Epoch) -> bool:
+    """Tell a standby that answers with the past from a Vault that was restored.
+
+    Both show an older mark. A write that must follow the last one we know of is taken by the store
+    that has that one, and by no other; it is the next roll as well.
+    """
+    fresh = epoch.pending or uuid.uuid4()
+    if _write(fresh, epoch.writes):
+        return True
+    # A roll that was cut off may have written its mark: then it is one write further.
+    return epoch.pending is not None and _write(uuid.uuid4(), epoch.writes + 1)
 
 
 def _difference(epoch: Epoch, mark: str) -> str:
@@ -122,12 +140,16 @@ def roll() -> None:
     if why() or not _claimed():
         return
     mark, writes = secret_store.read_mark()
-    pending = _row().pending
+    epoch = _row()
+    pending, writes = epoch.pending, max(writes, epoch.writes)
     if pending and mark == str(pending):
-        Epoch.objects.filter(pk=1, pending=pending).update(current=pending, pending=None)
+        Epoch.objects.filter(pk=1, pending=pending).update(
+            current=pending, pending=None, writes=writes
+        )
         pending = None
     # A roll that was cut off, or sleeps, is finished with its own mark: it may still write it.
     _write(pending or uuid.uuid4(), writes)
+    witness.note()
     Epoch.objects.filter(pk=1).update(claimed_until=None)
 
 
@@ -136,23 +158,30 @@ def _claimed() -> bool:
     return bool(Epoch.objects.filter(free, pk=1).update(claimed_until=Now() + _CLAIM))
 
 
-def _write(fresh: uuid.UUID, writes: int) -> None:
+def _write(fresh: uuid.UUID, writes: int) -> bool:
+    """Write the mark as the one that follows so many writes; False when Vault has others."""
     Epoch.objects.filter(pk=1).update(pending=fresh)
     reached("epoch.pending")
     try:
         secret_store.write_mark(str(fresh), writes)
     except secret_store.StoreConflict:
-        return  # another process wrote this very mark, and goes on with it
+        return False  # in a roll: another process wrote this very mark, and goes on with it
     reached("epoch.written")
     Epoch.objects.filter(pk=1, pending=fresh).update(
-        current=fresh, pending=None, rolled_at=timezone.now()
+        current=fresh, pending=None, rolled_at=timezone.now(), writes=writes + 1
     )
+    return True
 
 
 def thaw(actor: Actor, reason: str) -> None:
     """Let deletions go on, with a new mark in both; the caller has seen to it that all is settled."""
     _, writes = secret_store.read_mark()
-    _write(uuid.uuid4(), writes)
+    if not _write(uuid.uuid4(), writes):
+        raise secret_store.StoreUnavailable(
+            "Vault has a newer mark than it shows: a standby is behind. Nothing was changed. Try again "
+            "in a moment."
+        )
+    witness.settle()
     with transaction.atomic():
         if not Epoch.objects.filter(pk=1, frozen_since__isnull=False).update(
             frozen_since=None, frozen_why=""

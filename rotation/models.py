@@ -387,6 +387,8 @@ class Epoch(models.Model):
     current = models.UUIDField(null=True)
     pending = models.UUIDField(null=True)
     rolled_at = models.DateTimeField(null=True)
+    # How often Vault's copy of the mark had been written when it became current; 0: not known.
+    writes = models.PositiveBigIntegerField(default=0)
     claimed_until = models.DateTimeField(null=True)
     frozen_since = models.DateTimeField(null=True)
     frozen_why = models.CharField(max_length=300, blank=True, default="")

@@ -14,7 +14,7 @@ from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
-from keyvault import grants
+from keyvault import grants, signing_in
 from keyvault.models import ApiKey, Member
 from keyvault.permissions import Verb, holders, may
 from rotation.models import Hook, HumanTask, Message, Notice, Preference, Rotation, Step
@@ -49,6 +49,7 @@ def scan() -> int:
     made += sum(_tell_over(task) for task in _over())
     made += sum(_tell_end(key) for key in _ending())
     made += sum(_tell_failed(rotation) for rotation in _failed())
+    made += sum(_tell_locked(member) for member in signing_in.locked_out())
     return made + sum(_tell_overdue(key) for key in _overdue())
 
 
@@ -188,6 +189,22 @@ def _remind(task: HumanTask) -> bool:
         task=task,
     )
     return tell(news, [*_whom(task), *grants.owners()])
+
+
+def _tell_locked(member: Member) -> bool:
+    """Owners and the person learn once a day that somebody tries out passwords."""
+    news = News(
+        about=f"locked:{member.pk}:{timezone.now():%Y-%m-%d}",
+        kind=Notice.Kind.INCIDENT,
+        title=f"Too many wrong passwords for {member}",
+        text=(
+            "For a quarter of an hour at a time nobody unknown can sign in with this password. The person "
+            "gets in with a passkey, and in a browser in which they signed in before. The audit log says "
+            "from where it was tried."
+        ),
+        link=f"/people/{member.pk}/",
+    )
+    return tell(news, [member, *grants.owners()])
 
 
 def _over() -> QuerySet[HumanTask]:

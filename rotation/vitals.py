@@ -102,7 +102,9 @@ def loop_late(vitals: Vitals) -> bool:
     return vitals.tick_age is None or vitals.tick_age > allowed.total_seconds()
 
 
-def problems(vitals: Vitals, vault: dict[str, Any], broker: health.Broker) -> list[str]:
+def problems(
+    vitals: Vitals, vault: dict[str, Any], broker: health.Broker, *, audit: bool = True
+) -> list[str]:
     """Say in words what is wrong and what to do about it; empty when all is well."""
     # By the row that has waited longest: after a quiet night the last checkpoint is old, and right.
     unsealed = vitals.oldest_unsealed_age > _CHECKPOINT_LATE.total_seconds()
@@ -118,6 +120,8 @@ def problems(vitals: Vitals, vault: dict[str, Any], broker: health.Broker) -> li
         f"A webhook has waited for {vitals.oldest_delivery_age / 60:.0f} minutes to be sent.": (
             vitals.oldest_delivery_age > WORKER_LATE.total_seconds()
         ),
+        "The audit log cannot be written: no secret is given and nothing is changed. Look at the "
+        "database's disk, its log, and the rights of this service's role.": not audit,
         "No audit checkpoint was signed for 3 minutes: look at the worker's log.": unsealed,
         f"{vitals.outages} vendors or stores are away; see the tasks.": vitals.outages > 0,
         f"Deletion is frozen. {vitals.frozen}": bool(vitals.frozen),
@@ -127,6 +131,10 @@ def problems(vitals: Vitals, vault: dict[str, Any], broker: health.Broker) -> li
         ),
         "Vault does not answer.": not vault["reachable"],
         "Vault is sealed: unseal it.": bool(vault["sealed"]),
+        "Vault says that it is well and gives no secret: look at its audit log's disk, and at the "
+        "policy of this process.": (
+            bool(vault["reachable"]) and not vault["sealed"] and not vault.get("reads", True)
+        ),
         "Vault's clock and ours differ by more than 2 seconds.": (
             abs(vault_skew(vault)) > _MOST_SKEW + 1  # it tells whole seconds only
         ),
@@ -140,4 +148,4 @@ def problems(vitals: Vitals, vault: dict[str, Any], broker: health.Broker) -> li
 
 def all_problems() -> list[str]:
     """Look at everything and say what is wrong."""
-    return problems(look(), health.vault_state(), health.broker_facts())
+    return problems(look(), health.vault_state(), health.broker_facts(), audit=health.audit())

@@ -78,7 +78,7 @@ def _note_mark() -> None:
 
 def _forget_mark() -> None:
     """Remove the mark of the database before, which would freeze every deletion in this one."""
-    from rotation import freezing
+    from rotation import freezing, witness
     from tests.keyvault.vault import inspector
 
     freezing.forget()
@@ -86,6 +86,7 @@ def _forget_mark() -> None:
         inspector(plugin.STACK.openbao).secrets.kv.v2.delete_metadata_and_all_versions(
             "epoch/mark", mount_point="keyvault"
         )
+        witness.forget()
         _MARKED.clear()
 
 

@@ -7,6 +7,7 @@ if AUDIT_EXPORT_DIR is set, appended to a file there that belongs on another mac
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from keyvault.audit.signing import public_keys, signed_by, signer
 from keyvault.audit.verify import Anchor, archived_up_to, rows
 
 EXPORT_NAME = "audit-checkpoints.jsonl"
+_LAST_BYTES = 8192
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,57 @@ def _digest(checkpoint: Checkpoint) -> str:
 
 def _export(signed: Signed) -> None:
     """Append the line durably; the file is only ever added to."""
-    if not settings.AUDIT_EXPORT_DIR:
+    path = _export_path()
+    if path is None:
         return
-    path = Path(settings.AUDIT_EXPORT_DIR) / EXPORT_NAME
+    if export_is_ahead():
+        # Written further, the file would no longer show that the database is older than it.
+        log.error("the exported checkpoints are ahead of the log: nothing is added to them")
+        return
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(signed.line() + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _export_path() -> Path | None:
+    folder = settings.AUDIT_EXPORT_DIR
+    return Path(folder) / EXPORT_NAME if folder else None
+
+
+def holds(seq: int, row_hash: str) -> bool:
+    """Return whether the log has this row with this hash (in hex); rows of archived months count."""
+    if seq < archived_up_to().seq:
+        return True
+    return _row_hash(seq) == row_hash
+
+
+def export_is_ahead() -> bool:
+    """Return whether the last exported checkpoint names a row that the log does not have."""
+    path = _export_path()
+    try:
+        lines = _last_bytes(path).splitlines() if path else []
+        if not lines:
+            return False
+        said = json.loads(json.loads(lines[-1])["text"])
+        return not holds(int(said["seq"]), str(said["hash"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # none yet, or a line that a full disk cut off
+
+
+def _last_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _LAST_BYTES))
+        return file.read()
+
+
+def begin_export_anew() -> None:
+    """After a restore that was settled: put the file aside, under a name that says until when."""
+    path = _export_path()
+    if path and export_is_ahead():
+        path.rename(path.with_name(f"{path.stem}-until-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"))
 
 
 def anchor(public: str, checkpoint_id: int | None = None) -> Anchor:

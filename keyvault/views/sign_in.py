@@ -9,20 +9,26 @@ from allauth.account.views import LoginView
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.conf import settings
 from django.contrib.auth.views import LogoutView
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.cache import never_cache
 from requests import RequestException
 
-from keyvault.audit.log import member_actor, record_now
+from keyvault.audit.log import AuditUnavailable, member_actor, record_now
 from keyvault.audit.models import Action
 from keyvault.errors import KeyServiceError, Unavailable
 from keyvault.models import Member
 from keyvault.views.errors import problem
 
 log = logging.getLogger(__name__)
+_UNWRITABLE = _lazy(
+    "The database takes nothing now, so nobody can be signed in: look at its disk and its log. Nothing "
+    "was lost."
+)
 # What reading an answer of another form than expected raises.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 
@@ -33,11 +39,14 @@ class SignIn(LoginView):
     template_name = "keyvault/sign_in.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponseBase:
-        """Let nobody in while the audit log cannot be written."""
+        """Say so when the database takes nothing: tries could not be counted then."""
         try:
             return super().dispatch(request, *args, **options)
         except KeyServiceError as error:
             return problem(request, error)
+        except AnyDatabaseError:
+            log.exception("sign-in without the database")
+            return problem(request, Unavailable(_UNWRITABLE))
 
     def form_invalid(self, form: Any) -> HttpResponse:
         """Say that it was wrong, with a status that programs understand."""
@@ -79,5 +88,9 @@ class SignOut(LogoutView):
     def post(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         """Record the sign-out and end the session."""
         if isinstance(request.user, Member):
-            record_now(Action.MEMBER_SIGNED_OUT, member_actor(request.user), request.user)
+            try:
+                record_now(Action.MEMBER_SIGNED_OUT, member_actor(request.user), request.user)
+            except AuditUnavailable:
+                # It takes rights away; nobody is held in because it cannot be written down.
+                log.error("signed out without an audit row", extra={"member": request.user.pk})
         return super().post(request, *args, **options)

@@ -33,14 +33,16 @@ def ready(request: HttpRequest) -> HttpResponse:
     """
     vault, broker = health.vault_state(), health.broker_facts()
     seen = _seen()
+    audit = seen is not None and health.audit()
     facts: dict[str, Any] = {
-        "status": "ok" if seen and vault["active"] else "unavailable",
+        "status": "ok" if audit and vault["active"] else "unavailable",
         "database": _word(seen is not None),
-        "vault": "ok" if vault["active"] else "sealed" if vault["sealed"] else "away",
+        "audit": "ok" if audit else "unwritable",
+        "vault": _vault_word(vault),
         "broker": _word(broker.there),
     }
     if seen:
-        told = vitals.problems(seen, vault, broker)
+        told = vitals.problems(seen, vault, broker, audit=audit)
         facts |= {
             "loop": "late" if vitals.loop_late(seen) else "ok",
             "workers": seen.workers,
@@ -64,13 +66,14 @@ def scrape(request: HttpRequest) -> HttpResponse:
 def line(request: HttpRequest) -> HttpResponse:
     """Show the health of loop, workers, secret store and broker in one line, and what is wrong."""
     vault, broker = health.vault_state(), health.broker_facts()
-    seen = vitals.look()
+    seen, audit = vitals.look(), health.audit()
     facts = {
+        "audit": audit,
         "vitals": seen,
         "late": vitals.loop_late(seen),
         "vault": vault,
         "broker": broker,
-        "problems": vitals.problems(seen, vault, broker),
+        "problems": vitals.problems(seen, vault, broker, audit=audit),
     }
     return render(request, "rotation/_health.html", facts)
 
@@ -92,6 +95,12 @@ def _may_look(request: HttpRequest) -> bool:
         return isinstance(member, Member) and may(member, Verb.MANAGE)
     except AnyDatabaseError:
         return False
+
+
+def _vault_word(vault: dict[str, Any]) -> str:
+    if vault["active"]:
+        return "ok"
+    return "sealed" if vault["sealed"] else "failing" if vault["reachable"] else "away"
 
 
 def _word(there: bool) -> str:

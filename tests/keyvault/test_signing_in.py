@@ -323,13 +323,6 @@ def test_nobody_signs_up(people: Any) -> None:
         assert Client().get(path).status_code == 404
 
 
-def test_without_the_audit_log_nobody_comes_in(people: Any) -> None:
-    client = Client()
-    with broken_audit():
-        assert enter(client).status_code == 503
-    assert client.get("/").status_code == 302
-
-
 def test_an_address_opens_however_its_letters_were_typed(people: Any) -> None:
     """An owner may write it as on a business card, and the sign-in form lower-cases what it gets."""
     member, link = invite(people.owner, "New.Person@Example.COM")
