@@ -144,7 +144,7 @@ def nightly(people, place):
 
 
 @pytest.mark.parametrize("vendor_tells", [True, False])
-@pytest.mark.parametrize("last_used", [None, 5000, 200, 90, 30, 0])
+@pytest.mark.parametrize("last_used", [None, 5000, 200, 90, 30, 5, 0])
 def test_no_silence_outvotes_a_consumer_that_is_on_record(
     people, place, nightly, last_used, vendor_tells
 ):
