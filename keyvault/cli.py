@@ -37,7 +37,10 @@ T = TypeVar("T", bound=Model)
 
 
 class Error(CommandError):
-    """What is printed to stderr instead of a traceback; `code` and `details` are for --json."""
+    """What is printed to stderr instead of a traceback; `code` and `details` are for --json.
+
+    `said` when the one document for --json stands on standard output already.
+    """
 
     def __init__(
         self,
@@ -46,8 +49,10 @@ class Error(CommandError):
         returncode: int = REFUSED,
         code: str = "error",
         details: dict[str, Any] | None = None,
+        said: bool = False,
     ) -> None:
         super().__init__(message, returncode=returncode)
+        self.said = said
         self.code = code
         self.details = details or {}
 
@@ -93,7 +98,7 @@ class DoorCommand(BaseCommand):
 
     def _print_error(self, error: Error, options: dict[str, Any]) -> None:
         """A script that asked for JSON gets it for a refusal too; the sentence goes to stderr."""
-        if options.get("json"):
+        if options.get("json") and not error.said:
             body = {"code": error.code, "message": str(error), "details": error.details}
             self.stdout.write(_json(body))
 

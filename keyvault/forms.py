@@ -11,6 +11,7 @@ from keyvault.inventory import visible_accounts, visible_environments
 from keyvault.keys import NewKey
 from keyvault.models import Account, Application, Environment, Member
 from keyvault.moments import moment
+from keyvault.not_keys import Question
 from keyvault.permissions import visible_applications
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -44,7 +45,30 @@ class ExpiryField(forms.DateTimeField):
         return super().to_python(value)
 
 
-class RegisterForm(forms.Form):
+class AsItIsForm(forms.Form):
+    """A form that takes a secret; whether it is really so is asked only where it seldom is."""
+
+    as_it_is = forms.BooleanField(
+        required=False,
+        widget=forms.HiddenInput,
+        label=_("It is really so, and a key of this vendor"),
+        help_text=_(
+            "Paste the key again: it was not kept. It is sent to the vendor to be checked."
+        ),
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Return whether the question is shown."""
+        return not self.fields["as_it_is"].widget.is_hidden
+
+    def hear(self, error: Exception) -> None:
+        """Show the question if the error is one that a person may answer."""
+        if isinstance(error, Question):
+            self.fields["as_it_is"].widget = forms.CheckboxInput()
+
+
+class RegisterForm(AsItIsForm):
     """A key that exists at the vendor already."""
 
     account = forms.ModelChoiceField(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext as _
 
+from keyvault import naming
 from keyvault.audit.log import Actor, member_actor, record
 from keyvault.audit.models import Action
 from keyvault.errors import Conflict, NotFound
@@ -119,6 +120,7 @@ def save_changes(
     with transaction.atomic():
         fresh: Row = type(row)._default_manager.select_for_update().get(pk=row.pk)
         require_unchanged(seen, fresh)
+        naming.refuse_secret(str(changes.get("name", "")))
         told = {}
         for name, value in changes.items():
             was, now = getattr(fresh, name), value.strip() if isinstance(value, str) else value
@@ -146,6 +148,7 @@ def _store(row: models.Model) -> None:
 
 def _save(thing: Application | Environment, action: Action, actor: Actor, what: str) -> None:
     """Insert a checked row and its audit row together."""
+    naming.refuse_secret(thing.name)
     require_clean(thing)
     try:
         with transaction.atomic():

@@ -1,17 +1,22 @@
 """Read many keys from what a person pastes: a CSV with a header line, or the text of a .env file.
 
-Nothing is lost without a word: every line becomes a row, or is refused with its number. No message
-repeats a value, since any of them may be a secret in the wrong place.
+Nothing is lost without a word: every line becomes a row, or is refused with its number. A file of
+another kind is refused as a whole and by its name. No message repeats a value, and a name is only what
+has the form of one: any other text may be a secret in the wrong place.
 """
 
 import codecs
 import csv
 import io
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from django.utils.translation import gettext as _
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
+from keyvault import recognising, secret_forms
 from keyvault.errors import BadInput
 
 COLUMNS = (
@@ -24,6 +29,10 @@ COLUMNS = (
     "expires_at",
     "purpose",
 )
+_OURS = frozenset(COLUMNS)
+# Also / . and -, which some tools allow; a name is kept whole or its line is refused.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,99}")
+_NO_PAIR = "It is not NAME=value."
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, ""),
@@ -34,15 +43,25 @@ _MARKS = (
 
 @dataclass
 class Row:
-    """One key as it was written, with the number of its line; `problem` says why it is none."""
+    """One key as it was written, with the number of its line; `problem` says why it is none.
+
+    `note` says what was left off.
+    """
 
     line: int
     values: dict[str, str] = field(default_factory=dict, repr=False)
     problem: str = ""
+    note: str = ""
 
 
 def decode(data: bytes) -> str:
-    """Return the text of a file: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+    """Return the text of a file: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Raises BadInput for any other file, by its name where its first bytes tell.
+    """
+    kind = recognising.file_kind(data)
+    if kind:
+        raise _refused(kind)
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
@@ -53,23 +72,37 @@ def decode(data: bytes) -> str:
         ) from None
 
 
-def read(text: str) -> list[Row]:
-    """Return the rows of a CSV or a .env text, whichever it is; raises BadInput for neither."""
+def read(text: str, most: int | None = None) -> list[Row]:
+    """Return the rows of a CSV or a .env text, whichever it is; raises BadInput for anything else.
+
+    It stops at the row after `most`: who asks for few does not wait for many.
+    """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise BadInput(_("There is nothing in it. Paste a CSV with a header line, or a .env text."))
-    first = next(line for line in text.split("\n") if line.strip())
-    names = [one.strip().strip('"').lower() for one in first.replace(";", ",").split(",")]
-    rows = _csv(text) if "name" in names else _env(text)
+    kind = recognising.known_as(text, _OURS)
+    if kind:
+        raise _refused(kind)
+    names = [one.strip().lower() for one in recognising.header_of(text)]
+    found = _csv(text) if "name" in names else _env(text)
+    rows = list(islice(found, None if most is None else most + 1))
     _refuse_doubles(rows)
     return rows
 
 
-def _csv(text: str) -> list[Row]:
-    first = next(line for line in text.split("\n") if line.strip())
-    delimiter = ";" if first.count(";") > first.count(",") else ","
+def _refused(kind: recognising.Kind) -> BadInput:
+    return BadInput(
+        _("This is {what}. Nothing was stored. {advice}").format(
+            what=kind.name, advice=kind.advice
+        ),
+        code="other_kind",
+        details={"kind": kind.code},
+    )
+
+
+def _csv(text: str) -> Iterator[Row]:
+    delimiter, text = recognising.delimiter_of(text), recognising.without_separator(text)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-    rows: list[Row] = []
     header: list[str] = []
     try:
         for cells in reader:
@@ -78,12 +111,9 @@ def _csv(text: str) -> list[Row]:
             if not header:
                 header = _header(cells)
             else:
-                rows.append(_row(reader.line_num, header, cells))
+                yield _row(reader.line_num, header, cells)
     except csv.Error:
-        rows.append(
-            Row(reader.line_num, problem="A quotation mark is not closed, or stands wrong.")
-        )
-    return rows
+        yield Row(reader.line_num, problem="A quotation mark is not closed, or stands wrong.")
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -110,24 +140,46 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
     values = dict(zip(header, cells, strict=True))
     # A secret is cleaned by the door, which tells what it took off.
     trimmed = {name: value if name == "secret" else value.strip() for name, value in values.items()}
-    return Row(line, trimmed, "" if trimmed["name"] else "It has no name.")
+    if not trimmed["name"]:
+        return Row(line, problem="It has no name.")
+    if _is_swapped(trimmed["name"], trimmed.get("secret", "").strip()):
+        return Row(line, problem="Its secret reads like a name: are the columns swapped?")
+    return Row(line, trimmed)
 
 
-def _env(text: str) -> list[Row]:
-    rows = []
+def _is_swapped(name: str, secret: str) -> bool:
+    """What should be the key is the name of a variable, and what should be the name is one long word."""
+    variable = _NAME.fullmatch(secret) and "_" in secret and secret.upper() == secret
+    return bool(
+        variable and secret_forms.is_words(secret) and len(name) >= 8 and not name.count(" ")
+    )
+
+
+def _env(text: str) -> Iterator[Row]:
     for binding in parse_stream(io.StringIO(text)):
         line, written = binding.original.line, binding.original.string
         # The parser gives what stands before a line, such as empty ones, together with it.
         line += len(written) - len(written.lstrip("\n"))
-        if not written.strip() or (binding.key is None and not binding.error):
-            continue
-        if binding.error or binding.key is None:
-            rows.append(Row(line, problem="It is not NAME=value."))
-        elif not binding.value:
-            rows.append(Row(line, {"name": binding.key}, "It has no value."))
-        else:
-            rows.append(Row(line, {"name": binding.key, "secret": binding.value}))
-    return rows
+        if written.strip() and not (binding.key is None and not binding.error):
+            yield _pair(line, binding)
+
+
+def _pair(line: int, binding: Binding) -> Row:
+    """A line without = is no name: it is a bare key as often as not, and = may be the end of one."""
+    name, value = binding.key or "", binding.value
+    if binding.error or value is None or not _NAME.fullmatch(name):
+        return Row(line, problem=_NO_PAIR)
+    typed = binding.original.string.partition("=")[2].strip()
+    if not value.strip(" =") or typed.startswith("#"):
+        return Row(line, problem=_NO_PAIR if value.strip() else "It has no value.")
+    return Row(line, {"name": name, "secret": value}, note=_cut(typed, value))
+
+
+def _cut(typed: str, value: str) -> str:
+    """Say what a comment took away: to some tools, what stands after # belongs to the value."""
+    if typed[:1] in ("'", '"') or not typed[len(value) :].lstrip().startswith("#"):
+        return ""
+    return "What stands after “ #” was left off as a comment; if it belongs to the key, quote it."
 
 
 def _refuse_doubles(rows: list[Row]) -> None:

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import checking, ends, leftovers, pasting, versions
+from keyvault import belonging, checking, ends, leftovers, naming, versions
 from keyvault.audit.log import member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.checking import Verdict
@@ -54,6 +54,8 @@ class NewKey:
     purpose: str = ""
     expires_at: datetime | None = None
     vendor_id: str = ""
+    # A person's word that a name which looks like a secret is none.
+    name_is_right: bool = False
 
 
 def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
@@ -78,15 +80,19 @@ def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
     return key
 
 
-def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False) -> Added:
+def register_key(
+    by: Member, new: NewKey, text: str, *, unchecked: bool = False, as_it_is: bool = False
+) -> Added:
     """Record a key that exists at the vendor already, with its secret as pasted in `text`.
 
     The secret is cleaned, compared with known ones, checked with the vendor, written to Vault, and
-    only then do the rows appear. `unchecked` accepts a key when the vendor cannot be asked now.
+    only then do the rows appear. `unchecked` accepts a key when the vendor cannot be asked now,
+    `as_it_is` one of which a person says that it is this vendor's, and really looks so.
     Raises BadInput, Conflict, Denied, NotFound, Unavailable; then nothing is recorded.
     """
     key = require_recordable(by, new)
-    pasted = pasting.clean(text)
+    pasted = belonging.take(new.account, text, as_it_is=as_it_is)
+    naming.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(new.account, pasted.secret)
     require_valid(verdict, accept_unknown=unchecked)
@@ -110,6 +116,7 @@ def register_key(by: Member, new: NewKey, text: str, *, unchecked: bool = False)
 def require_recordable(by: Member, new: NewKey) -> ApiKey:
     """Return the unsaved row of a key that may be recorded so; raises as `register_key` does."""
     key = _new_key(by, new)
+    naming.refuse_secret(key.name, is_right=new.name_is_right)
     _refuse_used_name(key)
     ends.refuse_past(new.expires_at, timezone.now())
     return key
@@ -121,6 +128,8 @@ def add_pasted(
     text: str,
     state: VersionState,
     save: Callable[[KeyVersion], None] = versions.save_next,
+    *,
+    as_it_is: bool = False,
 ) -> Added:
     """Store a secret that a person made at the vendor, as `standby` or as a rotation's `pending`.
 
@@ -129,7 +138,7 @@ def add_pasted(
     """
     if not may(by, Verb.PASTE, key):
         raise Denied(_("Your role does not let you add secrets to this key."))
-    pasted = pasting.clean(text)
+    pasted = belonging.take(key.account, text, as_it_is=as_it_is)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(key.account, pasted.secret)
     require_valid(verdict)
@@ -157,6 +166,7 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
     if not may(by, Verb.REGISTER, key):
         raise Denied(_("Your role does not let you change this key."))
     key.name, key.purpose = name.strip(), purpose
+    naming.refuse_secret(key.name)
     _refuse_used_name(key)
     try:
         with transaction.atomic():

@@ -297,6 +297,8 @@ class KeyVersion(models.Model):
         ]
         indexes = [
             models.Index(fields=["tail"], name="version_by_tail"),
+            # Asked for each key and each name that is given: was this secret ever on record?
+            models.Index(fields=["fingerprint"], name="version_by_fingerprint"),
             models.Index(
                 fields=["published_at"], condition=Q(state="current"), name="version_by_age"
             ),

@@ -2,7 +2,8 @@
 
 Outer white space, quotes, a `Bearer ` prefix and `NAME=` are taken off, and the person is told so.
 Anything that hints at a damaged copy (inner spaces, invisible or look-alike characters, a mask) is
-refused with its position: stripping it would only hide a wrong key. No message repeats the key.
+refused with its position: stripping it would only hide a wrong key. What is no key at all, a whole file,
+a reference or a ciphertext, is named. No message repeats the key.
 """
 
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext as _
 
+from keyvault import not_keys, recognising
 from keyvault.errors import BadInput
 from keyvault.secret_text import Secret
 
@@ -33,16 +35,35 @@ class Pasted:
     notes: list[str] = field(default_factory=list)
 
 
-def clean(text: str) -> Pasted:
-    """Return the secret in `text`; raises BadInput (code and position) when it cannot be one."""
+def clean(text: str, *, as_it_is: bool = False) -> Pasted:
+    """Return the secret in `text`; raises BadInput (code and position) when it cannot be one.
+
+    Raises Question for what is seldom right, unless the person says that it is so `as_it_is`.
+    """
     notes: list[str] = []
     text = _strip(text, notes)
+    _refuse_files(text)
     _refuse_odd_characters(text)
     before = ""
     while text != before:  # a quoted header, a quoted assignment of a header …
         before, text = text, _unwrap(text, notes)
     _refuse_unusable(text)
+    if not as_it_is:
+        not_keys.ask(text)
     return Pasted(Secret(text), list(dict.fromkeys(notes)))
+
+
+def _refuse_files(text: str) -> None:
+    """Name a whole file in the place of one key."""
+    kind = recognising.pasted_as(text)
+    if kind:
+        raise BadInput(
+            _("This is {what}, not a key. Nothing was stored. Paste only the key itself.").format(
+                what=kind.name
+            ),
+            code="not_a_key",
+            details={"kind": kind.code},
+        )
 
 
 def _strip(text: str, notes: list[str]) -> str:
@@ -108,6 +129,9 @@ def _refuse_unusable(text: str) -> None:
             code="too_long",
             details={"length": len(text), "limit": MAX_LENGTH},
         )
+    if _MASKED.search(text):
+        raise _masked()
+    not_keys.refuse(text)
     for position, character in enumerate(text, start=1):
         if character in _SPACE:
             raise BadInput(
@@ -118,8 +142,6 @@ def _refuse_unusable(text: str) -> None:
                 code="inner_space",
                 details={"position": position},
             )
-    if _MASKED.search(text):
-        raise _masked()
     if len(text) < MIN_LENGTH:
         raise BadInput(
             _(

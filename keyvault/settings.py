@@ -189,6 +189,7 @@ MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)
 
 # Wiring: keyvault asks vendors through this function and never imports rotation.
 KEY_CHECKER = "rotation.checking.check_secret"
+KEY_SIGNS = "rotation.checking.signs_of"
 REVIEW_OPENER = "rotation.human_tasks.open_review"
 LOSS_TELLER = "rotation.losing.noticed"
 RETURN_REFUSER = "rotation.returning.refuse"

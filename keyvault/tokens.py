@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, token_texts
+from keyvault import approvals, naming, token_texts
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import Actor, member_actor, record
@@ -80,7 +80,11 @@ def asked_for(
     expires_at: datetime | None,
     networks: Sequence[str] = (),
 ) -> Asked:
-    """Return what a second person reads, where one must agree to a new token, and all it is held to."""
+    """Return what a second person reads, where one must agree to a new token, and all it is held to.
+
+    Raises BadInput for a name that is, or looks like, a secret.
+    """
+    naming.refuse_secret(name)
     until = f"until {expires_at:%Y-%m-%d %H:%M %Z}" if expires_at else "without an end"
     where = f"from {', '.join(networks)}" if networks else "from anywhere"
     what = (

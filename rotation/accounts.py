@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, inventory, leftovers, pasting
+from keyvault import approvals, belonging, inventory, leftovers, naming
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
@@ -29,8 +29,11 @@ def add_account(
     base_url: str,
     dashboard_url: str = "",
     management_credential: str = "",
+    as_it_is: bool = False,
 ) -> Account:
     """Record an account at a vendor; the credential goes straight to Vault and is never shown.
+
+    `as_it_is` is a person's word that the credential is this vendor's and really looks so.
 
     Raises Denied, BadInput, Conflict on a used name, or an error of the secret store.
     """
@@ -39,6 +42,7 @@ def add_account(
         raise BadInput(_("“{provider}” is not a known vendor.").format(provider=provider))
     for url in filter(None, (base_url, dashboard_url)):
         addresses.require_safe(url, "A vendor's", path_only=True)
+    naming.refuse_secret(name)
     parameters = {
         "name": name.strip(),
         "provider": provider,
@@ -51,7 +55,7 @@ def add_account(
         name=name.strip(), provider=provider, base_url=base_url, dashboard_url=dashboard_url
     )
     if management_credential:
-        secret = pasting.clean(management_credential).secret
+        secret = belonging.take(account, management_credential, as_it_is=as_it_is).secret
         facts = credentials.facts_of(secret, credentials.examine(account, secret))
         account.management_path = leftovers.write(ACCOUNTS, {"credential": secret.reveal()})
         for name, value in facts.items():

@@ -1,5 +1,6 @@
 """Ask vendors: build the account a provider needs, and get its verdict on a secret."""
 
+import re
 import time
 import uuid
 
@@ -7,6 +8,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from keyvault import secret_store
+from keyvault.belonging import Signs
 from keyvault.errors import BadInput
 from keyvault.models import Account
 from keyvault.recent import Recent
@@ -72,6 +74,18 @@ def forget() -> None:
 def check_secret(account: Account, secret: Secret) -> CheckResult:
     """Return the vendor's verdict on `secret`: valid, refused or cannot tell."""
     return provider_of(account).check(vendor_account(account), secret)
+
+
+def signs_of(account: Account) -> Signs:
+    """Return by what keys of the account's vendor are known: their shape, the names of variables."""
+    ours = provider_of(account)
+    others = tuple(
+        (one.name, re.compile(one.shape))
+        for one in PROVIDERS.values()
+        if one.shape and one.shape != ours.shape
+    )
+    shape = re.compile(ours.shape) if ours.shape else None
+    return Signs(ours.name, shape, ours.env_names, others)
 
 
 def no_overlap(account: Account) -> str:

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import approvals, leftovers, pasting
+from keyvault import approvals, belonging, leftovers
 from keyvault.approval_models import Act
 from keyvault.approvals import Asked
 from keyvault.audit.log import member_actor, record
@@ -30,7 +30,9 @@ _BELIEVED = 0.5
 _REFUSING = (401, 403)
 
 
-def replace_credential(by: Member, account: Account, text: str) -> Account:
+def replace_credential(
+    by: Member, account: Account, text: str, *, as_it_is: bool = False
+) -> Account:
     """Work with another management credential at this account from now on, and destroy the old one.
 
     Raises Denied, BadInput for one that is refused or of another account, Conflict, Unavailable, or
@@ -44,7 +46,7 @@ def replace_credential(by: Member, account: Account, text: str) -> Account:
             ),
             code="no_credential",
         )
-    secret = pasting.clean(text).secret
+    secret = belonging.take(account, text, as_it_is=as_it_is).secret
     told = examine(account, secret)
     mark = fingerprint(secret)
     if mark == account.management_fingerprint:

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from keyvault.forms import SecretField, SeenForm, offer
+from keyvault.forms import AsItIsForm, SecretField, SeenForm, offer
 from keyvault.inventory import visible_environments
 from keyvault.models import Environment, Member
 from rotation import providers
@@ -28,7 +28,7 @@ class RotateForm(forms.Form):
     )
 
 
-class PasteForm(forms.Form):
+class PasteForm(AsItIsForm):
     """One secret that a person made at the vendor."""
 
     secret = SecretField(
@@ -84,7 +84,7 @@ class AccountChangeForm(SeenForm):
     )
 
 
-class CredentialForm(forms.Form):
+class CredentialForm(AsItIsForm):
     """Another management credential of an account."""
 
     credential = SecretField(
@@ -96,7 +96,7 @@ class CredentialForm(forms.Form):
     )
 
 
-class AccountForm(forms.Form):
+class AccountForm(AsItIsForm):
     """An account at a vendor."""
 
     name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))

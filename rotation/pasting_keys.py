@@ -15,19 +15,19 @@ from rotation.models import Rotation, Step
 from rotation.workflow import look_now, nudge, open_rotation
 
 
-def add_standby(by: Member, key: ApiKey, text: str) -> Added:
+def add_standby(by: Member, key: ApiKey, text: str, *, as_it_is: bool = False) -> Added:
     """Keep a key made ahead of time, so that the next rotation needs no person to begin.
 
     A rotation that waits for a key just now looks at it at once.
     """
-    added = keys.add_pasted(by, key, text, VersionState.STANDBY)
+    added = keys.add_pasted(by, key, text, VersionState.STANDBY, as_it_is=as_it_is)
     rotation = open_rotation(key)
     if rotation and rotation.step == Step.GENERATE:
         look_now(rotation)
     return added
 
 
-def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
+def paste_for(by: Member, rotation: Rotation, text: str, *, as_it_is: bool = False) -> Added:
     """Give a waiting rotation the key that a person made; checked before it is stored.
 
     The version and that the rotation has it are one commit: a crash leaves both or neither. Raises
@@ -40,7 +40,7 @@ def paste_for(by: Member, rotation: Rotation, text: str) -> Added:
     def into(version: KeyVersion) -> None:
         _give(rotation, version)
 
-    added = keys.add_pasted(by, rotation.key, text, VersionState.PENDING, into)
+    added = keys.add_pasted(by, rotation.key, text, VersionState.PENDING, into, as_it_is=as_it_is)
     if added.version.state == VersionState.STANDBY:
         raise Conflict(
             _(

@@ -30,10 +30,11 @@ class Ran:
         return json.loads(self.out)
 
 
-def call(name: str, *arguments: object) -> Ran:
-    """Run a command in this process; its exit code is what a shell would see."""
-    out, err = io.StringIO(), io.StringIO()
+def call(name: str, *arguments: object, stdin: bytes = b"") -> Ran:
+    """Run a command in this process with `stdin`; its exit code is what a shell would see."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
     code: Any = 0
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
     try:
         call_command(name, *map(str, arguments), stdout=out, stderr=err)
     except CommandError as error:
@@ -41,6 +42,8 @@ def call(name: str, *arguments: object) -> Ran:
         err.write(str(error))
     except SystemExit as error:
         code = error.code
+    finally:
+        sys.stdin = before
     return Ran(int(code), out.getvalue(), err.getvalue())
 
 

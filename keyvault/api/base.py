@@ -97,6 +97,14 @@ class SecretField(serializers.CharField):
         return data
 
 
+class AsItIsField(serializers.BooleanField):
+    """A person's word that a secret is the vendor's and really looks so, where that is in doubt."""
+
+    def __init__(self, **options: Any) -> None:
+        text = "The key is this vendor's and really looks so: said after code is_it_so or not_this_vendors"
+        super().__init__(**{"default": False, "help_text": text, **options})
+
+
 class ExpiryField(serializers.DateTimeField):
     """When a key ends: a date (at its start, in UTC), or a time, in UTC unless it has an offset."""
 

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from keyvault import inventory, kept, keys, revealing, searching
 from keyvault.api.base import (
+    AsItIsField,
     ExpiryField,
     Fields,
     IdField,
@@ -57,6 +58,7 @@ class RegisterFields(Fields):
     vendor_id = serializers.CharField(default="", allow_blank=True, max_length=200)
     expires_at = ExpiryField(default=None, allow_null=True)
     unchecked = serializers.BooleanField(default=False)
+    as_it_is = AsItIsField()
     secret = SecretField()
 
 
@@ -103,7 +105,8 @@ class KeyList(MemberView):
         """Record a key that exists at the vendor; its secret is checked there first."""
         fields = self.body(RegisterFields)
         new = _new_key(self.by, fields)
-        added = keys.register_key(self.by, new, fields["secret"], unchecked=fields["unchecked"])
+        said = {name: fields[name] for name in ("unchecked", "as_it_is")}
+        added = keys.register_key(self.by, new, fields["secret"], **said)
         return Response(RegisteredSerializer(added).data, status=201)
 
 

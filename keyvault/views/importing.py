@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from keyvault import importing, key_files
 from keyvault.errors import BadInput, KeyServiceError
 from keyvault.forms import offer
-from keyvault.importing import Defaults
+from keyvault.importing import Defaults, Fates, Way
 from keyvault.inventory import visible_accounts, visible_environments
 from keyvault.models import Account, Application, Environment, Member
 from keyvault.permissions import visible_applications
@@ -20,6 +20,7 @@ from keyvault.views.pages import me, page, unstored
 
 # Each row is a call to the vendor: more than this would outlast the request.
 MOST_ON_PAGE = 200
+PART = 100
 
 
 class ImportForm(forms.Form):
@@ -27,7 +28,7 @@ class ImportForm(forms.Form):
 
     text = forms.CharField(
         strip=False,
-        max_length=500_000,
+        max_length=200_000,
         label=_("CSV or .env"),
         widget=forms.Textarea(
             attrs={"rows": 8, "autocomplete": "off", "spellcheck": "false", "class": "mono"}
@@ -58,9 +59,10 @@ class ImportForm(forms.Form):
     unchecked = forms.BooleanField(
         required=False, label=_("Record them even if the vendor cannot be asked now")
     )
-    # A long text comes in parts: the number of the line with which this one begins.
-    first = forms.IntegerField(
-        required=False, min_value=1, max_value=1_000_000, widget=forms.HiddenInput
+    # A long list is done in parts: the number of the row with which this one begins. The whole
+    # text comes each time, since only the whole shows what it is and what stands in it twice.
+    start = forms.IntegerField(
+        required=False, min_value=0, max_value=importing.MOST, widget=forms.HiddenInput
     )
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
@@ -89,36 +91,37 @@ def many(request: HttpRequest) -> HttpResponse:
         return _show(request, form, status=400)
     really = "record" in request.POST
     try:
-        fates = _run(me(request), form, really=really)
+        way = _way(request, form)
+        done = importing.run(me(request), form.cleaned_data["text"], form.defaults(), way)
     except KeyServiceError as error:
         return _show(request, form, error.message, error.status)
-    _number(fates, form.cleaned_data["first"])
-    return _show(request, form, fates=fates, really=really)
+    return _show(request, form, done=done, really=really)
 
 
-def _number(fates: list[importing.Fate], first: int | None) -> None:
-    """Give the rows of a part the numbers that their lines have in the whole."""
-    shift = first - fates[0].line if first and fates else 0
-    for fate in fates:
-        fate.line += shift
+def _way(request: HttpRequest, form: ImportForm) -> Way:
+    """Return what is to be done: a part, or without scripts the whole at once if it is not too much."""
+    ticks = frozenset(" ".join(request.POST.getlist("tick")).split())
+
+    def ticked(_line: int, _name: str, tick: str) -> bool:
+        return tick in ticks
+
+    said, really = form.cleaned_data, "record" in request.POST
+    if said["start"] is not None:
+        return Way(really, said["unchecked"], ticked=ticked, start=said["start"], most=PART)
+    if really:
+        _refuse_many(said["text"])
+    return Way(really, said["unchecked"], ticked=ticked)
 
 
-def _run(by: Member, form: ImportForm, *, really: bool) -> list[importing.Fate]:
-    said = form.cleaned_data
-    if not really:
-        return importing.run(by, said["text"], form.defaults(), really=False)
-    rows = len(key_files.read(said["text"]))
-    if rows > MOST_ON_PAGE:
+def _refuse_many(text: str) -> None:
+    if len(key_files.read(text, MOST_ON_PAGE)) > MOST_ON_PAGE:
         raise BadInput(
             _(
-                "It has {rows} rows; a page takes {most_on_page}, since the vendor is asked "
-                "about each. Nothing was stored. A browser with scripts sends it in parts by "
-                "itself; or use `manage.py importkeys`."
-            ).format(rows=rows, most_on_page=MOST_ON_PAGE)
+                "A page takes {most_on_page} rows, since the vendor is asked about each, and here are "
+                "more. Nothing was stored. A browser with scripts sends them in parts by itself; or "
+                "use `manage.py importkeys`."
+            ).format(most_on_page=MOST_ON_PAGE)
         )
-    return importing.run(
-        by, said["text"], form.defaults(), really=True, unchecked=said["unchecked"]
-    )
 
 
 def _show(
@@ -127,21 +130,25 @@ def _show(
     problem: str = "",
     status: int = 200,
     *,
-    fates: list[importing.Fate] | None = None,
+    done: Fates | None = None,
     really: bool = False,
 ) -> HttpResponse:
     if form.is_bound:
         # What was pasted stays in the browser; it is not sent back.
         form.data = {**form.data.dict(), "text": ""}  # type: ignore[attr-defined]
+    fates = done.rows if done else []
     facts: dict[str, Any] = {
         "form": form,
         "problem": problem,
         "fates": fates,
+        "rows": done.of if done else 0,
         "really": really,
-        "good": sum(one.state != "bad" for one in fates or []),
+        "good": sum(one.good for one in fates),
+        "left": sum(one.state == "left" for one in fates),
+        "part": PART,
         "section": "keys",
     }
     part = "keyvault/_fates.html" if request.headers.get("HX-Request") else "keyvault/import.html"
-    # htmx swaps in what came with a success only; what is wrong is in the text.
+    # What is wrong is said in the text, which the page puts in its place.
     shown = 200 if request.headers.get("HX-Request") else status
     return unstored(render(request, part, facts, status=shown))

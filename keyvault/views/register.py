@@ -25,9 +25,14 @@ def new(request: HttpRequest) -> HttpResponse:
     try:
         said = form.cleaned_data
         added = keys.register_key(
-            me(request), form.new_key(), said["secret"], unchecked=said["unchecked"]
+            me(request),
+            form.new_key(),
+            said["secret"],
+            unchecked=said["unchecked"],
+            as_it_is=said["as_it_is"],
         )
     except KeyServiceError as error:
+        form.hear(error)
         return _show(request, form, error.message, error.status)
     for note in [f"Recorded. {added.verdict.text}", *added.notes]:
         messages.success(request, note)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault import keys
-from keyvault.api.base import Fields, MemberView, SecretField
+from keyvault.api.base import AsItIsField, Fields, MemberView, SecretField
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import NotFound
 from keyvault.models import ApiKey
@@ -43,6 +43,7 @@ class SecretFields(Fields):
     """A secret that a person made at the vendor."""
 
     secret = SecretField()
+    as_it_is = AsItIsField()
 
 
 def _optional(field: type[serializers.Field[Any, Any, Any, Any]], **options: Any) -> Any:
@@ -97,7 +98,9 @@ class KeyVersions(MemberView):
     def post(self, _request: Request, key_id: int) -> Response:
         """Keep a secret as standby for the next rotation; it is checked with the vendor first."""
         key, fields = keys.get_key(self.by, key_id), self.body(SecretFields)
-        added = pasting_keys.add_standby(self.by, key, fields["secret"])
+        added = pasting_keys.add_standby(
+            self.by, key, fields["secret"], as_it_is=fields["as_it_is"]
+        )
         return Response(AddedSerializer(added).data, status=201)
 
 

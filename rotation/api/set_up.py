@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault import inventory
-from keyvault.api.base import Fields, IdField, MemberView, SecretField, listing
+from keyvault.api.base import AsItIsField, Fields, IdField, MemberView, SecretField, listing
 from keyvault.api.places import AccountListView
 from keyvault.api.serializers import AccountSerializer
 from keyvault.api.service_tokens import PlaceQuery, in_place
@@ -28,6 +28,7 @@ class AccountFields(Fields):
     base_url = serializers.CharField(max_length=500)
     dashboard_url = serializers.CharField(default="", allow_blank=True, max_length=500)
     management_credential = SecretField(default="")
+    as_it_is = AsItIsField()
 
 
 class ConsumerFields(Fields):
@@ -56,6 +57,7 @@ class CredentialFields(Fields):
     """Another management credential; it goes to Vault and is never shown again."""
 
     credential = SecretField()
+    as_it_is = AsItIsField()
 
 
 class AccountCredential(MemberView):
@@ -67,7 +69,9 @@ class AccountCredential(MemberView):
         account = inventory.get_account(self.by, account_id)
         fields = self.body(CredentialFields)
         self.prove()
-        changed = credentials.replace_credential(self.by, account, fields["credential"])
+        changed = credentials.replace_credential(
+            self.by, account, fields["credential"], as_it_is=fields["as_it_is"]
+        )
         return Response(AccountSerializer(changed).data)
 
 

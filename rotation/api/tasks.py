@@ -10,7 +10,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault import keys
-from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretField, listing
+from keyvault.api.base import (
+    AsItIsField,
+    Fields,
+    IdField,
+    MemberView,
+    PageQuery,
+    SecretField,
+    listing,
+)
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import Conflict, NotFound
 from keyvault.models import Member
@@ -46,6 +54,7 @@ class CompleteFields(Fields):
     """What the task's kind asks for: paste a secret, confirm with a reason, else nothing."""
 
     secret = SecretField(required=False)
+    as_it_is = AsItIsField(required=False)
     reason = serializers.CharField(required=False)
 
 
@@ -90,7 +99,9 @@ class TaskComplete(MemberView):
         return Response(CompletedSerializer(told).data)
 
 
-def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") -> keys.Added | None:
+def complete(
+    by: Member, task: HumanTask, secret: str = "", reason: str = "", *, as_it_is: bool = False
+) -> keys.Added | None:
     """Do what this kind of task asks for, through the door that it belongs to.
 
     Raises Conflict for a closed task, and whatever the door raises.
@@ -105,7 +116,7 @@ def complete(by: Member, task: HumanTask, secret: str = "", reason: str = "") ->
         return None
     rotation = rotation_of(task)
     if task.kind == HumanTask.Kind.PASTE:
-        return pasting_keys.paste_for(by, rotation, secret)
+        return pasting_keys.paste_for(by, rotation, secret, as_it_is=as_it_is)
     if task.kind == HumanTask.Kind.CONFIRM:
         workflow.waive(by, rotation, reason)
     elif task.kind == HumanTask.Kind.LOOK:

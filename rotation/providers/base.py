@@ -174,6 +174,10 @@ class Provider:
     key_limit: int | None = None
     timing = Timing()
     environment_variable = "API_KEY"
+    # By what its keys are known among others: an expression for a whole key, and words of the names of
+    # variables that hold one. What fits neither is sent to the vendor on a person's word only.
+    shape = ""
+    env_names: tuple[str, ...] = ()
     create_steps: tuple[str, ...] = ()
     delete_steps: tuple[str, ...] = ()
 

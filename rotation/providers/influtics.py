@@ -38,6 +38,8 @@ class Influtics(Provider):
     code = "influtics"
     name = "Influtics"
     environment_variable = "INFLUTICS_API_KEY"
+    shape = r"inf_[A-Za-z0-9_-]{16,}"
+    env_names: tuple[str, ...] = ("Influtics",)
     create_steps = (
         "Sign in to the Influtics dashboard.",
         "Open Settings, then API.",

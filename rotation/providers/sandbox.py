@@ -36,6 +36,7 @@ class Sandbox(Influtics):
 
     code = "sandbox"
     name = "Sandbox vendor"
+    env_names = ("Influtics", "Sandbox")
     can_create = can_list = can_disable = can_delete = tells_last_use = tells_rights = True
     account_header = ACCOUNT_HEADER
     timing = Timing(

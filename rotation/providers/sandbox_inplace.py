@@ -22,6 +22,7 @@ class SandboxInPlace(Influtics):
 
     code = "sandbox_inplace"
     name = "Sandbox vendor, in place"
+    env_names = ("Influtics", "Sandbox")
     can_list = tells_last_use = tells_rights = replaces_in_place = True
     account_header = ACCOUNT_HEADER
     timing = Timing(

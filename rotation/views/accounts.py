@@ -36,6 +36,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     try:
         added = add_account(me(request), **form.cleaned_data)
     except KeyServiceError as error:
+        form.hear(error)
         return _list(request, form, error.message, error.status)
     messages.success(
         request,
@@ -73,10 +74,12 @@ def credential(request: HttpRequest, account_id: int) -> HttpResponse:
     if not form.is_valid():
         return _one(request, account, _change(account), status=400, other=form)
     prove(request, back=reverse("account-of-vendor", args=[account.pk]))
+    said = form.cleaned_data
     try:
-        replace_credential(me(request), account, form.cleaned_data["credential"])
+        replace_credential(me(request), account, said["credential"], as_it_is=said["as_it_is"])
     except KeyServiceError as error:
-        return _one(request, account, _change(account), error.message, error.status)
+        form.hear(error)
+        return _one(request, account, _change(account), error.message, error.status, other=form)
     messages.success(
         request,
         _("The credential was replaced. Withdraw the old one at the vendor now."),

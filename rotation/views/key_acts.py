@@ -57,10 +57,14 @@ def standby(request: HttpRequest, key_id: int) -> HttpResponse:
     form = PasteForm(request.POST, prefix="standby")
     if not form.is_valid():
         return render_key(request, key, status=400, standby_form=form)
+    said = form.cleaned_data
     try:
-        added = add_standby(me(request), key, form.cleaned_data["secret"])
+        added = add_standby(me(request), key, said["secret"], as_it_is=said["as_it_is"])
     except KeyServiceError as error:
-        return render_key(request, key, problem=error.message, status=error.status)
+        form.hear(error)
+        return render_key(
+            request, key, problem=error.message, status=error.status, standby_form=form
+        )
     for note in [f"Kept as standby, version {added.version.number}.", *added.notes]:
         messages.success(request, note)
     return redirect("key", key.pk)

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from keyvault import inventory, keys
 from keyvault.errors import BadInput, KeyServiceError, NotFound
-from keyvault.forms import ApplicationForm, RegisterForm
+from keyvault.forms import ApplicationForm, AsItIsForm, RegisterForm
 from keyvault.models import ApiKey, Application
 from keyvault.permissions import require_owner, visible_keys
 from keyvault.views.changing import without_mark
@@ -84,6 +84,8 @@ def take(request: HttpRequest, step: str) -> HttpResponse:
             return _page(request, name, form, status=400)
         return _DO[name](request, form)
     except KeyServiceError as error:
+        if isinstance(form, AsItIsForm):
+            form.hear(error)
         return _page(request, name, form, error.message, error.status)
 
 
@@ -152,7 +154,11 @@ def _add_key(request: HttpRequest, form: forms.Form) -> HttpResponse:
     assert isinstance(form, RegisterForm)
     said = form.cleaned_data
     added = keys.register_key(
-        me(request), form.new_key(), said["secret"], unchecked=said["unchecked"]
+        me(request),
+        form.new_key(),
+        said["secret"],
+        unchecked=said["unchecked"],
+        as_it_is=said["as_it_is"],
     )
     return _done(request, " ".join([f"Recorded. {added.verdict.text}", *added.notes]))
 

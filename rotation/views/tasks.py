@@ -59,10 +59,14 @@ def paste(request: HttpRequest, task_id: int) -> HttpResponse:
     form = PasteForm(request.POST)
     if not form.is_valid():
         return _render(request, task, status=400, paste_form=form)
+    said = form.cleaned_data
     try:
-        added = pasting_keys.paste_for(me(request), rotation_of(task), form.cleaned_data["secret"])
+        added = pasting_keys.paste_for(
+            me(request), rotation_of(task), said["secret"], as_it_is=said["as_it_is"]
+        )
     except KeyServiceError as error:
-        return _render(request, task, problem=error.message, status=error.status)
+        form.hear(error)
+        return _render(request, task, problem=error.message, status=error.status, paste_form=form)
     for note in [f"{added.verdict.text} Stored as version {added.version.number}.", *added.notes]:
         messages.success(request, note)
     return redirect("task", task.pk)

@@ -233,6 +233,41 @@ def test_a_thousand_rows_are_imported_and_the_seven_bad_ones_named(
     assert {int(one.locator("td").first.inner_text()) for one in refused.all()} == expected
 
 
+def test_what_is_not_the_vendors_is_sent_only_when_it_is_ticked(
+    desk: Any, vendor: Any, place: Any, people: Any
+):
+    """5b, B110: the look names what is left out and why; a tick is kept, and stands for that row."""
+    own, other = (vendor.create_key(place.vendor_api["id"])["key"] for _ in range(2))
+    lines = [f"KEY_{number}=" for number in range(120)]
+    lines[2] = f"SHOP_TOKEN={other.removeprefix('inf_')}"
+    lines[110] = f"INFLUTICS_API_KEY={own}"
+    lines[115] = "DATABASE_URL=postgres://shop:sheltered@db.internal/shop"
+    desk.enter(people.owner)
+    page = desk.go("/keys/import/")
+    page.get_by_label("CSV or .env").fill("\n".join(lines))
+    for label, one in (
+        ("Account", place.api_account),
+        ("Environment", place.environment),
+        ("Application", place.application),
+    ):
+        page.locator("#many").get_by_label(label).select_option(str(one.pk))
+    page.get_by_role("button", name="Show what would happen").click()
+    page.get_by_text("1 of 120 rows are good, 2 are left out.").wait_for()
+    assert page.get_by_text("sheltered", exact=False).count() == 0
+    before = len(vendor.ledger(route="usage"))
+    tick = page.get_by_label("Send SHOP_TOKEN all the same")
+    assert not tick.is_checked()
+    page.get_by_role("button", name="Record them").click()
+    page.get_by_text("1 of 120 rows are recorded, 2 are left out.").wait_for(timeout=60_000)
+    assert [key.name for key in ApiKey.objects.all()] == ["INFLUTICS_API_KEY"]
+    assert len(vendor.ledger(route="usage")) == before + 1
+    tick.check()
+    page.get_by_role("button", name="Record them").click()
+    page.get_by_text("The vendor refuses this key", exact=False).wait_for(timeout=60_000)
+    assert len(vendor.ledger(route="usage")) == before + 2
+    assert page.get_by_label("CSV or .env").input_value().startswith("KEY_0=")
+
+
 def test_a_lost_connection_is_said_and_found_again(desk: Any, vendor: Any, place: Any, people: Any):
     key = make_key(vendor, place, people.owner)
     consumers.add_consumer(people.owner, "web-1", place.application, place.environment)

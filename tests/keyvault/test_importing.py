@@ -9,7 +9,7 @@ from django.test import Client
 from keyvault import importing, key_files
 from keyvault.audit.models import AuditEvent
 from keyvault.errors import BadInput
-from keyvault.importing import Defaults
+from keyvault.importing import RECORD, Defaults
 from keyvault.models import ApiKey
 from rotation import workflow
 from rotation.models import Reason, Rotation
@@ -84,7 +84,7 @@ DOUBLE=inf_b
     ]
     assert problems(text) == [
         (7, "It has no value."),
-        (8, "It has no value."),
+        (8, "It is not NAME=value."),
         (9, "Its name stands in line 10 too."),
         (10, "Its name stands in line 9 too."),
     ]
@@ -149,7 +149,7 @@ def test_a_dry_run_says_each_rows_fate_and_stores_nothing(
         ]
     )
     before = len(vendor.ledger(route="usage"))
-    fates = importing.run(people.owner, text, defaults(place), really=False)
+    fates = importing.run(people.owner, text, defaults(place)).rows
     assert states(fates) == ["new", "without", "bad", "bad", "bad", "bad"]
     assert "white space inside" in fates[2].text
     assert "no such account" in fates[3].text
@@ -166,12 +166,12 @@ def test_for_real_each_row_stands_for_itself_and_again_records_what_was_missing(
 ) -> None:
     vendor.delete_key_by_secret(made[1])
     text = f"{HEADER}\ngood,,,,{made[0]}\nrefused,,,,{made[1]}\nlater,,,,\n"
-    fates = importing.run(people.operator, text, defaults(place), really=True)
+    fates = importing.run(people.operator, text, defaults(place), RECORD).rows
     assert states(fates) == ["new", "bad", "without"]
     assert "refuses this key" in fates[1].text
     assert secret_of(ApiKey.objects.get(name="good").current) == made[0]
     mended = text.replace(made[1], made[2])
-    again = importing.run(people.operator, mended, defaults(place), really=True)
+    again = importing.run(people.operator, mended, defaults(place), RECORD).rows
     assert states(again) == ["known", "new", "known"]
     assert ApiKey.objects.count() == 3
     assert AuditEvent.objects.filter(action="key.registered").count() == 3
@@ -181,7 +181,7 @@ def test_for_real_each_row_stands_for_itself_and_again_records_what_was_missing(
 def test_a_key_without_a_secret_gets_one_by_a_rotation(
     vendor: Any, place: Any, people: Any
 ) -> None:
-    importing.run(people.operator, "name\nlater\n", defaults(place), really=True)
+    importing.run(people.operator, "name\nlater\n", defaults(place), RECORD)
     key = ApiKey.objects.get(name="later")
     page = sign_in(Client(), people.owner).get(f"/keys/{key.pk}/")
     assert page.status_code == 200
@@ -194,24 +194,24 @@ def test_a_key_without_a_secret_gets_one_by_a_rotation(
 def test_rights_count_as_for_one_key(place: Any, people: Any, made: list[str]) -> None:
     text = f"{HEADER}\ngood,,,,{made[0]}\n"
     for who in (people.viewer, people.developer):
-        fates = importing.run(who, text, defaults(place), really=True)
+        fates = importing.run(who, text, defaults(place), RECORD).rows
         assert "does not let you" in fates[0].text
     assert not ApiKey.objects.exists()
-    named = importing.run(people.outsider, "name,account\nx,Sandbox\n", Defaults(), really=False)
+    named = importing.run(people.outsider, "name,account\nx,Sandbox\n", Defaults()).rows
     assert "no such account" in named[0].text, "what one may not see does not exist"
 
 
 def test_a_thousand_rows_are_looked_at_in_few_statements_each(place: Any, people: Any) -> None:
     rows = [f"key {number},,,," for number in range(1000)]
     rows[7::150] = ["bad\u202ename,,,," for _ in rows[7::150]]
-    fates = importing.run(people.owner, "\n".join([HEADER, *rows]), defaults(place), really=False)
+    fates = importing.run(people.owner, "\n".join([HEADER, *rows]), defaults(place)).rows
     assert states(fates).count("bad") == 7
     assert [fate.line for fate in fates if fate.state == "bad"][:2] == [9, 159]
     with counting() as statements:
-        importing.run(people.owner, "\n".join([HEADER, *rows[:50]]), defaults(place), really=False)
+        importing.run(people.owner, "\n".join([HEADER, *rows[:50]]), defaults(place))
     assert len(statements) <= 6 * 50
-    with pytest.raises(BadInput, match="2000 are taken"):
-        importing.run(people.owner, "name\n" + "x\n" * 2001, defaults(place), really=False)
+    with pytest.raises(BadInput, match="more than 2000 rows"):
+        importing.run(people.owner, "name\n" + "x\n" * 2001, defaults(place))
 
 
 def test_the_page_shows_fates_and_never_sends_the_text_back(
@@ -234,7 +234,7 @@ def test_the_page_shows_fates_and_never_sends_the_text_back(
     assert ApiKey.objects.get().name == "FIRST"
     many = "".join(f"K{number}=inf_some_value_{number:05}\n" for number in range(201))
     refused = client.post("/keys/import/", {**form, "text": many, "record": "1"})
-    assert "a page takes 200" in refused.content.decode()
+    assert "A page takes 200" in refused.content.decode()
     assert client.post("/keys/import/", {**form, "text": ""}).status_code == 400
 
 

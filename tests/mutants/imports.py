@@ -1,5 +1,8 @@
 """Guards of imports and pastes: each as name, file, old, new and tests."""
 
+_SAMPLES = "tests/keyvault/test_export_samples.py"
+_NOT_KEYS = "tests/keyvault/test_not_keys.py"
+
 IMPORTS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "nothing is escaped that need not be",
@@ -7,5 +10,117 @@ IMPORTS: tuple[tuple[str, str, str, str, str], ...] = (
         """    if "'" not in value and""",
         """    if value.isalnum() and""",
         "tests/keyvault/test_env_format.py -k read_alike",
+    ),
+    (
+        "a line without = is no name",
+        "keyvault/key_files.py",
+        "binding.error or value is None or not _NAME.fullmatch(name)",
+        "binding.error",
+        f"{_SAMPLES} -k no_line_makes",
+    ),
+    (
+        "the end of a bare key is no value",
+        "keyvault/key_files.py",
+        """not value.strip(" =") or typed""",
+        """not value or typed""",
+        f"{_SAMPLES} -k no_line_makes",
+    ),
+    (
+        "a file is recognised before its lines are read",
+        "keyvault/key_files.py",
+        "    kind = recognising.known_as(text, _OURS)\n",
+        "    kind = None\n",
+        f"{_SAMPLES} -k each_kind",
+    ),
+    (
+        "a secret in the column of names is not shown",
+        "keyvault/importing.py",
+        "    if name in odd:",
+        "    if False:",
+        f"{_NOT_KEYS} -k on_record_is_never",
+    ),
+    (
+        "swapped columns are seen",
+        "keyvault/key_files.py",
+        """    if _is_swapped(""",
+        """    if False and _is_swapped(""",
+        f"{_SAMPLES} -k no_door_repeats",
+    ),
+    (
+        "what does not fit is not sent",
+        "keyvault/importing.py",
+        "    if doubt and not ticked:",
+        "    if False:",
+        f"{_SAMPLES} -k what_fits",
+    ),
+    (
+        "a tick stands for one content",
+        "keyvault/importing.py",
+        "\\0{new.name}\\0{secret}",
+        "",
+        f"{_NOT_KEYS} -k ticked",
+    ),
+    (
+        "one pasted key of somebody else is asked about",
+        "keyvault/belonging.py",
+        "    if doubt and not as_it_is:",
+        "    if False:",
+        f"{_NOT_KEYS} -k somebody_else",
+    ),
+    (
+        "what is no key is refused",
+        "keyvault/pasting.py",
+        "    not_keys.refuse(text)\n",
+        "",
+        f"{_NOT_KEYS} -k named_and_never",
+    ),
+    (
+        "a doubt about a key is asked",
+        "keyvault/pasting.py",
+        "        not_keys.ask(text)\n",
+        "        pass\n",
+        f"{_NOT_KEYS} -k seldom",
+    ),
+    (
+        "a whole file is no key",
+        "keyvault/pasting.py",
+        "    kind = recognising.pasted_as(text)\n",
+        "    kind = None\n",
+        f"{_SAMPLES} -k place_of_a_key",
+    ),
+    (
+        "no secret becomes a name",
+        "keyvault/naming.py",
+        "if (not is_right and secret_forms.looks_secret(name)) or holds_known(name):",
+        "if False:",
+        f"{_NOT_KEYS} -k for_a_name",
+    ),
+    (
+        "a known secret is never a name",
+        "keyvault/naming.py",
+        " or holds_known(name):",
+        ":",
+        f"{_NOT_KEYS} -k on_record_is_never",
+    ),
+    (
+        "a key is not named by itself",
+        "keyvault/keys.py",
+        "    naming.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))\n",
+        "",
+        f"{_SAMPLES} -k own_secret",
+    ),
+    (
+        "a cut comment is said",
+        "keyvault/key_files.py",
+        'return "What stands after',
+        'return "" and "What stands after',
+        f"{_NOT_KEYS} -k comment",
+    ),
+    (
+        "refused rows are no success",
+        "keyvault/management/commands/importkeys.py",
+        "        if bad or left or not any(one.good for one in done.rows):",
+        "        if bad and options['yes']:",
+        f"{_NOT_KEYS} -k exit_code",
     ),
 )

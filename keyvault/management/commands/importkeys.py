@@ -1,13 +1,14 @@
 """Record many keys from a CSV or a .env file that comes by standard input."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from keyvault import importing, inventory, key_files
 from keyvault.cli import DoorCommand, Error, acting_member, add_by, find, table, wrong_usage
-from keyvault.importing import Defaults, Fate
+from keyvault.importing import Defaults, Fate, Fates, Way
 from keyvault.models import Member
 from keyvault.permissions import visible_applications
 
@@ -30,19 +31,62 @@ class Command(DoorCommand):
             action="store_true",
             help="Record even if the vendor cannot be asked now; a refused key never is.",
         )
+        parser.add_argument(
+            "--send",
+            action="append",
+            default=[],
+            metavar="NAME_OR_LINE",
+            help="Record this row although it does not look like a key of the vendor, which is asked.",
+        )
+        parser.add_argument(
+            "--names-are-right",
+            action="store_true",
+            help="Take names that look like secrets; one that is a known secret is never taken.",
+        )
         add_by(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         by = acting_member(options)
         text = key_files.decode(_input())
-        fates = importing.run(
-            by, text, _defaults(by, options), really=options["yes"], unchecked=options["unchecked"]
-        )
-        bad = sum(one.state == "bad" for one in fates)
-        told = {"rows": [vars(one) for one in fates], "bad": bad}
-        self.say(options, told, _text(fates, bad, done=options["yes"]))
-        if bad and options["yes"]:
-            raise Error(f"{bad} rows were not recorded.", code="rows_refused")
+        done = importing.run(by, text, _defaults(by, options), _way(options))
+        _refuse_unknown(options["send"], done)
+        bad = sum(one.state == "bad" for one in done.rows)
+        left = sum(one.state == "left" and not one.setting for one in done.rows)
+        told = {"rows": [_told(one) for one in done.rows], "bad": bad, "left_out": left}
+        self.say(options, told, _text(done, done_really=options["yes"]))
+        if bad or left or not any(one.good for one in done.rows):
+            raise Error(_refusal(bad, left), code="rows_refused", said=True)
+
+
+def _way(options: dict[str, Any]) -> Way:
+    return Way(
+        really=options["yes"],
+        unchecked=options["unchecked"],
+        names_are_right=options["names_are_right"],
+        ticked=_sends(options["send"]),
+    )
+
+
+def _sends(wanted: list[str]) -> Callable[[int, str, str], bool]:
+    names = {one.casefold() for one in wanted}
+    return lambda line, name, _tick: name.casefold() in names or str(line) in names
+
+
+def _refuse_unknown(wanted: list[str], done: Fates) -> None:
+    """A row that is not there was meant to be recorded; what was typed is not repeated."""
+    there = {one.name.casefold() for one in done.rows} | {str(one.line) for one in done.rows}
+    if any(one.casefold() not in there for one in wanted):
+        raise wrong_usage("There is no row that --send names; the others were done as they are.")
+
+
+def _told(fate: Fate) -> dict[str, Any]:
+    return {name: getattr(fate, name) for name in ("line", "name", "state", "text", "key")}
+
+
+def _refusal(bad: int, left: int) -> str:
+    if not bad and not left:
+        return "No row is a key of this vendor."
+    return f"{bad} rows are refused, and {left} left out."
 
 
 def _input() -> bytes:
@@ -60,11 +104,16 @@ def _defaults(by: Member, options: dict[str, Any]) -> Defaults:
     )
 
 
-def _text(fates: list[Fate], bad: int, *, done: bool) -> str:
-    rows = [(one.line, one.name, one.state, one.text) for one in fates]
-    end = f"{len(fates) - bad} of {len(fates)} rows are good."
-    more = "" if done else " Nothing was stored: add --yes."
-    return table(("line", "name", "fate", "why"), rows) + f"\n{end}{more}"
+def _text(fates: Fates, *, done_really: bool) -> str:
+    rows = [(one.line, one.name, one.state, one.text) for one in fates.rows]
+    good = sum(one.good for one in fates.rows)
+    more = "" if done_really else " Nothing was stored: add --yes."
+    if any(one.state == "left" for one in fates.rows):
+        more += " What was left out is sent to the vendor with --send NAME or --send LINE."
+    return (
+        table(("line", "name", "fate", "why"), rows)
+        + f"\n{good} of {len(rows)} rows are good.{more}"
+    )
 
 
 def _found(rows: Any, options: dict[str, Any], what: str) -> Any:

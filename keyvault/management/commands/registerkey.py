@@ -44,12 +44,23 @@ class Command(DoorCommand):
             action="store_true",
             help="Record it even if the vendor cannot be asked now; a refused key never is.",
         )
+        parser.add_argument(
+            "--as-it-is",
+            action="store_true",
+            help="The key really looks so, and is this vendor's: it is sent there to be checked.",
+        )
+        parser.add_argument(
+            "--name-is-right",
+            action="store_true",
+            help="Take a name that looks like a secret; one that is a known secret is never taken.",
+        )
         add_by(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         by = acting_member(options)
         new = _new_key(by, options)
-        added = register_key(by, new, read_secret("Secret"), unchecked=options["unchecked"])
+        said = {name: options[name] for name in ("unchecked", "as_it_is")}
+        added = register_key(by, new, read_secret("Secret"), **said)
         answer = _answer(added)
         notes = "".join(f"\n{note}" for note in added.notes)
         self.say(options, answer, facts({k: v for k, v in answer.items() if k != "notes"}) + notes)
@@ -68,6 +79,7 @@ def _new_key(by: Member, options: dict[str, Any]) -> NewKey:
         purpose=options["purpose"],
         vendor_id=options["vendor_id"],
         expires_at=end_as_typed(options["expires"], timezone.now()),
+        name_is_right=options["name_is_right"],
     )
 
 

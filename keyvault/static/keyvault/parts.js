@@ -1,85 +1,72 @@
 "use strict";
 
-// A long list is sent in parts, since the vendor is asked about each row. The text stays in this
-// page; leaving it loses nothing that was recorded, and doing it again records what was missing.
+// A long list is looked at and recorded in parts, since the vendor is asked about each row. The whole text goes along
+// each time: only the server reads it, so nothing is taken here for another row than there. The text
+// stays in this page; leaving it loses nothing that was recorded.
 
-// Whole records: a line break within quotation marks ends none.
-function records(text) {
-  const found = [];
-  let line = 1, begin = 0, quoted = false;
-  for (let place = 0; place <= text.length; place++) {
-    const sign = text[place];
-    if (sign === '"') quoted = !quoted;
-    if (place < text.length && (sign !== "\n" || quoted)) {
-      if (sign === "\n") line++;
-      continue;
-    }
-    const record = text.slice(begin, place);
-    // The server counts a record by the line on which it ends.
-    if (record.trim()) found.push({ line, text: record });
-    line++;
-    begin = place + 1;
-  }
-  return found;
-}
-
-async function sendPart(form, button, part, header) {
+async function send(form, button, ticks, start) {
   const body = new FormData(form);
   body.set(button.name, button.value);  // a disabled button sends nothing by itself
-  body.set("text", [...header, ...part].map((one) => one.text).join("\n"));
-  body.set("first", String(part[0].line));
+  body.set("tick", ticks);  // as one field: there may be many
+  body.set("start", String(start));
   const answer = await fetch(form.getAttribute("action") || location.pathname, {
     method: "POST", body, headers: { "HX-Request": "true" }, redirect: "manual",
   });
-  if (!answer.ok) throw new Error(`answered ${answer.status}`);
-  return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("fates");
+  if (!answer.ok) throw new Error(answer.type === "opaqueredirect" ? "sign in again" : `answered ${answer.status}`);
+  const part = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("fates");
+  if (!part) throw new Error("sign in again");
+  return part;
 }
 
-async function inParts(form, button, all, header, size) {
+async function inParts(form, button, ticks, size) {
   const place = document.getElementById("fates");
-  const rows = all.slice(header.length);
-  let good = 0, table = null;
-  place.innerHTML = "<p class='flow'><progress></progress> <span role='status'></span></p>";
-  const bar = place.querySelector("progress"), word = place.querySelector("[role=status]");
-  bar.max = rows.length;
-  for (let at = 0; at < rows.length; at += size) {
-    word.textContent = `${at} of ${rows.length} rows; leave this page open.`;
-    bar.value = at;
-    const part = await sendPart(form, button, rows.slice(at, at + size), header);
-    if (!part) throw new Error("sign in again");
+  let good = 0, left = 0, rows = null, table = null;
+  const bar = document.createElement("progress"), word = document.createElement("span");
+  word.setAttribute("role", "status");
+  const line = document.createElement("p");
+  line.className = "flow";
+  line.append(bar, " ", word);
+  for (let at = 0; rows === null || at < rows; at += size) {
+    const part = await send(form, button, ticks, at);
+    if (at === 0) place.replaceChildren(line);
     const problem = part.querySelector("[role=alert]");
     if (problem) {
       place.append(problem);
-      break;
+      if (rows === null) line.remove();
+      return;
     }
+    rows = Number(part.dataset.rows);
     good += Number(part.dataset.good);
+    left += Number(part.dataset.left);
     if (table) table.querySelector("tbody").append(...part.querySelectorAll("tbody tr"));
     else place.append(table = part.querySelector(".card"));
-    bar.value = Math.min(at + size, rows.length);
+    bar.max = rows;
+    bar.value = Math.min(at + size, rows);
+    word.textContent = `${bar.value} of ${rows} rows; leave this page open.`;
   }
-  word.textContent = `${good} of ${rows.length} rows are ${button.name === "record" ? "recorded" : "good"}.`;
+  const done = button.name === "record" ? "recorded" : "good";
+  word.textContent = `${good} of ${rows} rows are ${done}${left ? `, ${left} are left out` : ""}.`;
 }
 
 document.addEventListener("submit", async (event) => {
-  const form = event.target, size = Number(form.dataset.parts);
-  if (!size || !event.submitter) return;
-  const text = form.elements.text.value.replace(/\r\n?/g, "\n");
-  const all = records(text);
-  if (all.length <= size + 1) return;
+  const form = event.target, size = Number(form.dataset.parts), button = event.submitter;
+  if (!size || !button) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  const names = all[0].text.replaceAll(";", ",").split(",").map((one) => one.trim().replaceAll('"', ""));
-  const header = names.some((one) => one.toLowerCase() === "name") ? [all[0]] : [];
+  // Taken once: each part that comes back brings boxes of its own.
+  const ticks = new FormData(form).getAll("tick").join(" ");
   const buttons = form.querySelectorAll("button");
   buttons.forEach((one) => { one.disabled = true; });
+  button.setAttribute("aria-busy", "true");
   try {
-    await inParts(form, event.submitter, all, header, size);
+    await inParts(form, button, ticks, size);
   } catch (error) {
     const note = document.createElement("p");
     note.className = "note error";
     note.setAttribute("role", "alert");
-    note.textContent = `The connection failed (${error.message}). What is listed below is done; do it again for the rest.`;
+    note.textContent = `The connection failed (${error.message}). What is listed below as recorded is done; do it again for the rest.`;
     document.getElementById("fates").prepend(note);
   }
+  button.removeAttribute("aria-busy");
   buttons.forEach((one) => { one.disabled = false; });
 }, true);

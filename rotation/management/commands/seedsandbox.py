@@ -72,7 +72,7 @@ def _given() -> dict[str, str]:
 
 
 def _place(by: Member, given: dict[str, str], vendor_url: str, dashboard_url: str) -> Place:
-    urls = {"base_url": vendor_url, "dashboard_url": dashboard_url}
+    urls: Any = {"base_url": vendor_url, "dashboard_url": dashboard_url}
     _named(Environment, "Development") or inventory.add_environment(by, "Development")
     return Place(
         production=_named(Environment, "Production")
