@@ -10,8 +10,9 @@ from django.utils.translation import gettext as _
 from keyvault import secret_store
 from keyvault.belonging import Signs
 from keyvault.errors import BadInput
-from keyvault.models import Account
+from keyvault.models import Account, KeyVersion
 from keyvault.recent import Recent
+from keyvault.redaction import one_line
 from keyvault.secret_text import Secret
 from rotation.providers import PROVIDERS
 from rotation.providers.base import CheckResult, Provider, Timing, VendorAccount
@@ -88,13 +89,26 @@ def signs_of(account: Account) -> Signs:
     return Signs(ours.name, shape, ours.env_names, others)
 
 
-def no_overlap(account: Account) -> str:
-    """Return what a rotation at this account means for applications; empty when keys can overlap."""
+def no_overlap(account: Account, version: KeyVersion | None) -> str:
+    """Return what a rotation at this account means for applications; empty when keys can overlap.
+
+    `version` is the one that the vendor would end, by its id.
+    """
     provider = provider_of(account)
     if not provider.replaces_in_place:
         return ""
     return (
         f"No overlap: {provider.name} ends the old key as it makes the new one. Applications are "
         "refused from then until they have fetched the new key. A person must agree first, at a time "
-        "that suits."
+        f"that suits.{unproven_id(version)}"
+    )
+
+
+def unproven_id(version: KeyVersion | None) -> str:
+    """Return what agreeing to a call by the version's id risks, where nothing proves the id so far."""
+    if version is None or not version.vendor_id or version.is_linked:
+        return ""
+    return (
+        f" So far nothing proves that the id {one_line(version.vendor_id, 60)} is this key's: if it "
+        "is another key's, that one is ended instead. Compare it with the vendor's dashboard first."
     )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from keyvault import kept, secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import KeyVersion
+from keyvault.models import KeyVersion, Link
 from rotation import clock, findings, freezing, on_hold, outbox
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, no_overlap, provider_of, timing_of, vendor_account
@@ -20,8 +20,8 @@ from rotation.crashpoints import reached
 from rotation.human_tasks import open_alert, open_task
 from rotation.models import Delivery, HumanTask, Intent, Reason, Rotation, Step, WaitingFor
 from rotation.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
-from rotation.providers.base import REFUSED, VALID, CreatedKey, ListedKey, VendorError
-from rotation.steps import creation, room
+from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, CreatedKey, ListedKey, VendorError
+from rotation.steps import creation, linking, room
 
 EVENT = "key.updating"
 _TELL_WITHIN = timedelta(seconds=60)
@@ -45,13 +45,49 @@ def replace(claim: Claim) -> Outcome | None:
     intent = rotation.intents.filter(kind=Intent.Kind.SWAP).first()
     if intent:
         return _look(claim, intent, old)
-    if rotation.waived_at is None and rotation.reason != Reason.LEAK:
-        return _ask(rotation)
+    doubt = _prove(claim, old)
+    if doubt:
+        return doubt
+    # Whoever said "leak" agreed to end this key, and not whichever one an unproven id names.
+    if rotation.waived_at is None and not (rotation.reason == Reason.LEAK and old.is_linked):
+        return _ask(rotation, old)
     return freezing.hold() or on_hold.wait(rotation) or _prepare(claim, old) or _call(claim, old)
 
 
-def _ask(rotation: Rotation) -> Outcome:
-    text = no_overlap(rotation.key.account)
+def _prove(claim: Claim, old: KeyVersion) -> Outcome | None:
+    """Prove the id as far as that has no effect; None where it is proven or stays open.
+
+    What stays open is told to the person who agrees. A call by an id that is wrong ends another key.
+    """
+    if old.is_linked:
+        return None
+    if old.link == Link.REFUTED:
+        return linking.refuted(old)
+    other = linking.shared_with(old)
+    if other:
+        return Park(
+            f"The id {old.vendor_id} is on record for {other} as well, and one of the two is wrong. "
+            f"Nothing was ended. {linking.WHAT_TO_DO}"
+        )
+    try:
+        secret = versions.read_secret(old)
+    except versions.LOST:
+        return None  # nothing is left to compare the id with
+    verdict = check_secret(claim.rotation.key.account, secret)
+    claim.note_check(old, verdict)
+    if verdict.answer == CANNOT_TELL:
+        return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+    wrong = linking.contradiction(claim.rotation, old, secret, works=verdict.answer == VALID)
+    if wrong:
+        return linking.refute(claim, old, wrong)
+    if linking.shown_by_mask(claim.rotation, old, secret):
+        with claim.transaction():
+            versions.note_link(old, Link.MASK)
+    return None
+
+
+def _ask(rotation: Rotation, old: KeyVersion) -> Outcome:
+    text = no_overlap(rotation.key.account, old)
     open_task(worker_actor(rotation), rotation, HumanTask.Kind.CONFIRM, text)
     return Wait(WaitingFor.PERSON, text, None)
 

@@ -41,7 +41,7 @@ def settle(
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     wrong = contradiction(claim.rotation, version, secret)
     if wrong:
-        return _refute(claim, version, intent, wrong)
+        return refute(claim, version, wrong, intent)
     if provider_of(claim.rotation.key.account).can_disable:
         return _begin(claim, version, intent)
     if not shown_by_mask(claim.rotation, version, secret):
@@ -51,8 +51,10 @@ def settle(
     return Wait(WaitingFor.NOTHING, "The vendor shows the end of this secret beside its id.", 0.0)
 
 
-def contradiction(rotation: Rotation, version: KeyVersion, secret: Secret) -> str:
-    """Return what shows, without any effect, that the id is not that of this working secret."""
+def contradiction(
+    rotation: Rotation, version: KeyVersion, secret: Secret, *, works: bool = True
+) -> str:
+    """Return what shows, without any effect, that the id is not that of this secret, which `works`."""
     name = version.vendor_id
     try:
         found = _described(rotation, version)
@@ -64,12 +66,12 @@ def contradiction(rotation: Rotation, version: KeyVersion, secret: Secret) -> st
                 f"with the account's management credential the vendor knows no key {name}, and it "
                 "accepts the secret. The id is wrong, or the credential is of another account."
             )
-            if _tells(rotation)
+            if works and _tells(rotation)
             else ""
         )
     if masks.fits(found.masked, secret) is False:
         return f"the vendor shows the key {name} as “{found.masked}”."
-    if found.disabled:
+    if works and found.disabled:
         return f"the key {name} is disabled at the vendor, and the secret is accepted."
     return ""
 
@@ -133,7 +135,7 @@ def disable(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome:
     reached("disable.after")
     if not there:
         why = f"the vendor knows no key {version.vendor_id} any more, and it accepted the secret."
-        return _refute(claim, version, intent, why)
+        return refute(claim, version, why, intent)
     with claim.transaction():
         Intent.objects.filter(pk=intent.pk).update(disabled_at=clock.now())
         claim.write(bad_answers=0)
@@ -169,13 +171,11 @@ def _watch(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckResu
         return Wait(WaitingFor.VENDOR, text, _SPACING)
     if verdict.answer == CANNOT_TELL:
         return _unclear(claim, version, intent, verdict)
-    return _refute(
-        claim,
-        version,
-        intent,
+    why = (
         f"with the key {version.vendor_id} disabled, the vendor accepted the secret for "
-        f"{timing.propagation_seconds:.0f} seconds. That key was enabled again.",
+        f"{timing.propagation_seconds:.0f} seconds. That key was enabled again."
     )
+    return refute(claim, version, why, intent)
 
 
 def _unclear(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckResult) -> Outcome:
@@ -189,14 +189,15 @@ def _unclear(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckRe
     return Park(text) if again else Retry(WaitingFor.VENDOR, text, verdict.retry_after)
 
 
-def _refute(claim: Claim, version: KeyVersion, intent: Intent, why: str) -> Outcome:
+def refute(claim: Claim, version: KeyVersion, why: str, intent: Intent | None = None) -> Park:
     """Leave everything as it was, and note that this id is never called by for this secret."""
     tail = f" ending in {version.tail}" if version.tail else ""
     text = f"The id {version.vendor_id} does not belong to this secret{tail}: {why}"
-    if intent.disabling_at:
+    if intent and intent.disabling_at:
         _enable(claim, intent)
     with claim.transaction():
-        _note_enabled(claim, version, intent)
+        if intent:
+            _note_enabled(claim, version, intent)
         versions.note_link(version, Link.REFUTED, text)
     return refuted(version)
 

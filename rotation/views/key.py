@@ -58,7 +58,7 @@ def render_key(
         "kinds": [(code, word) for code, (word, _) in timeline.KINDS.items()],
         "fetched": overview.fetches(key) if key.application_id else None,
         "can": _allowed(me(request), key),
-        "no_overlap": no_overlap(key.account),
+        "no_overlap": no_overlap(key.account, key.current),
         "problem": problem,
         "section": "keys",
         "rotate_form": RotateForm(),

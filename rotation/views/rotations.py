@@ -16,7 +16,7 @@ from keyvault.models import Member
 from keyvault.permissions import Verb, may
 from keyvault.views.pages import me, newest_first, next_link, number, page, words
 from rotation import holders, pausing, workflow
-from rotation.checking import no_overlap
+from rotation.checking import provider_of
 from rotation.forms import WaiveForm
 from rotation.models import OPEN_STEPS, Rotation, Step, WaitingFor
 from rotation.views.finding import get_rotation, rotations_of, state_of, who_may
@@ -134,7 +134,9 @@ def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
 
 
 def _may_be_waived(rotation: Rotation) -> bool:
-    in_advance = rotation.step == Step.GENERATE and bool(no_overlap(rotation.key.account))
+    in_advance = (
+        rotation.step == Step.GENERATE and provider_of(rotation.key.account).replaces_in_place
+    )
     going_back = rotation.step == Step.ROLL_BACK and rotation.waiting_for == WaitingFor.ADOPTION
     fits = rotation.step == Step.VERIFY or in_advance or going_back
     return rotation.waived_at is None and fits
