@@ -16,6 +16,7 @@ class Act(models.TextChoices):
     WEBHOOK = "webhook", _("set a webhook's address")
     VENDOR = "vendor", _("set a vendor account's address")
     HOLD = "hold", _("lift a hold on a key")
+    RETIRE = "retire", _("retire a key")
     RULE = "rule", _("remove a rule about approvals")
 
 

@@ -34,6 +34,7 @@ _VERBS = {
     Act.ROTATION: Verb.ROTATE,
     Act.WAIVER: Verb.WAIVE,
     Act.HOLD: Verb.MANAGE,
+    Act.RETIRE: Verb.MANAGE,
 }
 
 
@@ -247,7 +248,7 @@ def may_decide(by: Member, approval: Approval) -> bool:
 
 def visible_approvals(by: Member) -> models.QuerySet[Approval]:
     """Return the requests that `by` made or may know of, with what lists show of them."""
-    seen = Q(asked_by=by) | Q(key__in=visible_keys(by))
+    seen = Q(asked_by=by) | Q(key__in=visible_keys(by, archived=True))
     if may(by, Verb.MANAGE):
         seen |= Q(key__isnull=True)
     elif may(by, Verb.READ_AUDIT):

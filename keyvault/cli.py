@@ -159,7 +159,7 @@ def key_id_of(text: str) -> int:
         return whole(text) or 0
     parts = ("account__name", Value("/"), "environment__name", Value("/"), "name")
     path = Concat(*parts, output_field=CharField())
-    named = ApiKey.objects.alias(path=path).filter(path__iexact=text)
+    named = ApiKey.objects.alias(path=path).filter(path__iexact=text, archived_at=None)
     ids = list(named.values_list("pk", flat=True)[:2])
     if len(ids) > 1:
         raise wrong_usage("More than one key reads like that: give its number (see listkeys).")

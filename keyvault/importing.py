@@ -241,7 +241,7 @@ def _new(row: Row, places: _Places) -> NewKey:
 def _known(by: Member, new: NewKey, pasted: Pasted | None) -> ApiKey | None:
     """Return the key of this name and place if it has this very secret, or if none was given."""
     found = ApiKey.objects.filter(
-        account=new.account, environment=new.environment, name__iexact=new.name
+        account=new.account, environment=new.environment, name__iexact=new.name, archived_at=None
     ).first()
     if found is None or not may(by, Verb.VIEW, found):
         return None

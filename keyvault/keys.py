@@ -314,7 +314,10 @@ def _refuse_used_name(key: ApiKey) -> None:
         key, exclude=["current", "account", "environment", "application", "member", "created_by"]
     )
     taken = ApiKey.objects.filter(
-        account=key.account, environment=key.environment, name__iexact=key.name
+        account=key.account,
+        environment=key.environment,
+        name__iexact=key.name,
+        archived_at__isnull=True,
     ).exclude(pk=key.pk)
     if taken.exists():
         raise Conflict(

@@ -10,7 +10,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from keyvault.approval_models import Approval, ApprovalRule
-from keyvault.disclosure_models import Reveal, TokenText
+from keyvault.disclosure_models import Fetch, Reveal, TokenText
 from keyvault.hold_models import KeyHold
 from keyvault.leftover_models import Leftover
 from keyvault.names import name_field, plain_name
@@ -191,16 +191,26 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     rotated_at = models.DateTimeField(null=True, blank=True)
+    # When it was retired: hidden from lists, and its name may be used again.
+    archived_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                name="key_archived_has_no_secret",
+                condition=Q(archived_at__isnull=True) | Q(current__isnull=True),
+            ),
             models.CheckConstraint(
                 name="key_one_owner",
                 condition=Q(application__isnull=False, member__isnull=True)
                 | Q(application__isnull=True, member__isnull=False),
             ),
             models.UniqueConstraint(
-                "account", "environment", Lower("name"), name="key_name_any_case"
+                "account",
+                "environment",
+                Lower("name"),
+                condition=Q(archived_at__isnull=True),
+                name="key_name_any_case",
             ),
         ]
         indexes = [
@@ -362,36 +372,3 @@ class ServiceToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.application} in {self.environment})"
-
-
-class Fetch(models.Model):
-    """Which version one copy of a program was last given of a key, and what it proved to hold.
-
-    A copy is what a token's bearer says of itself (`instance`), else the address that it calls from;
-    `former` is what it was given before. Rows are written by keyvault/copies.py alone.
-    """
-
-    token = models.ForeignKey(ServiceToken, on_delete=models.CASCADE, related_name="fetches")
-    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="fetches")
-    # An id of the caller's; "@" and an address; "*" and a version for many that were put together;
-    # empty for the one copy that is known from before copies were told apart.
-    instance = models.CharField(max_length=64, default="", db_default="")
-    version = models.ForeignKey(KeyVersion, on_delete=models.CASCADE, related_name="+")
-    former = models.ForeignKey(KeyVersion, null=True, on_delete=models.SET_NULL, related_name="+")
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
-    # The longest pause between two fetches of lately, and when it ended; 0 is not known yet.
-    pause_seconds = models.PositiveIntegerField(default=0, db_default=0)
-    pause_at = models.DateTimeField(null=True)
-    proved = models.ForeignKey(KeyVersion, null=True, on_delete=models.SET_NULL, related_name="+")
-    proved_at = models.DateTimeField(null=True)
-    copies = models.PositiveIntegerField(default=1, db_default=1)
-
-    class Meta:
-        db_table = "keyvault_holding"
-        constraints = [
-            models.UniqueConstraint(fields=["token", "key", "instance"], name="holding_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.token} holds version {self.version_id} since {self.first_at:%Y-%m-%d %H:%M}"

@@ -156,8 +156,13 @@ def _covers(verb: Verb, thing: Thing) -> Q:
     return everywhere
 
 
-def visible_keys(member: Member, verb: Verb = Verb.VIEW) -> models.QuerySet[ApiKey]:
-    """Return the keys that `member` may do `verb` to; agrees with `may` for each of them."""
+def visible_keys(
+    member: Member, verb: Verb = Verb.VIEW, *, archived: bool = False
+) -> models.QuerySet[ApiKey]:
+    """Return the keys that `member` may do `verb` to; agrees with `may` for each of them.
+
+    Retired ones only with `archived`.
+    """
     if not member.is_active:
         return ApiKey.objects.none()
     reach = _reach(member, verb)
@@ -166,7 +171,8 @@ def visible_keys(member: Member, verb: Verb = Verb.VIEW) -> models.QuerySet[ApiK
         reach &= Q(member__isnull=True) | _reach(member, Verb.MANAGE)
     if verb in OWN_KEY:
         reach |= Q(member=member)
-    return ApiKey.objects.filter(reach)
+    found = ApiKey.objects.filter(reach)
+    return found if archived else found.filter(archived_at__isnull=True)
 
 
 def _reach(member: Member, verb: Verb) -> Q:

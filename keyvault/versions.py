@@ -156,6 +156,17 @@ def note_refused(version: KeyVersion, at: datetime) -> None:
         version.refused_at = at
 
 
+def withdraw(version: KeyVersion) -> None:
+    """Give a version to nobody any more, before it is ended: it was current, standby or pending."""
+    if version.state != VersionState.PREVIOUS:
+        _move(
+            version,
+            VersionState(version.state),
+            VersionState.PREVIOUS,
+            retired_at=timezone.now(),
+        )
+
+
 def mark_deleted(version: KeyVersion) -> None:
     """Note that a previous version is gone at the vendor; its refusal must be on record."""
     _move(version, VersionState.PREVIOUS, VersionState.DELETED)

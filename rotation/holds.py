@@ -98,7 +98,7 @@ def lift(by: Member, hold: KeyHold, reason: str) -> None:
 
 def visible_holds(by: Member) -> QuerySet[KeyHold]:
     """Return all holds, past ones too, on the keys that `by` may see."""
-    found = KeyHold.objects.filter(key__in=visible_keys(by).order_by().values("pk"))
+    found = KeyHold.objects.filter(key__in=visible_keys(by, archived=True).order_by().values("pk"))
     return found.select_related("key__account", "key__environment", "set_by", "lifted_by")
 
 

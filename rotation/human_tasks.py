@@ -63,6 +63,11 @@ def close_tasks_of_key(actor: Actor, rotation: Rotation) -> None:
     _close(actor, tasks, "A later rotation succeeded.", None)
 
 
+def close_tasks_about(actor: Actor, key: ApiKey, outcome: str) -> int:
+    """Close every open task about a key, alerts as well; returns how many were closed."""
+    return _close(actor, HumanTask.objects.filter(key=key, closed_at__isnull=True), outcome, None)
+
+
 def _close(actor: Actor, tasks: QuerySet[HumanTask], outcome: str, by: Member | None) -> int:
     closed = 0
     # No savepoint: whoever has a transaction open stands or falls with this.
@@ -153,4 +158,4 @@ def key_of(task: HumanTask) -> ApiKey:
 def visible_tasks(member: Member) -> QuerySet[HumanTask]:
     """Return the tasks that `member` may see: of visible keys, and alerts for who rotates any."""
     alerts = Q(Exists(grants_with(member, Verb.ROTATE)), key__isnull=True)
-    return HumanTask.objects.filter(Q(key__in=visible_keys(member)) | alerts)
+    return HumanTask.objects.filter(Q(key__in=visible_keys(member, archived=True)) | alerts)

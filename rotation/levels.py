@@ -263,6 +263,8 @@ def _settle(
     changed: list[RotationPolicy] = []
     seen: list[RotationPolicy] = []
     for key in batch:
+        if key.archived_at:
+            continue
         policy = getattr(key, "policy", None)
         own = own_of(policy)
         found = resolve([*levels.above(key), ("this key", own)])

@@ -21,7 +21,7 @@ from rotation.consumer_models import Acknowledgement, Consumer, Delivery, Freeze
 from rotation.guide_models import SavedView, SkippedStep
 from rotation.notice_models import Hook, Message, Notice, Preference
 from rotation.policy_models import FreezeFeed, Missed, PolicyLevel, Replan, RotationPolicy
-from rotation.watch_models import Pause, Usage, Watch
+from rotation.watch_models import Epoch, Heartbeat, Pause, Usage, Watch
 
 __all__ = [
     "Acknowledgement",
@@ -29,8 +29,10 @@ __all__ = [
     "CampaignItem",
     "Consumer",
     "Delivery",
+    "Epoch",
     "Freeze",
     "FreezeFeed",
+    "Heartbeat",
     "Hook",
     "Message",
     "Missed",
@@ -134,6 +136,8 @@ class Rotation(models.Model):
     proving_since = models.DateTimeField(null=True, blank=True)
     good_answers = models.PositiveSmallIntegerField(default=0)
     bad_answers = models.PositiveSmallIntegerField(default=0)
+    # Why nobody needs the key any more: this run ends it, and brings no new version.
+    retire_reason = models.CharField(max_length=500, blank=True, default="")
     cancelling = models.BooleanField(default=False)
     started_at = models.DateTimeField(auto_now_add=True)
     step_since = models.DateTimeField()
@@ -185,6 +189,11 @@ class Rotation(models.Model):
 
     def __str__(self) -> str:
         return f"rotation {self.pk} of {self.key}"
+
+    @property
+    def retires(self) -> bool:
+        """Return whether this run ends the key and brings no new version."""
+        return bool(self.retire_reason)
 
     @property
     def is_open(self) -> bool:
@@ -364,34 +373,3 @@ class Outage(models.Model):
 
     def __str__(self) -> str:
         return f"outage of {self.account or 'the secret store'}"
-
-
-class Heartbeat(models.Model):
-    """When a loop last ran, written by the loop's own task."""
-
-    name = models.CharField(max_length=150, primary_key=True)
-    at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"{self.name} at {self.at:%H:%M:%S}"
-
-
-class Epoch(models.Model):
-    """The mark that Postgres and Vault share, and whether deleting is frozen since they differ.
-
-    One row. A new mark is written here as pending, then to Vault, then here as current, so that a
-    crash between two writes is no difference. A restore of either leaves another mark behind.
-    """
-
-    id = models.SmallIntegerField(primary_key=True, default=1)
-    current = models.UUIDField(null=True)
-    pending = models.UUIDField(null=True)
-    rolled_at = models.DateTimeField(null=True)
-    # How often Vault's copy of the mark had been written when it became current; 0: not known.
-    writes = models.PositiveBigIntegerField(default=0)
-    claimed_until = models.DateTimeField(null=True)
-    frozen_since = models.DateTimeField(null=True)
-    frozen_why = models.CharField(max_length=300, blank=True, default="")
-
-    def __str__(self) -> str:
-        return f"frozen since {self.frozen_since}" if self.frozen_since else "in step"

@@ -20,6 +20,9 @@ def add_standby(by: Member, key: ApiKey, text: str, *, as_it_is: bool = False) -
 
     A rotation that waits for a key just now looks at it at once.
     """
+    running = open_rotation(key)
+    if key.archived_at or (running and running.retires):
+        raise Conflict(_("This key is retired, or being so. Nothing was stored."))
     added = keys.add_pasted(by, key, text, VersionState.STANDBY, as_it_is=as_it_is)
     rotation = open_rotation(key)
     if rotation and rotation.step == Step.GENERATE:

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.redaction import one_line
-from rotation import clock, outages, planning
+from rotation import archiving, clock, outages, planning
 from rotation.actors import worker_actor
 from rotation.claims import Claim
 from rotation.human_tasks import close_tasks, close_tasks_of_key, open_task
@@ -25,7 +25,8 @@ from rotation.steps import in_place
 Settled = Move | Wait | Retry | Park
 
 MOVES: dict[str, frozenset[Step]] = {
-    Step.GENERATE: frozenset({Step.UPDATE, Step.ROLL_BACK}),
+    # Straight to verify where a key is retired and there is nothing new to give out.
+    Step.GENERATE: frozenset({Step.UPDATE, Step.VERIFY, Step.ROLL_BACK}),
     Step.UPDATE: frozenset({Step.VERIFY, Step.ROLL_BACK}),
     Step.VERIFY: frozenset({Step.DELETE, Step.ROLL_BACK}),
     # Back only while nothing of ours was done to the old key, and it works.
@@ -193,7 +194,10 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
     if isinstance(outcome, Move) and outcome.step == Step.DONE:
         # What had failed before is mended now; the interval counts from this rotation.
         close_tasks_of_key(actor, rotation)
-        planning.plan_next(rotation.key_id)
+        if rotation.retires:
+            archiving.archive(rotation)
+        else:
+            planning.plan_next(rotation.key_id)
     elif isinstance(outcome, Move):
         kinds: tuple[HumanTask.Kind, ...] = (
             HumanTask.Kind.LOOK,

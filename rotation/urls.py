@@ -44,6 +44,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/by-application/", matrix.show, name="keys-matrix"),
     path("keys/<int:key_id>/", key.show, name="key"),
     path("keys/<int:key_id>/rotate", key_acts.rotate, name="key-rotate"),
+    path("keys/<int:key_id>/retire", key_acts.retire, name="key-retire"),
     path("keys/<int:key_id>/standby", key_acts.standby, name="key-standby"),
     path("keys/<int:key_id>/check", key_acts.check, name="key-check"),
     path("keys/<int:key_id>/policy", key_acts.policy, name="key-policy"),

@@ -68,3 +68,34 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return f"pause of {self.key or self.account or 'everything'}"
+
+
+class Heartbeat(models.Model):
+    """When a loop last ran, written by the loop's own task."""
+
+    name = models.CharField(max_length=150, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%H:%M:%S}"
+
+
+class Epoch(models.Model):
+    """The mark that Postgres and Vault share, and whether deleting is frozen since they differ.
+
+    One row. A new mark is written here as pending, then to Vault, then here as current, so that a
+    crash between two writes is no difference. A restore of either leaves another mark behind.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    current = models.UUIDField(null=True)
+    pending = models.UUIDField(null=True)
+    rolled_at = models.DateTimeField(null=True)
+    # How often Vault's copy of the mark had been written when it became current; 0: not known.
+    writes = models.PositiveBigIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True)
+    frozen_since = models.DateTimeField(null=True)
+    frozen_why = models.CharField(max_length=300, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"frozen since {self.frozen_since}" if self.frozen_since else "in step"

@@ -98,8 +98,8 @@ def ask_again(by: Member, task: HumanTask) -> None:
         return
     raise Conflict(
         _(
-            "{text} The incident stays open: rotate the key, or use a standby. It closes by itself "
-            "as soon as the vendor accepts the key."
+            "{text} The incident stays open: rotate the key, or retire it if nobody needs it. It "
+            "closes by itself as soon as the vendor accepts the key."
         ).format(text=answer.text)
     )
 
@@ -177,7 +177,8 @@ def _refused(key: ApiKey, version: KeyVersion, watch: Watch, result: CheckResult
         versions.note_end(version, timezone.now())
     text = (
         f"The vendor refuses the current secret of {key} (…{version.tail}) outside a rotation: "
-        f"{result.text} {early}Whoever uses it is refused now. Rotate the key, or use a standby."
+        f"{result.text} {early}Whoever uses it is refused now. Rotate the key, use a standby, "
+        "or retire it if nobody needs it."
     )
     open_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), text, account=key.account, key=key)
 

@@ -64,6 +64,7 @@ def start(
     """
     if not may(by, Verb.ROTATE, key):
         raise Denied(_("Your role does not let you rotate this key."))
+    _refuse_retired(key, reason)
     asked = [_outage(by, key, accept_outage)] if accept_outage else []
     if reason != Reason.LEAK:
         # A leak waits for nobody.
@@ -80,6 +81,15 @@ def start(
         _note_waiver(by, rotation, accept_outage)
     nudge(rotation.pk)
     return rotation, True
+
+
+def _refuse_retired(key: ApiKey, reason: Reason) -> None:
+    """Raise Conflict for a key that is retired, or being so; a leak hastens the latter."""
+    if ApiKey.objects.filter(pk=key.pk, archived_at__isnull=False).exists():
+        raise Conflict(_("This key is retired. Nothing was started; record a new one."))
+    running = open_rotation(key)
+    if running and running.retires and reason != Reason.LEAK:
+        raise Conflict(_("This key is being retired: cancel that first. Nothing was started."))
 
 
 def _outage(by: Member, key: ApiKey, reason: str) -> Asked:
@@ -207,7 +217,7 @@ def cancel(by: Member, rotation: Rotation) -> None:
                 )
             )
         changed = Rotation.objects.filter(
-            pk=rotation.pk, step=Step.GENERATE, cancelling=False
+            pk=rotation.pk, step__in=_until_when(rotation), cancelling=False
         ).update(cancelling=True)
         if not changed:
             raise Conflict(
@@ -219,6 +229,18 @@ def cancel(by: Member, rotation: Rotation) -> None:
         _wake(rotation)
         record(Action.ROTATION_CANCELLED, member_actor(by), rotation)
     nudge(rotation.pk)
+
+
+def can_cancel(rotation: Rotation) -> bool:
+    """Return whether the rotation is at a point where it can be cancelled."""
+    return rotation.step in _until_when(rotation)
+
+
+def _until_when(rotation: Rotation) -> tuple[Step, ...]:
+    """Return the steps in which it can be cancelled: a retirement until its intents are committed."""
+    if rotation.retires and not rotation.intents.filter(kind=Intent.Kind.DELETE).exists():
+        return (Step.GENERATE, Step.VERIFY, Step.DELETE)
+    return (Step.GENERATE,)
 
 
 def retry(by: Member, rotation: Rotation) -> None:

@@ -44,6 +44,7 @@ class KeyQuery(PageQuery):
     application = IdField(required=False)
     search = serializers.CharField(required=False, max_length=100)
     on_hold = serializers.BooleanField(required=False)
+    retired = serializers.BooleanField(required=False)
 
 
 class RegisterFields(Fields):
@@ -98,7 +99,9 @@ class KeyList(MemberView):
     @listing(KeyQuery, KeySerializer)
     def get(self, _request: Request) -> Response:
         """List keys, the newest first."""
-        return self.page(_narrowed(visible_keys(self.by), self.filters), KeySerializer)
+        return self.page(
+            _narrowed(visible_keys(self.by, archived=True), self.filters), KeySerializer
+        )
 
     @extend_schema(request=RegisterFields, responses={201: RegisteredSerializer})
     def post(self, _request: Request) -> Response:
@@ -172,6 +175,7 @@ def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKe
     for name in ("account", "environment", "application"):
         if name in filters:
             rows = rows.filter(**{name: filters[name]})
+    rows = rows.filter(archived_at__isnull=not filters.get("retired", False))
     rows = rows.annotate(held_now=kept.held())
     if "on_hold" in filters:
         rows = rows.filter(held_now=filters["on_hold"])

@@ -124,6 +124,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
             "current",
             "created_at",
             "rotated_at",
+            "archived_at",
             "on_hold",
         ]
         read_only_fields = fields

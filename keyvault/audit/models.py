@@ -32,6 +32,8 @@ class Action(models.TextChoices):
     KEY_REGISTERED = "key.registered"
     KEY_CHANGED = "key.changed"
     KEY_CHECKED = "key.checked"
+    KEY_RETIRING = "key.retiring"
+    KEY_RETIRED = "key.retired"
     HOLD_SET = "hold.set"
     HOLD_LIFTED = "hold.lifted"
     SECRET_REVEALED = "secret.revealed"

@@ -13,9 +13,14 @@ from keyvault.api.base import AsItIsField, Fields, MemberView, SecretField
 from keyvault.api.serializers import AddedSerializer
 from keyvault.errors import NotFound
 from keyvault.models import ApiKey
-from rotation import holders, levels, pasting_keys, policies, workflow
+from rotation import holders, levels, pasting_keys, policies, retiring, workflow
 from rotation.api.rotations import get_rotation
-from rotation.api.serializers import HolderSerializer, PolicySerializer, StartedSerializer
+from rotation.api.serializers import (
+    HolderSerializer,
+    PolicySerializer,
+    RotationSerializer,
+    StartedSerializer,
+)
 from rotation.models import Reason, RotationPolicy
 from rotation.policies import Wish
 
@@ -89,6 +94,24 @@ class KeyHolders(MemberView):
         """List who was given a version that is not dead, and the consumers on record; 200 at most."""
         found = holders.of_key(keys.get_key(self.by, key_id))[:_MOST_HOLDERS]
         return Response(HolderSerializer(found, many=True).data)
+
+
+class RetireFields(Fields):
+    """Why nobody needs the key any more."""
+
+    reason = serializers.CharField(max_length=500)
+
+
+class KeyRetire(MemberView):
+    """End a key that nobody needs."""
+
+    @extend_schema(request=RetireFields, responses={201: RotationSerializer})
+    def post(self, _request: Request, key_id: int) -> Response:
+        """Begin to retire it: told, proven unused, ended at the vendor, destroyed, archived."""
+        key, fields = keys.get_key(self.by, key_id), self.body(RetireFields)
+        self.prove()
+        rotation = retiring.retire(self.by, key, fields["reason"])
+        return Response(RotationSerializer(get_rotation(self.by, rotation.pk)).data, status=201)
 
 
 class KeyVersions(MemberView):

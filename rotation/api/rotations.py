@@ -49,7 +49,7 @@ class RotationList(MemberView):
     @listing(RotationQuery, RotationSerializer)
     def get(self, _request: Request) -> Response:
         """List rotations, the newest first."""
-        rows = Rotation.objects.filter(key__in=visible_keys(self.by))
+        rows = Rotation.objects.filter(key__in=visible_keys(self.by, archived=True))
         return self.page(_narrowed(rows, self.filters), RotationSerializer)
 
 

@@ -87,6 +87,8 @@ class RotationSerializer(serializers.ModelSerializer[Rotation]):
             "key",
             "step",
             "reason",
+            "retires",
+            "retire_reason",
             "is_open",
             "requested_by",
             "scheduled_for",

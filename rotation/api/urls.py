@@ -21,6 +21,7 @@ urlpatterns = [
     path("keys/<int:key_id>/acknowledge", acknowledge.acknowledge),
     path("keys/<int:key_id>/holders", key_actions.KeyHolders.as_view()),
     path("keys/<int:key_id>/rotate", key_actions.KeyRotate.as_view()),
+    path("keys/<int:key_id>/retire", key_actions.KeyRetire.as_view()),
     path("keys/<int:key_id>/versions/", key_actions.KeyVersions.as_view()),
     path("keys/<int:key_id>/policy", key_actions.KeyPolicy.as_view()),
     path("campaigns/", campaigns.CampaignList.as_view()),

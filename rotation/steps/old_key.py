@@ -159,7 +159,9 @@ def _died(claim: Claim, how: str, at: datetime) -> None:
     """
     rotation, old, new = claim.rotation, claim.rotation.old_version, claim.rotation.new_version
     assert old is not None
-    assert new is not None
+    if new is None:
+        # A key that is being retired: that nothing can use it is what is waited for.
+        return claim.note(old_gone_at=at, old_gone_how=how[:300])
     lagging = [] if rotation.waived_at else holders.left(rotation)
     names = holders.names(lagging)
     actor = worker_actor(rotation)

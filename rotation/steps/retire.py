@@ -52,7 +52,7 @@ def delete(claim: Claim) -> Outcome:
         trouble = end_at_vendor(claim, old, intent) if isinstance(intent, Intent) else intent
         if trouble:
             return trouble
-        _record_end(claim, old)
+        record_end(claim, old)
     held = None if old.destroyed_at else destroy(rotation, old)
     return held or Move(Step.DONE, f"The vendor refuses the old key since {_refused_at(old)}.")
 
@@ -242,7 +242,8 @@ def _require_readable(rotation: Rotation, version: KeyVersion) -> None:
     Where the new one itself is ended, it may be gone already; but Vault must say so.
     """
     new = rotation.new_version
-    assert new is not None
+    if new is None:
+        return  # nothing takes the place of a key that is retired
     try:
         versions.read_secret(new)
     except versions.LOST:
@@ -309,7 +310,8 @@ def _still_holding(rotation: Rotation, version: KeyVersion) -> str:
     return f" Not known to be on the new key: {holders.names(left, TASK_TEXT // 2)}."
 
 
-def _record_end(claim: Claim, version: KeyVersion) -> None:
+def record_end(claim: Claim, version: KeyVersion) -> None:
+    """Note that the vendor refuses the version, and close what people were asked for it."""
     rotation = claim.rotation
     with claim.transaction():
         versions.mark_deleted(version)

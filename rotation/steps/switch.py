@@ -49,7 +49,7 @@ def verify(claim: Claim) -> Outcome:
         return trouble
     adoption = weigh(claim)
     if not adoption.done:
-        return _wait_for_adoption(rotation, adoption)
+        return wait_for_adoption(rotation, adoption)
     if rotation.adopted_at is None:
         reached("adoption.before")
         claim.note(adopted_at=clock.now(), adopted_how=adoption.how[:300])
@@ -141,7 +141,8 @@ def overlap_left(rotation: Rotation) -> float:
     return max(0.0, (ends - clock.now()).total_seconds())
 
 
-def _wait_for_adoption(rotation: Rotation, adoption: Adoption) -> Outcome:
+def wait_for_adoption(rotation: Rotation, adoption: Adoption) -> Outcome:
+    """Return the wait for who has not moved, and ask a person when it takes long."""
     patience = TELL_A_PERSON_AFTER
     if adoption.waiting_for == WaitingFor.QUIET:
         patience += timedelta(seconds=rotation.quiet_seconds)

@@ -23,7 +23,7 @@ _WHOLE = (
 
 def rotations_of(member: Member) -> QuerySet[Rotation]:
     """Return the rotations of the keys that `member` may see, with what pages show of them."""
-    return rotations_among(visible_keys(member))
+    return rotations_among(visible_keys(member, archived=True))
 
 
 def rotations_among(keys: QuerySet[ApiKey]) -> QuerySet[Rotation]:

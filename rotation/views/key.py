@@ -16,7 +16,7 @@ from keyvault.permissions import Verb, verbs_on
 from keyvault.revealing import needs_second_person
 from keyvault.staleness import mark
 from keyvault.views.pages import me, number, page, words
-from rotation import holders, holding, levels, overview, pausing, timeline
+from rotation import holders, holding, levels, overview, pausing, retiring, timeline
 from rotation.checking import no_overlap
 from rotation.forecast import Run, coming
 from rotation.forms import PasteForm, RotateForm
@@ -69,6 +69,7 @@ def render_key(
         "reveal_form": RevealForm(prefix="reveal"),
         "runs_ahead": _ahead(policy),
         "held": holding.why(policy),
+        "can_retire": retiring.may_retire(me(request), key) and not key.archived_at,
         "holds": kept.on(key.pk),
         "hold_form": HoldForm(prefix="hold"),
         "pauses": pausing.lasting_on_key(key),

@@ -15,8 +15,8 @@ from keyvault.forms import RevealForm
 from keyvault.permissions import Verb
 from keyvault.revealing import Wish
 from keyvault.staleness import mark
-from keyvault.views.pages import me, page, prove, unstored
-from rotation import levels, workflow
+from keyvault.views.pages import me, page, prove, text, unstored
+from rotation import levels, retiring, workflow
 from rotation.checking import provider_of
 from rotation.forms import PasteForm, RotateForm
 from rotation.models import Reason
@@ -45,6 +45,22 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
         return render_key(request, key, problem=error.message, status=error.status)
     if not new:
         messages.info(request, _("A rotation of this key was running already; this is it."))
+    return redirect("rotation", rotation.pk)
+
+
+@require_POST
+@page
+def retire(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Begin to retire a key that nobody needs any more."""
+    key = keys.get_key(me(request), key_id)
+    prove(request)
+    try:
+        rotation = retiring.retire(me(request), key, text(request.POST, "reason", 500))
+    except NeedsApproval as error:
+        messages.info(request, error.message)
+        return redirect("approvals")
+    except KeyServiceError as error:
+        return render_key(request, key, problem=error.message, status=error.status)
     return redirect("rotation", rotation.pk)
 
 

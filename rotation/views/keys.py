@@ -71,6 +71,7 @@ STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
         lambda keys: keys.filter(_CURRENT, current__expires_at__lt=timezone.now() + _SOON),
     ),
     "refused": ("Refused by the vendor", lambda keys: keys.filter(current__check_answer="refused")),
+    "retired": ("Retired", lambda keys: keys.filter(archived_at__isnull=False)),
     "held": ("On hold", lambda keys: keys.filter(kept.held())),
     "unplanned": ("Without a policy", lambda keys: keys.filter(policy__isnull=True)),
 }
@@ -89,7 +90,7 @@ FILTERS = ("q", "state", *_OPTIONS)
 @page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show the keys this person may see, filtered and ordered by what stands in the URL."""
-    visible = visible_keys(me(request))
+    visible = visible_keys(me(request), archived=words(request, "state") == "retired")
     found = filtered(request.GET, visible).select_related(
         "account", "environment", "application", "member", "current", "policy"
     )

@@ -128,7 +128,7 @@ def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
         "look": waits == WaitingFor.DELETION and can[Verb.PASTE],
         "retry": waits in (WaitingFor.PERSON, WaitingFor.VENDOR, WaitingFor.VAULT)
         and can[Verb.ROTATE],
-        "cancel": rotation.step == Step.GENERATE and not rotation.cancelling and can[Verb.ROTATE],
+        "cancel": workflow.can_cancel(rotation) and not rotation.cancelling and can[Verb.ROTATE],
     }
     return {act for act, fits in possible.items() if fits and rotation.is_open}
 

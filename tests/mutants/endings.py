@@ -95,6 +95,20 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
         "tests/rotation/test_holds.py -k nobody_is_asked",
     ),
     (
+        "cancel under the lock of a retirement",
+        "rotation/steps/ending.py",
+        "        if rotation.cancelling and not _begun(claim).exists():\n            return Wait",
+        "        if False:\n            return Wait",
+        "tests/rotation/test_retiring.py -k last_moment",
+    ),
+    (
+        "proofs before a retirement",
+        "rotation/steps/ending.py",
+        "    if not adoption.done:\n        return wait_for_adoption(claim.rotation, adoption)\n",
+        "",
+        "tests/rotation/test_retiring.py -k named_and_waited_for",
+    ),
+    (
         "completion of an incident",
         "rotation/api/tasks.py",
         "    HumanTask.Kind.INCIDENT: Fields,\n",

@@ -74,8 +74,8 @@ ENGINE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "adoption",
         "rotation/steps/switch.py",
-        "    if not adoption.done:\n        return _wait",
-        "    if False:\n        return _wait",
+        "    if not adoption.done:\n        return wait_for",
+        "    if False:\n        return wait_for",
         "tests/rotation/test_consumers.py -k by_name",
     ),
     (

@@ -35,7 +35,11 @@ class Command(DoorCommand):
 
 
 def _wanted(options: dict[str, Any]) -> QuerySet[ApiKey]:
-    keys = visible_keys(find_member(options["by"])) if options["by"] else ApiKey.objects.all()
+    keys = (
+        visible_keys(find_member(options["by"]))
+        if options["by"]
+        else ApiKey.objects.filter(archived_at=None)
+    )
     for name, things in (
         ("account", Account.objects.all()),
         ("environment", Environment.objects.all()),
