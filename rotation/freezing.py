@@ -28,6 +28,10 @@ ABOUT = "freeze"
 _TRUSTED_SECONDS = 5.0
 _CLAIM = timedelta(seconds=60)
 _LOOK_AGAIN = 60.0
+_LOOKED_INTO = (
+    "Vault showed an older state, and another process is just finding out whether a standby is behind. "
+    "Nothing was changed. The work goes on by itself."
+)
 _ACTOR = system_actor("comparison of Postgres and Vault")
 _compared_at = float("-inf")
 
@@ -81,10 +85,13 @@ def _settled_difference(epoch: Epoch) -> str:
     while True:
         mark, writes = secret_store.read_mark()
         difference = _difference(epoch, mark)
-        if difference and writes < epoch.writes and _only_lags(epoch):
+        older = bool(difference) and writes < epoch.writes
+        if older and _only_lags(epoch):
             return ""
         again = _row()
-        if not difference or (again.current, again.pending) == (epoch.current, epoch.pending):
+        # That look leaves a pending mark of its own behind.
+        stood = again.current == epoch.current and (older or again.pending == epoch.pending)
+        if not difference or stood:
             return difference
         epoch = again
 
@@ -93,13 +100,19 @@ def _only_lags(epoch: Epoch) -> bool:
     """Tell a standby that answers with the past from a Vault that was restored.
 
     Both show an older mark. A write that must follow the last one we know of is taken by the store
-    that has that one, and by no other; it is the next roll as well.
+    that has that one, and by no other; it is the next roll as well, and like a roll one process's.
     """
-    fresh = epoch.pending or uuid.uuid4()
-    if _write(fresh, epoch.writes):
-        return True
-    # A roll that was cut off may have written its mark: then it is one write further.
-    return epoch.pending is not None and _write(uuid.uuid4(), epoch.writes + 1)
+    if not _claimed():
+        raise secret_store.StoreUnavailable(_LOOKED_INTO)
+    try:
+        if _row().current != epoch.current:
+            raise secret_store.StoreUnavailable(_LOOKED_INTO)
+        if _write(epoch.pending or uuid.uuid4(), epoch.writes):
+            return True
+        # A roll that was cut off may have written its mark: then it is one write further.
+        return epoch.pending is not None and _write(uuid.uuid4(), epoch.writes + 1)
+    finally:
+        Epoch.objects.filter(pk=1).update(claimed_until=None)
 
 
 def _difference(epoch: Epoch, mark: str) -> str:
