@@ -250,7 +250,7 @@ def test_nothing_is_replaced_in_place_while_a_hold_stands(vendor, place, people,
 def test_a_hold_set_while_a_worker_is_about_to_replace_is_in_time(
     stack, vendor, place, people, in_place, point
 ):
-    rotation = started(people.owner, in_place, reason=Reason.LEAK)
+    rotation = started(people.owner, in_place, reason=Reason.LEAK, overlap_seconds=7)
     with frozen_worker(stack, rotation, point):
         Rotation.objects.filter(pk=rotation.pk).update(
             claimed_until=timezone.now() + timedelta(minutes=5)
@@ -258,6 +258,7 @@ def test_a_hold_set_while_a_worker_is_about_to_replace_is_in_time(
         holds.place(people.owner, in_place, WHY)
     assert drive(rotation, waits).step == Step.GENERATE
     assert replacements(vendor, place) == 0
+    assert rotation.overlap_seconds == (7 if point == "swap_intent.before" else 0)
     assert not Intent.objects.exists()
     assert not HumanTask.objects.filter(kind="paste", closed_at=None).exists()
 
