@@ -7,7 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from keyvault.forms import AsItIsForm, SecretField, SeenForm, offer
 from keyvault.inventory import visible_environments
-from keyvault.models import Environment, Member
+from keyvault.models import LIVE_STATES, Environment, KeyVersion, Member
+from keyvault.vendor_ids import LONGEST
 from rotation import providers
 from rotation.models import Reason
 
@@ -35,6 +36,34 @@ class PasteForm(AsItIsForm):
         label=_("New key"),
         help_text=_("It is checked at once and goes straight to Vault; nobody sees it again."),
     )
+
+
+class VendorIdForm(forms.Form):
+    """Which version, and its id; empty takes it away."""
+
+    number = forms.TypedChoiceField(coerce=int, label=_("Version"))
+    vendor_id = forms.CharField(
+        max_length=LONGEST,
+        required=False,
+        label=_("Id at the vendor"),
+        help_text=_(
+            "As the vendor's list shows it. Empty: none, and a person ends the key there by hand."
+        ),
+    )
+
+    prefix = "id"
+
+    def __init__(self, versions: list[KeyVersion], *args: Any) -> None:
+        super().__init__(*args)
+        live = [one for one in versions if one.state in LIVE_STATES and not one.is_linked]
+        choices = [(one.number, _named(one)) for one in live]
+        self.fields["number"].choices = choices  # type: ignore[attr-defined]
+        self.offers = bool(choices)
+
+
+def _named(version: KeyVersion) -> str:
+    tail = f" …{version.tail}" if version.tail else ""
+    return f"{version.number}{tail} ({version.get_state_display()}): {version.vendor_id or '–'}"
 
 
 class WaiveForm(forms.Form):

@@ -28,6 +28,7 @@ from rotation.views import (
     start,
     tasks,
     tokens,
+    vendor_ids,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -49,6 +50,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>/check", key_acts.check, name="key-check"),
     path("keys/<int:key_id>/policy", key_acts.policy, name="key-policy"),
     path("keys/<int:key_id>/reveal", key_acts.reveal, name="key-reveal"),
+    path("keys/<int:key_id>/vendor-id", vendor_ids.correct, name="key-vendor-id"),
     path("keys/<int:key_id>/hold", holds.place, name="key-hold"),
     path("holds/<int:hold_id>/lift", holds.lift, name="hold-lift"),
     path("rotations/", rotations.listing, name="rotations"),

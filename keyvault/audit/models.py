@@ -59,6 +59,7 @@ class Action(models.TextChoices):
     HOOK_CHANGED = "hook.changed"
     PAUSE_CHANGED = "pause.changed"
     FREEZE_CHANGED = "freeze.changed"
+    VERSION_ID_CORRECTED = "version.id_corrected"
     ROTATION_STARTED = "rotation.started"
     ROTATION_MOVED = "rotation.moved"
     ROTATION_WAITS = "rotation.waits"

@@ -10,10 +10,11 @@ from rest_framework.response import Response
 
 from keyvault import keys
 from keyvault.api.base import AsItIsField, Fields, MemberView, SecretField
-from keyvault.api.serializers import AddedSerializer
+from keyvault.api.serializers import AddedSerializer, VersionSerializer
 from keyvault.errors import NotFound
 from keyvault.models import ApiKey
-from rotation import holders, levels, pasting_keys, policies, retiring, workflow
+from keyvault.vendor_ids import LONGEST
+from rotation import holders, levels, pasting_keys, policies, retiring, vendor_ids, workflow
 from rotation.api.rotations import get_rotation
 from rotation.api.serializers import (
     HolderSerializer,
@@ -49,6 +50,12 @@ class SecretFields(Fields):
 
     secret = SecretField()
     as_it_is = AsItIsField()
+
+
+class VendorIdFields(Fields):
+    """An id as the vendor's list shows it; empty for none."""
+
+    vendor_id = serializers.CharField(allow_blank=True, max_length=LONGEST)
 
 
 def _optional(field: type[serializers.Field[Any, Any, Any, Any]], **options: Any) -> Any:
@@ -125,6 +132,17 @@ class KeyVersions(MemberView):
             self.by, key, fields["secret"], as_it_is=fields["as_it_is"]
         )
         return Response(AddedSerializer(added).data, status=201)
+
+
+class VendorId(MemberView):
+    """The id of one version at the vendor."""
+
+    @extend_schema(request=VendorIdFields, responses=VersionSerializer)
+    def put(self, _request: Request, key_id: int, number: int) -> Response:
+        """Correct the id, or take it away; it is proven before a key is ended by it."""
+        key, fields = keys.get_key(self.by, key_id), self.body(VendorIdFields)
+        changed = vendor_ids.correct(self.by, key, number, fields["vendor_id"])
+        return Response(VersionSerializer(changed).data)
 
 
 class KeyPolicy(MemberView):

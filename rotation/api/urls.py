@@ -23,6 +23,7 @@ urlpatterns = [
     path("keys/<int:key_id>/rotate", key_actions.KeyRotate.as_view()),
     path("keys/<int:key_id>/retire", key_actions.KeyRetire.as_view()),
     path("keys/<int:key_id>/versions/", key_actions.KeyVersions.as_view()),
+    path("keys/<int:key_id>/versions/<int:number>/vendor-id", key_actions.VendorId.as_view()),
     path("keys/<int:key_id>/policy", key_actions.KeyPolicy.as_view()),
     path("campaigns/", campaigns.CampaignList.as_view()),
     path("campaigns/<int:campaign_id>/", campaigns.CampaignDetail.as_view()),

@@ -19,7 +19,7 @@ from keyvault.views.pages import me, number, page, words
 from rotation import holders, holding, levels, overview, pausing, retiring, timeline
 from rotation.checking import no_overlap
 from rotation.forecast import Run, coming
-from rotation.forms import PasteForm, RotateForm
+from rotation.forms import PasteForm, RotateForm, VendorIdForm
 from rotation.frozen import Freezes
 from rotation.models import Rotation, RotationPolicy
 from rotation.policy_forms import PolicyForm, begin
@@ -44,11 +44,12 @@ def render_key(
     """Render the key's page, after a refused act with its words and the form as it was sent."""
     policy = RotationPolicy.objects.select_related("set_by", "key__account").filter(key=key).first()
     runs = _runs(key)
+    versions = list(key.versions.select_related("added_by")[:_VERSIONS])
     kind, before = words(request, "kind"), number(request.GET.get("before"))
     facts: dict[str, Any] = {
         "key": key,
         "policy": policy,
-        "versions": list(key.versions.select_related("added_by")[:_VERSIONS]),
+        "versions": versions,
         "open": next((run for run in runs if run["it"].is_open), None),
         "past": [run for run in runs if not run["it"].is_open],
         "holders": holders.of_key(key)[:_HOLDERS],
@@ -71,6 +72,7 @@ def render_key(
         "held": holding.why(policy),
         "can_retire": retiring.may_retire(me(request), key) and not key.archived_at,
         "holds": kept.on(key.pk),
+        "id_form": VendorIdForm(versions),
         "hold_form": HoldForm(prefix="hold"),
         "pauses": pausing.lasting_on_key(key),
         "pause_form": KeyPauseForm(),
