@@ -84,6 +84,15 @@ def test_no_row_is_named_by_what_may_be_a_secret(name: str) -> None:
     assert shown <= {"", *sample.names}
 
 
+@pytest.mark.pure
+@pytest.mark.parametrize("end", ["", "=", "==", "===", " =", "= ", "= # x", "=  #x", "=\t"])
+def test_a_bare_key_has_no_name_whatever_it_ends_in(end: str) -> None:
+    """P2: the padding of base64 is no value, and what stands before it no name."""
+    for row in key_files.read(f"YWJjZGVmZ2hpamtsbQ{end}\nOTHER=inf_something\n")[:1]:
+        assert row.problem
+        assert row.values == {}
+
+
 @pytest.fixture
 def answers(place: Any, people: Any) -> Any:
     """Return a function that gives a file to every door, and returns all that they said."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault import importing, keys, not_keys, pasting, secret_forms
+from keyvault import importing, key_files, keys, not_keys, pasting, secret_forms
 from keyvault.belonging import doubt, foreign
 from keyvault.errors import BadInput
 from keyvault.importing import RECORD, Defaults, Way
@@ -401,6 +401,17 @@ def test_a_name_that_looks_odd_is_taken_by_a_command_that_says_so(
         (row,) = ran.json["rows"]
         assert (row["state"], row["name"]) == (state, shown)
     assert ApiKey.objects.get().name == name
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("name", ["correcthorsebattery", "hunter-two-hunter-two", "aB3xY7qq"])
+def test_swapped_columns_are_named_and_not_shown(name: str) -> None:
+    """5a: what should be the key reads like a variable; the other cell is not shown then."""
+    (row,) = key_files.read(f"name,secret\n{name},BILLING_API_KEY\n")
+    assert "swapped" in row.problem
+    assert row.values == {}
+    (right,) = key_files.read(f"name,secret\nBILLING_API_KEY,{name}\n")
+    assert not right.problem
 
 
 def test_a_comment_that_was_cut_off_is_said(place: Any, people: Any) -> None:

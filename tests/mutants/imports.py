@@ -23,7 +23,7 @@ IMPORTS: tuple[tuple[str, str, str, str, str], ...] = (
         "keyvault/key_files.py",
         """not value.strip(" =") or typed""",
         """not value or typed""",
-        f"{_SAMPLES} -k no_line_makes",
+        f"{_SAMPLES} -k bare_key",
     ),
     (
         "a file is recognised before its lines are read",
@@ -44,7 +44,7 @@ IMPORTS: tuple[tuple[str, str, str, str, str], ...] = (
         "keyvault/key_files.py",
         """    if _is_swapped(""",
         """    if False and _is_swapped(""",
-        f"{_SAMPLES} -k no_door_repeats",
+        f"{_NOT_KEYS} -k swapped",
     ),
     (
         "what does not fit is not sent",
