@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import belonging, key_files, keys, naming, secret_forms
+from keyvault import belonging, key_files, keys, naming, secret_forms, vendor_ids
 from keyvault.audit.log import member_actor, record
 from keyvault.audit.models import Action
 from keyvault.ends import end_as_typed
@@ -212,6 +212,7 @@ def _recorded(
     if not way.really:
         keys.require_recordable(by, new)
         keys.refuse_known(by, pasted.secret)
+        vendor_ids.require_free(by, new.account, new.vendor_id)
         naming.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))
         text = "It is checked with the vendor when it is recorded."
         return Fate(row.line, new.name, "new", _notes(text, row, pasted))

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault import belonging, checking, ends, leftovers, naming, versions
+from keyvault import belonging, checking, ends, leftovers, naming, vendor_ids, versions
 from keyvault.audit.log import member_actor, record, record_now
 from keyvault.audit.models import Action
 from keyvault.checking import Verdict
@@ -94,6 +94,7 @@ def register_key(
     pasted = belonging.take(new.account, text, as_it_is=as_it_is)
     naming.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))
     refuse_known(by, pasted.secret)
+    vendor_ids.require_free(by, new.account, new.vendor_id)
     verdict = checking.ask_vendor(new.account, pasted.secret)
     require_valid(verdict, accept_unknown=unchecked)
     refuse_foreign_account(new.account, verdict)
@@ -104,6 +105,7 @@ def register_key(
     try:
         with leftovers.saving(draft.path):
             hold(by)
+            vendor_ids.require_free(by, new.account, new.vendor_id)
             key.save()
             draft.key = key
             versions.save_first(draft)

@@ -39,6 +39,14 @@ ON_HOLD = (
 )
 
 
+# What is advised where the finding rests on an id that nothing proves to be the secret's.
+UNPROVEN = "Nothing proves that this id is the secret's, so it may be another key's."
+BY_ID = {
+    ALIVE_AFTER_DELETION: "Find out who uses the key of this id before anything is deleted by it.",
+    MISSING_AT_VENDOR: "Check the key: if it works, correct the id on its page.",
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that does not add up. `subject` names it for good, so its id stays the same."""
@@ -61,7 +69,11 @@ class Finding:
     @property
     def do(self) -> str:
         """Return what a person does about it."""
-        return ON_HOLD if self.held and self.kind in ENDS_SOMETHING else WHAT_TO_DO[self.kind]
+        if self.held and self.kind in ENDS_SOMETHING:
+            return ON_HOLD
+        if self.version and not self.version.is_linked and self.kind in BY_ID:
+            return f"{UNPROVEN} {BY_ID[self.kind]}"
+        return WHAT_TO_DO[self.kind]
 
     @property
     def about(self) -> str:

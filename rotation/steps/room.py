@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from keyvault import kept
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import LIVE_STATES, Account, KeyVersion, VersionState
+from keyvault.models import LIVE_STATES, PROVEN_LINKS, Account, KeyVersion, VersionState
 from keyvault.redaction import one_line
 from rotation import freezing
 from rotation.actors import worker_actor
@@ -69,7 +69,8 @@ def _make(claim: Claim, listed: list[ListedKey], limit: int | None) -> Outcome |
 def _left_over(account: Account, listed: list[ListedKey]) -> tuple[list[Intent], list[KeyVersion]]:
     """Return what of the list is ours and over: strays of settled calls, and dead keys of ours.
 
-    A dead key is one that the vendor was seen to refuse, and that it lists as disabled.
+    A dead key is one that the vendor was seen to refuse, and that it lists as disabled under an id
+    that is proven to be this secret's: by another one somebody else's key would go.
     """
     known = KeyVersion.objects.filter(key__account=account)
     strays = Intent.objects.filter(
@@ -81,6 +82,7 @@ def _left_over(account: Account, listed: list[ListedKey]) -> tuple[list[Intent],
     dead = known.filter(
         state__in=(VersionState.DELETED, VersionState.DISCARDED),
         refused_at__isnull=False,
+        link__in=PROVEN_LINKS,
         vendor_id__in=[key.vendor_id for key in listed if key.disabled],
     ).exclude(vendor_id__in=known.filter(state__in=LIVE_STATES).values("vendor_id"))
     # A hold keeps the vendor's record of a dead key as well.

@@ -239,4 +239,32 @@ IRREVERSIBLE: tuple[tuple[str, str, str, str, str], ...] = (
         "    if False:\n",
         "tests/rotation/test_vendor_ids.py -k what_is_refused",
     ),
+    (
+        "no room is made by an id that is not proven",
+        "rotation/steps/room.py",
+        "        link__in=PROVEN_LINKS,\n",
+        "",
+        "tests/rotation/test_room.py -k unproven_id",
+    ),
+    (
+        "a second live key with one id is looked for under a lock",
+        "keyvault/keys.py",
+        "            vendor_ids.require_free(by, new.account, new.vendor_id)\n",
+        "",
+        "tests/rotation/test_vendor_ids.py -k recorded_at_once",
+    ),
+    (
+        "the trial run of an import names a used id",
+        "keyvault/importing.py",
+        "        vendor_ids.require_free(by, new.account, new.vendor_id)\n",
+        "",
+        "tests/rotation/test_vendor_ids.py -k second_live_key",
+    ),
+    (
+        "an unproven id is not advised to be deleted by",
+        "rotation/findings.py",
+        "        if self.version and not self.version.is_linked and self.kind in BY_ID:\n",
+        "        if False:\n",
+        "tests/rotation/test_reconcile.py -k hold_for_deleted",
+    ),
 )

@@ -87,6 +87,14 @@ def test_a_key_we_hold_for_deleted_that_still_lives_is_named(vendor, place, peop
         vendor_id=vendor.create_key(place.vendor_api["id"])["id"]
     )
     assert found() == [findings.ALIVE_AFTER_DELETION]
+    task = HumanTask.objects.get(kind="finding", closed_at=None)
+    assert "delete it at the vendor again" in task.text
+    HumanTask.objects.all().update(closed_at=timezone.now())
+    KeyVersion.objects.filter(pk=old.pk).update(link="")
+    assert found() == [findings.ALIVE_AFTER_DELETION]
+    task = HumanTask.objects.get(kind="finding", closed_at=None)
+    assert "Nothing proves that this id is the secret's" in task.text
+    assert "delete it at the vendor again" not in task.text
 
 
 def test_a_secret_without_a_row_names_its_key(vendor, place, people, key):

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from django.utils import timezone
 
-from keyvault.models import KeyVersion
+from keyvault.models import KeyVersion, Link
 from rotation import freezing
 from rotation.models import HumanTask, Intent, Step, WaitingFor
 from tests.factories import make_key, secret_of
@@ -115,7 +115,7 @@ def test_a_dead_key_of_ours_that_is_still_listed_makes_room(vendor, place, peopl
     ended = drive(started(people.operator, key)).old_version
     key.refresh_from_db()
     left = vendor.create_key(place.vendor_api["id"], label="made by hand")
-    KeyVersion.objects.filter(pk=ended.pk).update(vendor_id=left["id"])
+    KeyVersion.objects.filter(pk=ended.pk).update(vendor_id=left["id"], link=Link.REFUSAL)
     set_limit(vendor, place, 2)
     rotation = started(people.operator, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
@@ -125,6 +125,20 @@ def test_a_dead_key_of_ours_that_is_still_listed_makes_room(vendor, place, peopl
     assert rotation.step == Step.DONE
     assert vendor.lookup(left["key"])["state"] == "deleted"
     assert_all_is_well(vendor, place)
+
+
+@pytest.mark.parametrize("link", [Link.UNPROVEN, Link.REFUTED])
+def test_a_dead_key_of_an_unproven_id_is_left_alone(vendor, place, people, key, link):
+    """X1, B32: the secret that was refused is ours, the disabled key of the id may be somebody else's."""
+    ended = drive(started(people.operator, key)).old_version
+    left = vendor.create_key(place.vendor_api["id"], label="made by hand")
+    KeyVersion.objects.filter(pk=ended.pk).update(vendor_id=left["id"], link=link)
+    vendor.patch_key(left["id"], disabled=True)
+    set_limit(vendor, place, 2)
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
+    assert vendor.lookup(left["key"])["state"] != "deleted"
+    assert left["id"] in HumanTask.objects.get(rotation=rotation, closed_at=None).text
 
 
 def test_nothing_is_removed_while_deleting_is_frozen(vendor, place, people, key):

@@ -1,16 +1,20 @@
 """X1: a person corrects an id at the vendor that is not the secret's, or takes it away."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connections
 
 from keyvault.audit.models import AuditEvent
 from keyvault.errors import BadInput, Conflict, Denied, NotFound
-from keyvault.models import KeyVersion, Link
+from keyvault.models import ApiKey, KeyVersion, Link, Role
 from rotation import vendor_ids
 from rotation.claims import ClaimLost, claim
 from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.steps import linking
-from tests.api_client import Api
-from tests.factories import lone_key, make_key, secret_of
+from tests.api_client import Api, new_key
+from tests.commands import call
+from tests.factories import grant, lone_key, make_key, make_member, secret_of
 from tests.oracle import assert_all_is_well
 from tests.pages import text
 from tests.rotation.driving import drive, started, step
@@ -222,3 +226,41 @@ def test_page_and_api_correct_it(client, vendor, place, people):
     assert owner.call("PUT", f"keys/{key.pk}/versions/9/vendor-id", {"vendor_id": ""}).status == 404
     assert Api(people.operator).call("PUT", path, {"vendor_id": "key_79"}).status in (403, 404)
     assert KeyVersion.objects.get(key=key).vendor_id == ""
+
+
+def test_a_second_live_key_with_one_id_is_not_recorded(vendor, place, people):
+    """X1: the page, the API, the command and the import refuse it; what is dead is in nobody's way."""
+    key = make_key(vendor, place, people.owner)
+    used = key.current.vendor_id
+    made = vendor.create_key(place.vendor_api["id"])
+    sent = new_key(place, made["key"], vendor_id=used)
+    answer = Api(people.owner).post("keys/", sent)
+    assert (answer.status, answer.code) == (409, "vendor_id_used")
+    assert "one of the two is wrong" in answer.text
+    rows = f"name,account,environment,application,secret,vendor_id\nfresh,{place.api_account},"
+    rows += f"{place.environment},{place.application},{made['key']},{used}\n"
+    for more in ((), ("--yes",)):
+        ran = call("importkeys", "--by", people.owner.email, *more, stdin=rows.encode())
+        assert "is on record for another key" in ran.out
+    assert ApiKey.objects.count() == 1
+    drive(started(people.owner, key))
+    assert Api(people.owner).post("keys/", sent).status == 201
+
+
+def test_of_two_keys_that_are_recorded_at_once_with_one_id_one_is(vendor, place, people):
+    """X1: looked at again under a lock of the account, in the transaction that records it."""
+    made = [vendor.create_key(place.vendor_api["id"]) for _ in range(4)]
+
+    owners = [grant(make_member(f"owner{number}@example.com"), Role.OWNER) for number in range(4)]
+
+    def one(number):
+        sent = new_key(place, made[number]["key"], vendor_id="key_same", name=f"key {number}")
+        try:
+            return Api(owners[number]).post("keys/", sent).status
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(one, range(4)))
+    assert statuses.count(201) == 1
+    assert KeyVersion.objects.filter(vendor_id="key_same").count() == 1
