@@ -10,6 +10,7 @@ UNKNOWN_KEY = "unknown_key"
 ALIVE_AFTER_DELETION = "alive_after_deletion"
 MISSING_AT_VENDOR = "missing_at_vendor"
 REFUSED = "refused"
+ID_OF_ANOTHER = "id_of_another"
 SECRET_WITHOUT_ROW = "secret_without_row"  # noqa: S105 - a kind of finding
 COPY_OF_SECRET = "copy_of_secret"  # noqa: S105
 ROW_WITHOUT_SECRET = "row_without_secret"  # noqa: S105
@@ -20,6 +21,7 @@ WHAT_TO_DO = {
     UNKNOWN_KEY: "Find out who uses it; delete it at the vendor, or record it with registerkey.",
     ALIVE_AFTER_DELETION: "We hold it for deleted: delete it at the vendor again.",
     MISSING_AT_VENDOR: "Check the key; rotate it if the vendor refuses it.",
+    ID_OF_ANOTHER: "Correct the id on the key's page, before a rotation asks for it.",
     REFUSED: "Rotate the key, or adopt a secret that the vendor accepts, if one is named here.",
     SECRET_WITHOUT_ROW: "Adopt it with --adopt if its key needs it; else delete the key it opens "
     "at the vendor, then the path in Vault.",

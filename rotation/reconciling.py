@@ -175,6 +175,7 @@ def _compare_vendor(account: Account, report: Report) -> None:
         )
         return
     report.findings += _at_vendor(account, listed, by_id)
+    report.findings += _ids_of_others(listed, by_id)
     for vendor_id in sorted(live - there):
         report.findings.append(_of(findings.MISSING_AT_VENDOR, by_id[vendor_id]))
 
@@ -220,6 +221,27 @@ def _at_vendor(
         what = f"{account}: key {key.vendor_id} “{key.label}”, {used}"
         subject = f"account {account.pk} key {key.vendor_id}"
         yield Finding(findings.UNKNOWN_KEY, subject, what, key.created_at, account)
+
+
+def _ids_of_others(listed: list[ListedKey], by_id: dict[str, KeyVersion]) -> Iterator[Finding]:
+    """Yield the live versions whose unproven id the vendor shows beside another secret."""
+    for key in listed:
+        version = by_id.get(key.vendor_id)
+        if (
+            not key.masked
+            or version is None
+            or version.is_linked
+            or version.state not in LIVE_STATES
+        ):
+            continue
+        try:
+            fits = masks.fits(key.masked, versions.read_secret(version))
+        except KeyServiceError:
+            continue  # a secret that cannot be read is named elsewhere
+        if fits is False:
+            found = _of(findings.ID_OF_ANOTHER, version)
+            what = f"{found.what}: its id {key.vendor_id} is that of “{key.masked}” at the vendor"
+            yield replace(found, what=what)
 
 
 def _check_current(account: Account, report: Report) -> None:

@@ -267,4 +267,11 @@ IRREVERSIBLE: tuple[tuple[str, str, str, str, str], ...] = (
         "        if False:\n",
         "tests/rotation/test_reconcile.py -k hold_for_deleted",
     ),
+    (
+        "the comparison names an id of another secret",
+        "rotation/reconciling.py",
+        "    report.findings += _ids_of_others(listed, by_id)\n",
+        "",
+        "tests/rotation/test_reconcile.py -k id_of_another",
+    ),
 )

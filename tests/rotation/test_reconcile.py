@@ -60,7 +60,7 @@ def test_an_unknown_key_at_the_vendor_is_named_and_left_alone(vendor, place, peo
     report = reconciling.reconcile()
     (finding,) = report.findings
     assert finding.kind == findings.UNKNOWN_KEY
-    for part in (made["id"], "someone's own", "last used never"):
+    for part in (made["id"], "someone's own", "no use known"):
         assert part in finding.what
     assert vendor.lookup(made["key"])["accepted_now"]
     task = open_findings().get()
@@ -95,6 +95,21 @@ def test_a_key_we_hold_for_deleted_that_still_lives_is_named(vendor, place, peop
     task = HumanTask.objects.get(kind="finding", closed_at=None)
     assert "Nothing proves that this id is the secret's" in task.text
     assert "delete it at the vendor again" not in task.text
+
+
+def test_an_id_of_another_secret_is_named_before_a_rotation_needs_it(vendor, place, people, key):
+    """X1: what the vendor shows beside the id is not this secret; masks hidden, nothing is said."""
+    other = make_key(vendor, place, people.owner, name="other")
+    ids = key.current.vendor_id, other.current.vendor_id
+    assert found() == []
+    for version, vendor_id in ((key.current, ids[1]), (other.current, ids[0])):
+        KeyVersion.objects.filter(pk=version.pk).update(vendor_id=vendor_id)
+    assert found() == [findings.ID_OF_ANOTHER] * 2
+    task = HumanTask.objects.filter(kind="finding", key=key, closed_at=None).get()
+    assert f"its id {ids[1]} is that of" in task.text
+    assert "Correct the id on the key's page" in task.text
+    vendor.patch_account(place.vendor_api["id"], shows_masks=False)
+    assert found() == []
 
 
 def test_a_secret_without_a_row_names_its_key(vendor, place, people, key):
