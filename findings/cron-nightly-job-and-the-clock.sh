@@ -15,7 +15,8 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check \
     croniter==7.0.0 tzdata==2026.6 2>"$folder/pip.log" || { cat "$folder/pip.log"; exit 1; }
 cd "$folder"
-npm install --silent --no-audit --no-fund --prefix "$folder" croner@11.0.1 cron-parser@5.10.6 >/dev/null
+npm install --no-audit --no-fund --prefix "$folder" croner@11.0.1 cron-parser@5.10.6 \
+    >"$folder/npm.log" 2>&1 || { cat "$folder/npm.log"; exit 1; }
 
 cat >"$folder/next.mjs" <<'NODE'
 import { Cron } from "croner";

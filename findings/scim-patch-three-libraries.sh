@@ -17,7 +17,8 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check \
     scim2-models==0.12.3 2>"$folder/pip.log" || { cat "$folder/pip.log"; exit 1; }
 cd "$folder"
-npm install --silent --no-audit --no-fund --prefix "$folder" scim-patch@0.8.3 scimmy@1.3.5 >/dev/null
+npm install --no-audit --no-fund --prefix "$folder" scim-patch@0.8.3 scimmy@1.3.5 \
+    >"$folder/npm.log" 2>&1 || { cat "$folder/npm.log"; exit 1; }
 
 cat >"$folder/cases.json" <<'JSON'
 {

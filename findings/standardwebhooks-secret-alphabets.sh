@@ -17,7 +17,8 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check \
     standardwebhooks==1.1.0 2>"$folder/pip.log" || { cat "$folder/pip.log"; exit 1; }
 cd "$folder"
-npm install --silent --no-audit --no-fund --prefix "$folder" standardwebhooks@1.1.1 >/dev/null
+npm install --no-audit --no-fund --prefix "$folder" standardwebhooks@1.1.1 \
+    >"$folder/npm.log" 2>&1 || { cat "$folder/npm.log"; exit 1; }
 
 cat >"$folder/sign.mjs" <<'NODE'
 import { Webhook } from "standardwebhooks";
