@@ -123,8 +123,8 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "held while a key is recorded",
         "keyvault/keys.py",
-        "            hold(by)\n            key.save()",
-        "            key.save()",
+        "            hold(by)\n            vendor_ids.require_free(",
+        "            vendor_ids.require_free(",
         "tests/rotation/test_exposure.py -k in_flight",
     ),
     (
