@@ -7,6 +7,7 @@ no secret is outside Vault; every release was recorded; one open rotation a key;
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from keyvault.audit.models import Action, AuditEvent
@@ -95,6 +96,25 @@ def assert_audit_holds() -> None:
         moves[event.object_id].append(event.action)
     for rotation in Rotation.objects.all():
         assert moves[str(rotation.pk)][0] == Action.ROTATION_STARTED, f"{rotation} began unrecorded"
+
+
+def assert_nobody_was_cut_off(vendor: Any, place: Any, excused: Collection[str] = ()) -> None:
+    """No program that used a key with success was refused with that key later on.
+
+    Whatever its rhythm: who used it once may come again as long as it is not known to have moved.
+    `excused` are ids of keys whose holders a person ended, or which died at the vendor by itself.
+    """
+    ours = {place.vendor_api["id"], place.vendor_manual["id"]}
+    known = {key["id"] for account in ours for key in vendor.keys(account)} - set(excused)
+    used: set[str] = set()
+    for entry in vendor.ledger(route="track"):
+        if entry["key"] not in known or entry["fault"]:
+            continue
+        if entry["status"] == 200:
+            used.add(entry["key"])
+        assert entry["status"] != 401 or entry["key"] not in used, (
+            f"key {entry['key']} was refused to a program that used it before: {entry}"
+        )
 
 
 def creates(vendor: Any, account: dict[str, Any]) -> int:

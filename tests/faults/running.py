@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from django.utils import timezone
 
+from keyvault import fetching
 from keyvault.models import KeyVersion
 from rotation import freezing, outbox, reconciling, recovering
 from rotation.models import Delivery, HumanTask, Rotation, Step, WaitingFor
@@ -24,6 +25,19 @@ TOO_MANY = {
     "body": {"success": False, "code": "RATE_LIMITED"},
     "headers": {"Retry-After": "1"},
 }
+GATEWAY_404 = {"kind": "status", "status": 404, "body": "<html>404 page not found</html>"}
+LIES = (
+    {"last_use_shown": "null"},
+    {"last_use_resolution": 86400},
+    {"last_use_lag": 3600},
+    {"last_use_behind": 3600},
+)
+HONEST = {
+    "last_use_shown": "exact",
+    "last_use_resolution": 0,
+    "last_use_lag": 0,
+    "last_use_behind": 0,
+}
 ROUTE = {"S3": "create", "S12": "delete"}
 
 
@@ -40,7 +54,7 @@ class World:
         new = consumers.add_consumer(
             people.owner, "web-1", place.application, place.environment, webhook_url=receiver.url
         )
-        self.consumer = new.consumer
+        self.consumer, self.token = new.consumer, new.token
         self.rotation = started(people.operator, self.key)
 
     @property
@@ -188,6 +202,96 @@ def old_key_in_use(cell, world, before, after):
         assert (world.rotation.step, world.old_works()) == (Step.VERIFY, True)
 
 
+def _published_long_ago(world):
+    """Bring the rotation to where only its consumers are waited for, with every period passed."""
+    drive(world.rotation, lambda r: r.step == Step.VERIFY and r.verified_at is not None)
+    Rotation.objects.filter(pk=world.rotation.pk).update(
+        quiet_seconds=1, published_at=timezone.now() - datetime.timedelta(hours=1)
+    )
+    world.rotation.refresh_from_db()
+
+
+def _goes_on_with_the_old_key(world, times=3):
+    from tests.factories import secret_of
+
+    plain = secret_of(world.old)
+    for _ in range(times):
+        assert world.vendor.use(plain) == 200
+        drive(world.rotation, lambda r: True)
+        assert (world.rotation.step, world.old_works()) == (Step.VERIFY, True)
+
+
+def lies(cell, world, before, after):
+    _published_long_ago(world)
+    for lie in LIES:
+        world.vendor.patch_account(world.account, **lie)
+        _goes_on_with_the_old_key(world)
+        world.vendor.patch_account(world.account, **HONEST)
+
+
+def gateway_404(cell, world, before, after):
+    if cell.effect != "S9":
+        return under(vendor_fault({**GATEWAY_404, "times": 2}))(cell, world, before, after)
+    _published_long_ago(world)
+    with vendor_fault(GATEWAY_404, route="get")(cell, world):
+        _goes_on_with_the_old_key(world)
+
+
+def old_key_dies(cell, world, before, after):
+    if cell.effect != "S9":
+        with held_at(world.stack, world.rotation, before) as worker:
+            world.vendor.delete_key(world.old.vendor_id)
+            worker.resume()
+        return
+    _published_long_ago(world)
+    world.vendor.delete_key(world.old.vendor_id)
+    drive(world.rotation, lambda r: r.old_gone_at is not None)
+    assert world.rotation.step == Step.VERIFY
+    told = HumanTask.objects.get(rotation=world.rotation, kind=HumanTask.Kind.INCIDENT)
+    assert "gone before we ended it" in told.text
+    assert world.consumer.name in told.text
+
+
+def wrong_id(cell, world, before, after):
+    """Nothing shows of which secret an id is, so only a call by it tells; nobody's key may die."""
+    other = world.vendor.create_key(world.account, label="another program's")
+    right = world.old.vendor_id
+    KeyVersion.objects.filter(pk=world.old.pk).update(vendor_id=other["id"], link="")
+    drive(
+        world.rotation,
+        lambda r: world.goes_on() or r.waiting_for == WaitingFor.PERSON,
+        seconds=40,
+    )
+    assert {other["id"], right} <= {k["id"] for k in world.alive()}
+    assert world.vendor.use(other["key"]) == 200
+    assert HumanTask.objects.filter(rotation=world.rotation, closed_at=None).exists()
+    world.vendor.delete_key(other["id"])
+    KeyVersion.objects.filter(pk=world.old.pk).update(vendor_id=right, link="")
+
+
+def copy_holds_back(cell, world, before, after):
+    """B114: two copies behind one token; the word of one is not that of the other."""
+    copies = ("copy-1", "copy-2")
+    for copy in copies:
+        fetching.fetch(world.token.reveal(), world.key.pk, instance=copy)
+    _published_long_ago(world)
+    _moves(world, copies[0])
+    _goes_on_with_the_old_key(world)
+    assert "1 of 2" in world.rotation.waiting_text
+    _moves(world, copies[1])
+
+
+def _moves(world, copy):
+    """Fetch the new key and prove it, as this copy of the program."""
+    from rotation import consumers
+
+    text, key_id = world.token.reveal(), world.key.pk
+    given = fetching.fetch(text, key_id, instance=copy)
+    nonce, version = consumers.nonce(text, key_id)
+    proof = consumers.proof_of(given.secret, nonce, key_id, version)
+    consumers.acknowledge(text, key_id, version, nonce, proof, copy)
+
+
 def restored(cell, world, before, after):
     freezing.roll()
     file = injectors.dump(world.stack, world.folder)
@@ -232,6 +336,11 @@ INJECT = {
     "F18": restored,
     "F19": under(lambda cell, world: nullcontext(), signal.SIGTERM),
     "F20": lagging,
+    "F21": lies,
+    "F22": gateway_404,
+    "F23": old_key_dies,
+    "F24": wrong_id,
+    "F25": copy_holds_back,
 }
 
 

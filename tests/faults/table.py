@@ -31,6 +31,11 @@ FAULTS = {
     "F18": "the database is restored from before",
     "F19": "SIGTERM, as at a deploy",
     "F20": "the vendor's list or switch-off lags, or its slots are full",
+    "F21": "the vendor tells the old key's last use never, coarsely, late, or by a slow clock",
+    "F22": "a gateway in front of the vendor answers 404",
+    "F23": "the old key dies at the vendor before it is ended here",
+    "F24": "the id on record is that of another program's key",
+    "F25": "one copy of two holds the old key",
 }
 EFFECTS = {
     "S1": ("claim and intent", "intent.before", "intent.after"),
@@ -48,20 +53,20 @@ EFFECTS = {
     "S14": ("destroy in Vault", "destroy.before", "destroy.after"),
 }
 TABLE = """
-      F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 F13 F14 F15 F16 F17 F18 F19 F20
-S1    R  C  N  N  R  R  -  -  -  -   P   P   H   N   -   -   P   F   R   P
-S3    C  C  N  C  R  C  P  C  C  C   C   C   H   N   -   -   C   F   C   C
-S4    C  R  N  C  R  C  -  -  -  -   C   C   H   N   -   -   C   F   C   -
-S5    R  R  N  R  R  R  -  -  -  -   R   R   R   N   -   -   P   F   R   -
-S6    R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   -   P   F   R   -
-S7    R  R  N  R  R  R  -  -  -  -   R   R   H   N   -   -   P   F   R   -
-S8    R  R  N  R  R  R  -  -  -  -   -   -   -   N   P   -   P   F   R   -
-S9    R  R  N  R  R  R  -  -  -  -   R   R   R   N   -   W   P   F   R   -
-S10   R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   W   P   F   R   -
-S11   R  R  N  R  R  R  -  -  -  -   P   P   H   N   -   -   P   F   R   -
-S12   R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   -   P   F   R   -
-S13   R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   -   P   F   R   W
-S14   R  R  N  R  R  R  -  -  -  -   P   P   H   N   -   -   P   F   R   -
+      F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 F13 F14 F15 F16 F17 F18 F19 F20 F21 F22 F23 F24 F25
+S1    R  C  N  N  R  R  -  -  -  -   P   P   H   N   -   -   P   F   R   P   -   -   -   -   -
+S3    C  C  N  C  R  C  P  C  C  C   C   C   H   N   -   -   C   F   C   C   -   -   -   -   -
+S4    C  R  N  C  R  C  -  -  -  -   C   C   H   N   -   -   C   F   C   -   -   -   -   -   -
+S5    R  R  N  R  R  R  -  -  -  -   R   R   R   N   -   -   P   F   R   -   -   -   -   -   -
+S6    R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   -   P   F   R   -   -   P   -   -   -
+S7    R  R  N  R  R  R  -  -  -  -   R   R   H   N   -   -   P   F   R   -   -   -   -   -   -
+S8    R  R  N  R  R  R  -  -  -  -   -   -   -   N   P   -   P   F   R   -   -   -   -   -   -
+S9    R  R  N  R  R  R  -  -  -  -   R   R   R   N   -   W   P   F   R   -   W   W   W   -   W
+S10   R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   W   P   F   R   -   -   P   -   -   -
+S11   R  R  N  R  R  R  -  -  -  -   P   P   H   N   -   -   P   F   R   -   -   -   R   -   -
+S12   R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   -   P   F   R   -   -   P   R   H   -
+S13   R  R  N  R  R  R  P  R  P  P   P   P   H   N   -   -   P   F   R   W   -   P   -   -   -
+S14   R  R  N  R  R  R  -  -  -  -   P   P   H   N   -   -   P   F   R   -   -   -   -   -   -
 """
 WHY = {
     "S1": "after the intent has committed nobody can tell whether the call was made, so it looks (C)",

@@ -5,6 +5,7 @@ import datetime
 import os
 import secrets
 
+from django.db.models import Q
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from hypothesis.stateful import (
 
 from keyvault import fetching, keys
 from keyvault.errors import KeyServiceError
-from keyvault.models import ApiKey, Role
+from keyvault.models import ApiKey, KeyVersion, Role, VersionState
 from rotation import consumers, pasting_keys, policies, workflow
 from rotation.models import (
     Acknowledgement,
@@ -49,8 +50,24 @@ FAULTS = (
     ("delete", {"kind": "execute_then_cut", "times": 1}),
     ("delete", {"kind": "status", "status": 500, "body": "x", "times": 2}),
     ("list", {"kind": "truncated", "times": 1}),
+    ("get", {"kind": "status", "status": 404, "body": "<html>not found</html>", "times": 3}),
+    ("delete", {"kind": "status", "status": 404, "body": "<html>not found</html>", "times": 1}),
     ("get", {"kind": "status", "status": 500, "body": "x", "times": 2}),
 )
+LIES = (
+    {"last_use_shown": "null"},
+    {"last_use_resolution": 86400},
+    {"last_use_lag": 3600},
+    {"last_use_behind": 3600},
+    {"hides_labels": True},
+)
+HONEST = {
+    "last_use_shown": "exact",
+    "last_use_resolution": 0,
+    "last_use_lag": 0,
+    "last_use_behind": 0,
+    "hides_labels": False,
+}
 which = st.integers(0, 2)
 
 
@@ -58,6 +75,7 @@ class Rotations(RuleBasedStateMachine):
     """Three keys (two automatic, one manual), three consumers, two workers that take turns."""
 
     vendor = None
+    refusing = False
 
     @initialize()
     def begin(self):
@@ -85,6 +103,9 @@ class Rotations(RuleBasedStateMachine):
             make_key(vendor, self.place, self.people.owner, manual=place == 2, name=f"key-{place}")
             for place in range(3)
         ]
+        # What a program that read its key once holds, by consumer and key: version and secret.
+        self.held = {}
+        self.dead_early = set()
         self.consumers = [
             consumers.add_consumer(
                 self.people.owner, f"web-{n}", self.place.application, self.place.environment
@@ -158,12 +179,50 @@ class Rotations(RuleBasedStateMachine):
         token, key = new.token.reveal(), self.keys[number]
         fetched = self.quietly(fetching.fetch, token, key.pk)
         if fetched and fetched.secret:
+            self.held[who, number] = (fetched.version.pk, fetched.secret.reveal())
             assert type(self).vendor.use(fetched.secret.reveal()) != 401, "a dead key was given out"
             Acknowledgement.objects.update_or_create(
                 consumer=new.consumer,
                 key=key,
                 defaults={"version": fetched.version, "at": timezone.now()},
             )
+
+    @rule(who=which, number=which)
+    def fetch_and_go_on(self, who, number):
+        """A program reads its key once, and proves nothing."""
+        key, token = self.keys[number], self.consumers[who].token.reveal()
+        fetched = self.quietly(fetching.fetch, token, key.pk)
+        if fetched and fetched.secret:
+            self.held[who, number] = (fetched.version.pk, fetched.secret.reveal())
+
+    @rule(who=which, number=which)
+    def a_held_key_is_used(self, who, number):
+        """B118, F2: what a holder uses, within whatever rhythm, is not ended before it moved."""
+        version, secret = self.held.get((who, number), (None, None))
+        if secret and type(self).vendor.use(secret) == 401:
+            assert self.excused(version), f"version {version} was refused to its holder"
+
+    def excused(self, version):
+        """Return whether a person or the vendor ended it: not this service by itself."""
+        row = KeyVersion.objects.get(pk=version)
+        if version in self.dead_early or row.state == VersionState.DISCARDED:
+            return True
+        ended = Rotation.objects.filter(old_version=version)
+        return ended.filter(Q(reason=Reason.LEAK) | Q(waived_at__isnull=False)).exists()
+
+    @rule(lie=st.sampled_from(LIES))
+    def vendor_lies(self, lie):
+        """B116, B118, F13: last uses that are null, coarse, late or behind; lists without labels."""
+        type(self).vendor.patch_account(self.place.vendor_api["id"], **lie)
+
+    @rule(number=which)
+    def the_old_key_dies_early(self, number):
+        """B116: somebody deletes the old key in the dashboard while its holders still move."""
+        rotation = self.rotation(number)
+        if rotation and rotation.step == Step.VERIFY and rotation.verified_at and not self.refusing:
+            self.dead_early.add(rotation.old_version_id)
+            with contextlib.suppress(VendorRefused):
+                type(self).vendor.delete_key_by_secret(secret_of(rotation.old_version))
 
     @rule(fault=st.sampled_from(FAULTS))
     def vendor_fails(self, fault):
@@ -183,6 +242,7 @@ class Rotations(RuleBasedStateMachine):
     def new_key_is_refused(self, number):
         rotation = self.rotation(number)
         if rotation and rotation.new_version and rotation.new_version.vendor_id:
+            self.refusing = True
             type(self).vendor.fault(
                 "usage",
                 times=6,
@@ -231,7 +291,6 @@ class Rotations(RuleBasedStateMachine):
     def forget_if_unknown(self, made):
         """A key that was made by hand and not taken is thrown away again by whoever made it."""
         from keyvault.fingerprints import fingerprint
-        from keyvault.models import KeyVersion
         from keyvault.secret_text import Secret
 
         if not KeyVersion.objects.filter(fingerprint=fingerprint(Secret(made["key"]))).exists():
@@ -265,7 +324,7 @@ class Rotations(RuleBasedStateMachine):
         """All faults end and people do their part: then everything ends well and is known."""
         vendor = type(self).vendor
         vendor.clear_faults()
-        vendor.patch_account(self.place.vendor_api["id"], list_lag=0, start_delay=0)
+        vendor.patch_account(self.place.vendor_api["id"], list_lag=0, start_delay=0, **HONEST)
 
         def ended():
             Outage.objects.update(next_try_at=timezone.now())

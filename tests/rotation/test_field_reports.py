@@ -13,7 +13,7 @@ from keyvault.audit.models import AuditEvent
 from keyvault.keys import NewKey
 from keyvault.models import Application
 from rotation import consumers, outbox, workflow
-from rotation.models import Delivery, Rotation, Step, WaitingFor
+from rotation.models import Delivery, HumanTask, Rotation, Step, WaitingFor
 from rotation.outcomes import Retry
 from rotation.settling import LONGEST_PAUSE, _pause
 from tests.factories import make_key, secret_of
@@ -79,17 +79,22 @@ def test_one_consumer_of_three_cannot_be_told(vendor, place, people, key, receiv
     assert vendor.lookup(secret_of(rotation.old_version))["accepted_now"]
 
 
-def test_a_secret_changed_behind_our_back_stops_the_rotation(stack, vendor, place, people, key):
-    """B52: someone wrote another value into Vault; nothing is deleted and a person is told."""
+def test_a_secret_changed_behind_our_back_leads_back_to_the_old_one(
+    stack, vendor, place, people, key
+):
+    """B52, F4: someone wrote another value into Vault; the old key is given again, a person is told."""
     rotation = started(people.operator, key, overlap_seconds=3600)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
     new = rotation.new_version
     secret_store.destroy(versions.AREA, new.path)
     secret_store.write_once(versions.AREA, new.path, {"secret": "inf_somebody_elses_value_123"})
     Rotation.objects.filter(pk=rotation.pk).update(overlap_seconds=0)
-    drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
-    assert "someone changed it" in rotation.waiting_text
-    assert rotation.old_version.state == "previous"
+    drive(rotation)
+    key.refresh_from_db()
+    told = HumanTask.objects.get(rotation=rotation, kind=HumanTask.Kind.INCIDENT).text
+    assert "someone changed it" in told
+    assert "get the former key again at once" in told
+    assert key.current_id == rotation.old_version_id
     assert vendor.lookup(secret_of(rotation.old_version))["accepted_now"]
 
 

@@ -1,5 +1,8 @@
 """`make soak MINUTES=10`: the last line is a summary; exit status 1 when an invariant broke.
 
+Beside faults of every part there are lies of the vendor, and programs as they really are (odd.py):
+no call of a holder within its own rhythm may be refused by what was done here.
+
 SOAK_SEED repeats a run's faults (not its timing). Everything lies in a temporary folder.
 """
 
@@ -63,7 +66,7 @@ def _run(stack: Any, minutes: float, seed: int) -> int:
         world = scene.World(stack, vendor, url, KEYS, MANUAL, APPLICATIONS)
         counts = running.enter_context(scene.applications(world))
         say(f"{KEYS} keys, {APPLICATIONS} applications, {len(workers)} workers; faults begin")
-        nemesis = Nemesis(stack, vendor, workers, seed)
+        nemesis = Nemesis(world, workers, seed)
         with _in_background(world.keep_busy), _in_background(world.be_the_person):
             until = time.monotonic() + minutes * 60
             while time.monotonic() < until:

@@ -9,8 +9,10 @@ import json
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from sandbox import app
+from tests.soak.holders import start
 
 CALL_SECONDS, POLL_SECONDS = 2.0, 3.0
 
@@ -19,27 +21,33 @@ def main(folder: Path) -> None:
     """Hold every key of the list as an application would, until the process is ended."""
     app.CALL_SECONDS, app.POLL_SECONDS = CALL_SECONDS, POLL_SECONDS
     configs = json.loads((folder / "applications.json").read_text())
-    statuses, never = [], threading.Event()
+    never = threading.Event()
+    statuses = []
     for one in configs:
-        config, status = app.Config(**one), app.Status()
-        holder = app.KeyHolder(config, status)
-        caller = app.Caller(config, status, holder)
-        statuses.append(status)
-        for work in (holder.keep_current, caller.run):
-            threading.Thread(target=work, daemon=True).start()
-    while True:
-        names = ("calls", "ok", "refused", "other", "fetches")
-        counts = {name: sum(getattr(status, name) for status in statuses) for name in names}
-        counts["holding"] = sum(1 for status in statuses if status.version_held)
-        counts["refused_keys"] = [
-            config["key_id"]
-            for config, status in zip(configs, statuses, strict=True)
-            if status.refused
+        kind = one.pop("kind")
+        statuses += [
+            (kind, one["key_id"], status) for status in start(kind, app.Config(**one), folder)
         ]
-        new = folder / "counts.new"
-        new.write_text(json.dumps(counts))
-        new.replace(folder / "counts.json")
+    while True:
+        _count(folder, statuses)
         never.wait(0.5)
+
+
+def _count(folder: Path, statuses: list[tuple[str, int, app.Status]]) -> None:
+    """Write what the programs counted, those apart whose key the vendor itself ended early."""
+    names = ("calls", "ok", "refused", "other", "fetches")
+    ours = [status for kind, _, status in statuses if kind != "doomed"]
+    counts: dict[str, Any] = {name: sum(getattr(status, name) for status in ours) for name in names}
+    counts["holding"] = sum(1 for _, _, status in statuses if status.version_held)
+    counts["refused_early"] = sum(s.refused for kind, _, s in statuses if kind == "doomed")
+    counts["refused_by_kind"] = {
+        f"{kind} {key}": status.refused
+        for kind, key, status in statuses
+        if status.refused and kind != "doomed"
+    }
+    new = folder / "counts.new"
+    new.write_text(json.dumps(counts))
+    new.replace(folder / "counts.json")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ from typing import Any
 
 import redis
 
+_HONEST = {"last_use_shown": "exact", "last_use_resolution": 0, "last_use_lag": 0}
+
 
 class Nemesis:
     """Brings about one fault after another until it is told to stop."""
 
-    def __init__(self, stack: Any, vendor: Any, workers: Any, seed: int) -> None:
-        self.stack, self.vendor, self.workers = stack, vendor, workers
+    def __init__(self, world: Any, workers: Any, seed: int) -> None:
+        self.world, self.workers = world, workers
+        self.stack, self.vendor = world.stack, world.vendor
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
         self._never = threading.Event()
@@ -31,6 +34,11 @@ class Nemesis:
             self.vendor_limits,
             self.vendor_cuts,
             self.vendor_lags,
+            self.last_use_never,
+            self.last_use_coarse,
+            self.last_use_late,
+            self.gateway_404,
+            self.old_key_ended_early,
         )
 
     def let_pass(self, seconds: float) -> None:
@@ -105,6 +113,35 @@ class Nemesis:
     def vendor_lags(self) -> None:
         """Slow answers."""
         self._vendor("usage", "create", kind="delay", seconds=1.0)
+
+    def last_use_never(self) -> None:
+        """Null for each key, as for one that was never used."""
+        self._last_use(last_use_shown="null")
+
+    def last_use_coarse(self) -> None:
+        """Rounded down to the day."""
+        self._last_use(last_use_resolution=86400)
+
+    def last_use_late(self) -> None:
+        """What is told was true some minutes ago."""
+        self._last_use(last_use_lag=self.random.choice((60, 3600)))
+
+    def gateway_404(self) -> None:
+        """A gateway in front of the vendor knows no such page."""
+        page = "<html><body>404 page not found</body></html>"
+        self._vendor("get", kind="status", status=404, body=page)
+
+    def old_key_ended_early(self) -> None:
+        """Somebody deletes an old key in the dashboard while its holders still move."""
+        if not self.world.odd.end_one_early(self.vendor):
+            self.done["old key ended early"] -= 1
+
+    def _last_use(self, **lie: Any) -> None:
+        account = self.world.place.vendor_api["id"]
+        self.vendor.patch_account(account, **lie)
+        # Longer than the quiet period: a lie that lasts is the one that is believed.
+        self.let_pass(self.random.uniform(15.0, 30.0))
+        self.vendor.patch_account(account, **_HONEST)
 
     def _vendor(self, *routes: str, **fault: Any) -> None:
         ordered = [self.vendor.fault(route, times=None, **fault) for route in routes]
