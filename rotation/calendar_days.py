@@ -6,7 +6,7 @@ Series are expanded by recurring-ical-events, between the first and the last day
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -81,7 +81,8 @@ class Part:
 
     component: Any
     text: str
-    zoned: bool
+    # The zone of its calendar (X-WR-TIMEZONE): times in UTC were turned into it.
+    zone: ZoneInfo | None
     cancelled: bool
 
     @property
@@ -152,14 +153,20 @@ def _end(one: Any) -> date:
 
 def _spans(part: Part, start: Any, end: Any, within: Horizon) -> list[tuple[date, date]]:
     """Return the days of one occurrence; of a time in UTC alone, as each zone in use sees it."""
-    if isinstance(start, datetime) and start.tzinfo is not None and not part.zoned:
-        named = str(getattr(start.tzinfo, "key", start.tzname()) or "")
-        if named.upper() in ("UTC", "ETC/UTC", "Z") and isinstance(end, datetime):
-            zones = within.zones or (ZoneInfo("UTC"),)
-            days = [_days(start.astimezone(zone), end.astimezone(zone)) for zone in zones]
-            days.append(_days(start, end))
-            return [(min(one for one, _ in days), max(one for _, one in days))]
+    if _is_in_utc_alone(part, start) and isinstance(end, datetime):
+        zones = within.zones or (ZoneInfo("UTC"),)
+        days = [_days(start.astimezone(zone), end.astimezone(zone)) for zone in zones]
+        days.append(_days(start, end))
+        return [(min(one for one, _ in days), max(one for _, one in days))]
     return [_days(start, end)]
+
+
+def _is_in_utc_alone(part: Part, start: Any) -> bool:
+    """Tell a time in UTC of which nobody says in which zone its day counts."""
+    if not isinstance(start, datetime) or start.tzinfo is None or part.zone:
+        return False
+    named = str(getattr(start.tzinfo, "key", start.tzname()) or "")
+    return named.upper() in ("UTC", "ETC/UTC", "Z")
 
 
 def _days(start: Any, end: Any) -> tuple[date, date]:
@@ -172,13 +179,13 @@ def _days(start: Any, end: Any) -> tuple[date, date]:
 
 def expanded(parts: Sequence[Part], within: Horizon, reading: Reading) -> list[Event]:
     """Return the days of all occurrences, those that were moved at their new place."""
-    bare, zoned = icalendar.Calendar(), parts[0].zoned
+    bare, zone = icalendar.Calendar(), parts[0].zone
     for part in parts:
         made = icalendar.Event()
         for name in _KEPT:
             if name in part.component:
                 made[name] = part.component[name]
-        _bound(made, within, part.name, reading)
+        _bound(part, made, within, reading)
         bare.add_component(made)
     query = recurring_ical_events.of(bare)
     found = []
@@ -191,7 +198,7 @@ def expanded(parts: Sequence[Part], within: Horizon, reading: Reading) -> list[E
                 f"“{part.name}” comes too often to be counted: each day from {first} on is frozen."
             )
             break
-        part = Part(one, "", zoned, cancelled=False)
+        part = Part(one, "", zone, cancelled=False)
         if not is_off(part):
             found += [
                 Event(part.name, *span)
@@ -200,18 +207,94 @@ def expanded(parts: Sequence[Part], within: Horizon, reading: Reading) -> list[E
     return [*found, *_doubles(parts, within)]
 
 
-def _bound(made: Any, within: Horizon, name: str, reading: Reading) -> None:
+def _bound(part: Part, made: Any, within: Horizon, reading: Reading) -> None:
     """Bound what is looked for, and take a rule that comes many times a day as one of each day."""
     said = made.get("RRULE")
     for rule in said if isinstance(said, list) else [said] if said else []:
-        if str(rule.get("FREQ", [""])[0]).upper() in _OFTEN:
-            for part in [one for one in rule if one not in ("FREQ", "UNTIL", "COUNT")]:
-                del rule[part]
+        often = str(rule.get("FREQ", [""])[0]).upper() in _OFTEN
+        if often:
+            for name in [one for one in rule if one not in ("FREQ", "UNTIL", "COUNT")]:
+                del rule[name]
             rule["FREQ"] = ["DAILY"]
-            reading.remarks.append(f"“{name}” comes many times a day: each day is frozen.")
-        if "UNTIL" not in rule and "COUNT" not in rule:
-            reading.endless.append(name)
+            reading.remarks.append(f"“{part.name}” comes many times a day: each day is frozen.")
+        if "UNTIL" in rule:
+            _end_by_until(part, made, rule, within, reading)
+            if often:  # its last times are of a day, too, and may come before the time of the first
+                rule["UNTIL"] = [rule["UNTIL"][0] + DAY - timedelta(seconds=1)]
+        elif "COUNT" not in rule:
+            reading.endless.append(part.name)
             rule["UNTIL"] = [_end_of(within, made["DTSTART"].dt)]
+
+
+def _end_by_until(part: Part, made: Any, rule: Any, within: Horizon, reading: Reading) -> None:
+    """Give UNTIL the form that the library needs, at the latest time that it can mean.
+
+    RFC 5545 wants it in the form of DTSTART; the library takes each other form as a time in UTC, which
+    ends a series in a zone too early.
+    """
+    start, said = made["DTSTART"].dt, list(rule["UNTIL"])
+    far = any(one.year > within.last.year for one in said)
+    last = _end_of(within, start) if far else max(_latest(part, made, one, within) for one in said)
+    rule["UNTIL"] = [last]
+    other = [one for one in said if _form(one) != _form(start)]
+    if other:
+        lost = _form(start) == "local" and "TZID" in made["DTSTART"].params
+        why = (
+            "and nobody knows its zone"
+            if lost
+            else "which RFC 5545 does not allow beside its DTSTART"
+        )
+        reading.remarks.append(
+            f"“{part.name}” ends by UNTIL={icalendar.vDDDTypes(other[0]).to_ical().decode()}, {why}: it "
+            "is frozen to the latest time that this can mean."
+        )
+
+
+def _form(at: date) -> str:
+    """Return which of the three forms of RFC 5545 this is."""
+    if not isinstance(at, datetime):
+        return "day"
+    return "local" if at.tzinfo is None else "instant"
+
+
+def _latest(part: Part, made: Any, until: date, within: Horizon) -> date:
+    """Return the end of a series in the form of its beginning; in UTC where any of its times has a zone."""
+    start = made["DTSTART"].dt
+    zones: set[tzinfo] = {UTC, *within.zones, *([part.zone] if part.zone else [])}
+    if _form(start) == "instant":
+        homes = zones if _is_in_utc_alone(part, start) else {start.tzinfo}
+        return until if _form(until) == "instant" else _instant(_wall(until, zones), homes)
+    wall = _wall(until, zones)
+    if _form(start) == "day":
+        wall = datetime.combine(wall, time(23, 59, 59))
+    if beside := _zones_beside(made):  # the library then reads the beginning in such a zone, too
+        return _instant(wall, beside)
+    return wall.date() if _form(start) == "day" else wall
+
+
+def _wall(until: date, zones: Iterable[tzinfo]) -> datetime:
+    """Return an end as a clock on the wall shows it: the end of a day, the latest of these zones."""
+    if not isinstance(until, datetime):
+        return datetime.combine(until, time(23, 59, 59))
+    if until.tzinfo is None:
+        return until
+    return max(until.astimezone(zone).replace(tzinfo=None) for zone in zones)
+
+
+def _instant(wall: datetime, zones: Iterable[tzinfo]) -> datetime:
+    """Return the latest time in UTC at which a clock in one of these zones shows this."""
+    both = [wall.replace(tzinfo=zone, fold=fold) for zone in zones for fold in (0, 1)]
+    return max(one.astimezone(UTC) for one in both)
+
+
+def _zones_beside(made: Any) -> set[tzinfo]:
+    """Return the zones of an event's end, added and left out times."""
+    found = [made["DTEND"].dt] if "DTEND" in made else []
+    for name in ("RDATE", "EXDATE"):
+        lists = made.get(name, [])
+        for one in lists if isinstance(lists, list) else [lists]:
+            found += [each.dt[0] if isinstance(each.dt, tuple) else each.dt for each in one.dts]
+    return {one.tzinfo for one in found if isinstance(one, datetime) and one.tzinfo is not None}
 
 
 def _end_of(within: Horizon, start: date) -> date:

@@ -89,8 +89,8 @@ def _parts(content: bytes, reading: Reading, *, partial: bool) -> list[tuple[int
     if len(events) != len(blocks):
         events = [_alone(block) for block in blocks]
     return [
-        (number, Part(one, block, zoned, off))
-        for (number, one, zoned, off), block in zip(events, blocks, strict=True)
+        (number, Part(one, block, zone, off))
+        for (number, one, zone, off), block in zip(events, blocks, strict=True)
     ]
 
 
@@ -98,13 +98,13 @@ def _times(text: str, word: str, name: str) -> int:
     return len(re.findall(rf"^{word}:{name}\s*$", text, re.M | re.I))
 
 
-def _alone(block: str) -> tuple[int, Any, bool, bool]:
+def _alone(block: str) -> tuple[int, Any, None, bool]:
     """Return one event by itself, where something else in the file cannot be read; else an empty one."""
     text = _ASIDE.sub("", f"BEGIN:VEVENT{block}END:VEVENT\n")
     try:
-        return 0, icalendar.Event.from_ical(text.strip().replace("\n", "\r\n")), False, False
+        return 0, icalendar.Event.from_ical(text.strip().replace("\n", "\r\n")), None, False
     except BROKEN:
-        return 0, icalendar.Event(), False, False
+        return 0, icalendar.Event(), None, False
 
 
 def _text(content: bytes) -> str:
@@ -114,8 +114,8 @@ def _text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _calendars(text: str, reading: Reading) -> list[tuple[int, Any, bool, bool]]:
-    """Return the events of all calendars: number of the calendar, event, in a zone, cancelled."""
+def _calendars(text: str, reading: Reading) -> list[tuple[int, Any, ZoneInfo | None, bool]]:
+    """Return the events of all calendars: number of the calendar, event, its zone, cancelled."""
     found = []
     try:
         for number, one in enumerate(icalendar.Calendar.from_ical(text, multiple=True)):
@@ -128,15 +128,15 @@ def _calendars(text: str, reading: Reading) -> list[tuple[int, Any, bool, bool]]
     return found
 
 
-def _in_zone(name: str, reading: Reading) -> bool:
+def _in_zone(name: str, reading: Reading) -> ZoneInfo | None:
     try:
-        return bool(name and ZoneInfo(name))
+        return ZoneInfo(name) if name else None
     except (ValueError, KeyError, OSError):
         reading.remarks.append(
             f"The calendar's zone “{ODD.sub(' ', name)[:60]}” is not known: its times in UTC count in "
             "every zone that is used here."
         )
-        return False
+        return None
 
 
 def _read_group(group: list[Part], within: Horizon, reading: Reading) -> None:
@@ -260,7 +260,7 @@ def _simple(name: str, first: date, last: date, rule: str) -> Part:
     made.add("dtstart", first)
     made.add("dtend", last + DAY)
     made.add("rrule", icalendar.vRecur.from_ical(rule))
-    return Part(made, "", zoned=True, cancelled=False)
+    return Part(made, "", zone=None, cancelled=False)
 
 
 def _merged(events: Iterable[Event], within: Horizon) -> list[Event]:

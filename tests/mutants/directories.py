@@ -121,9 +121,16 @@ DIRECTORIES: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "the days of a time in UTC",
         "rotation/calendar_days.py",
-        "            days = [_days(start.astimezone(zone), end.astimezone(zone)) for zone in zones]",
-        "            days = [_days(start, end) for zone in zones]",
+        "        days = [_days(start.astimezone(zone), end.astimezone(zone)) for zone in zones]",
+        "        days = [_days(start, end) for zone in zones]",
         f"{_FILES} -k in_utc_alone",
+    ),
+    (
+        "an end of a series that the standard forbids",
+        "rotation/calendar_days.py",
+        "            _end_by_until(part, made, rule, within, reading)\n",
+        "            pass\n",
+        f"{_FILES} -k standard_forbids",
     ),
     (
         "the zone of a calendar",

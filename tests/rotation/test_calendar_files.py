@@ -162,6 +162,108 @@ def test_what_cannot_be_read_exactly_is_frozen_where_it_is_visible_and_named(nam
     assert "1209" in days(beside), "what stands beside it counts"
 
 
+NEW_YORK = "DTSTART;TZID=America/New_York:20261204T200000\nRRULE:FREQ=DAILY;UNTIL="
+ENDS = {
+    "a day": (NEW_YORK + "20261206", between(4, 6), "UTC"),
+    "a day, in the morning": (NEW_YORK.replace("T20", "T09") + "20261206", between(4, 6), "UTC"),
+    "a local time": (NEW_YORK + "20261206T200000", between(4, 6), "UTC"),
+    "a local time before the last": (NEW_YORK + "20261206T195959", between(4, 5), "UTC"),
+    "far in the west": (
+        NEW_YORK.replace("America/New_York", "Pacific/Honolulu") + "20261206",
+        between(4, 6),
+        "UTC",
+    ),
+    "far in the east": (
+        NEW_YORK.replace("America/New_York", "Pacific/Auckland").replace("T20", "T00") + "20261206",
+        between(4, 6),
+        "UTC",
+    ),
+    "the hour that comes twice": (
+        "DTSTART;TZID=America/New_York:20261030T013000\nRRULE:FREQ=DAILY;UNTIL=20261101T013000",
+        {"1030", "1031", "1101"},
+        "UTC",
+    ),
+    "beside others": (
+        NEW_YORK + "20261206\nEXRULE:FREQ=WEEKLY;UNTIL=20261206\nRDATE;TZID=America/New_York:20261220T200000",
+        {"1220"} | between(4, 6),
+        "UTC",
+    ),
+    "floating, a day": ("DTSTART:20261204T200000\nRRULE:FREQ=DAILY;UNTIL=20261206", between(4, 6), "UTC"),
+    "floating, in UTC": (
+        "DTSTART:20261204T200000\nRRULE:FREQ=DAILY;UNTIL=20261206T110000Z",
+        between(4, 6),
+        "Asia/Tokyo",
+    ),
+    "in UTC, a day": ("DTSTART:20261204T200000Z\nRRULE:FREQ=DAILY;UNTIL=20261206", between(4, 6), "UTC"),
+    "in UTC, local": (
+        "DTSTART:20261204T200000Z\nRRULE:FREQ=DAILY;UNTIL=20261206T150000",
+        between(4, 6),
+        "America/New_York",
+    ),
+    "all day, in UTC": (DAY + "\nRRULE:FREQ=DAILY;UNTIL=20261207T010000Z", between(4, 7), "UTC"),
+    "all day, midnight in the east": (
+        DAY + "\nRRULE:FREQ=DAILY;UNTIL=20261205T110000Z",
+        between(4, 6),
+        "Pacific/Auckland",
+    ),
+    "an unknown zone": (
+        "DTSTART;TZID=Ours:20261204T200000\nRRULE:FREQ=DAILY;UNTIL=20261206T200000Z",
+        between(4, 6),
+        "UTC",
+    ),
+    "the end of time": (
+        "DTSTART;TZID=America/New_York:20261204T200000\nRRULE:FREQ=WEEKLY;UNTIL=99991231;BYMONTH=12;INTERVAL=60",
+        {"1204"},
+        "UTC",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_an_end_that_the_standard_forbids_is_read_late_and_named(name):
+    """P8: an UNTIL that is a day or a local time counted as UTC and ended a series too early, unsaid."""
+    event, frozen, zone = ENDS[name]
+    found = reading(calendar(event), [zone])
+    assert days(found) == frozen
+    assert len(found.remarks) == 1
+    assert "“E0” ends by UNTIL=" in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("event", "frozen"),
+    [
+        (NEW_YORK + "20261207T010000Z", between(4, 6)),
+        (NEW_YORK.replace("UNTIL=", "COUNT=3"), between(4, 6)),
+        ("DTSTART:20261204T200000Z\nRRULE:FREQ=DAILY;UNTIL=20261206T200000Z", between(4, 6)),
+        ("DTSTART:20261204T200000\nRRULE:FREQ=DAILY;UNTIL=20261206T200000", between(4, 6)),
+        (
+            DAY + "\nRRULE:FREQ=DAILY;UNTIL=20261206\nEXDATE;TZID=America/New_York:20261205T000000",
+            {"1204", "1206"},
+        ),
+        (
+            "DTSTART:20261204T200000\nRRULE:FREQ=DAILY;UNTIL=20261206T200000\n"
+            "RDATE;TZID=America/New_York:20261220T200000",
+            {"1220"} | between(4, 6),
+        ),
+    ],
+)
+def test_an_end_in_the_form_of_the_standard_is_exact_whatever_stands_beside_it(event, frozen):
+    found = reading(calendar(event))
+    assert days(found) == frozen
+    assert found.remarks == []
+
+
+def test_the_zone_of_a_calendar_counts_for_the_end_of_a_series_and_hours_for_their_day():
+    days_off = calendar(
+        DAY + "\nRRULE:FREQ=DAILY;UNTIL=20261205T110000Z", head="X-WR-TIMEZONE:Pacific/Auckland"
+    )
+    assert days(reading(days_off)) == between(4, 6)
+    hourly = NEW_YORK.replace("DAILY", "HOURLY") + "20261206T080000Z"
+    assert days(reading(calendar(hourly))) == between(4, 6), (
+        "its last hour is 03:00, its first 20:00"
+    )
+
+
 def test_a_time_in_utc_alone_counts_in_each_zone_that_is_used():
     """B120: 24 December, 20:00 in New York froze the 25th alone."""
     content = calendar("DTSTART:20261225T010000Z\nDTEND:20261225T020000Z")
