@@ -85,7 +85,8 @@ def test_sign_in_does_not_lead_to_another_site(client, people):
 
 def test_sign_out_is_by_post_and_on_record(client, people):
     as_(client, people.owner)
-    assert client.get("/sign-out").status_code == 405
+    assert client.get("/sign-out")["Location"] == "/"
+    assert client.get("/").status_code == 200
     assert client.post("/sign-out").status_code == 302
     assert last("member.signed_out").actor_id == str(people.owner.pk)
     assert client.get("/").status_code == 302
@@ -208,7 +209,9 @@ def test_reveal_is_refused(client, people, key, who, password, reason, status):
 
 def test_reveal_is_never_answered_to_a_get(client, people, key):
     as_(client, people.developer)
-    assert client.get(reverse("key-reveal", args=[key.pk])).status_code == 405
+    answer = client.get(reverse("key-reveal", args=[key.pk]))
+    assert (answer.status_code, answer["Location"]) == (302, f"/keys/{key.pk}/")
+    assert not AuditEvent.objects.filter(action="secret.revealed").exists()
 
 
 def test_check_says_what_the_vendor_answers(client, vendor, people, key):
