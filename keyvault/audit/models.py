@@ -73,6 +73,7 @@ class Action(models.TextChoices):
     VENDOR_KEY_CREATED = "vendor_key.created"
     VENDOR_KEY_DISABLED = "vendor_key.disabled"
     VENDOR_KEY_ENABLED = "vendor_key.enabled"
+    VENDOR_KEY_GONE = "vendor_key.gone"
     VENDOR_KEY_DELETED = "vendor_key.deleted"
     VENDOR_KEY_STRAY = "vendor_key.stray"
     TASK_OPENED = "task.opened"

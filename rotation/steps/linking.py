@@ -173,7 +173,7 @@ def _watch(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckResu
         return _unclear(claim, version, intent, verdict)
     why = (
         f"with the key {version.vendor_id} disabled, the vendor accepted the secret for "
-        f"{timing.propagation_seconds:.0f} seconds. That key was enabled again."
+        f"{timing.propagation_seconds:.0f} seconds."
     )
     return refute(claim, version, why, intent)
 
@@ -181,11 +181,11 @@ def _watch(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckResu
 def _unclear(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckResult) -> Outcome:
     """Without a verdict nobody's key stays disabled: enable it, and begin anew later."""
     again = intent.unclear_since is not None
-    _enable(claim, intent)
+    there = _enable(claim, intent)
     with claim.transaction():
-        _note_enabled(claim, version, intent)
+        _note_enabled(claim, version, intent, there=there)
         Intent.objects.filter(pk=intent.pk).update(unclear_since=clock.now())
-    text = f"Whether its id is the old key's could not be told: it is enabled again. {verdict.text}"
+    text = f"Whether its id is the old key's could not be told. {_after(there)} {verdict.text}"
     return Park(text) if again else Retry(WaitingFor.VENDOR, text, verdict.retry_after)
 
 
@@ -193,11 +193,12 @@ def refute(claim: Claim, version: KeyVersion, why: str, intent: Intent | None = 
     """Leave everything as it was, and note that this id is never called by for this secret."""
     tail = f" ending in {version.tail}" if version.tail else ""
     text = f"The id {version.vendor_id} does not belong to this secret{tail}: {why}"
-    if intent and intent.disabling_at:
-        _enable(claim, intent)
+    there = _enable(claim, intent) if intent and intent.disabling_at else False
+    if intent and intent.disabled_at:
+        text = f"{text} {_after(there)}"
     with claim.transaction():
         if intent:
-            _note_enabled(claim, version, intent)
+            _note_enabled(claim, version, intent, there=there)
         versions.note_link(version, Link.REFUTED, text)
     return refuted(version)
 
@@ -219,22 +220,31 @@ def let_go(claim: Claim, version: KeyVersion | None, *, proven: bool = False) ->
     ).first()
     if intent is None:
         return
-    _enable(claim, intent)
+    there = _enable(claim, intent)
     with claim.transaction():
-        _note_enabled(claim, version, intent)
+        _note_enabled(claim, version, intent, there=there)
 
 
-def _enable(claim: Claim, intent: Intent) -> None:
+def _enable(claim: Claim, intent: Intent) -> bool:
+    """Have the vendor accept it again; False when it has no key of this id any more."""
     reached("enable.before")
     account = claim.rotation.key.account
-    provider_of(account).enable(vendor_account(account, manage=True), intent.vendor_id)
+    there = provider_of(account).enable(vendor_account(account, manage=True), intent.vendor_id)
     reached("enable.after")
+    return there
 
 
-def _note_enabled(claim: Claim, version: KeyVersion, intent: Intent) -> None:
-    """Note, in a transaction of the claim, that nothing is disabled any more."""
+def _after(there: bool) -> str:
+    """Return what became of the key that was disabled for the proof, as a sentence."""
+    if there:
+        return "That key was enabled again."
+    return "The vendor has no key of this id any more, so none could be enabled again."
+
+
+def _note_enabled(claim: Claim, version: KeyVersion, intent: Intent, *, there: bool) -> None:
+    """Note, in a transaction of the claim, that nothing is disabled any more; or that it is gone."""
     if not intent.disabling_at:
         return
     Intent.objects.filter(pk=intent.pk).update(disabling_at=None, disabled_at=None)
-    actor = worker_actor(claim.rotation)
-    record(Action.VENDOR_KEY_ENABLED, actor, version, vendor_id=intent.vendor_id)
+    action = Action.VENDOR_KEY_ENABLED if there else Action.VENDOR_KEY_GONE
+    record(action, worker_actor(claim.rotation), version, vendor_id=intent.vendor_id)

@@ -18,9 +18,16 @@ IRREVERSIBLE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "what a false id disabled is enabled again",
         "rotation/steps/linking.py",
-        "    if intent and intent.disabling_at:\n        _enable(claim, intent)\n    with",
-        "    with",
+        "    there = _enable(claim, intent) if intent and intent.disabling_at else False\n",
+        "    there = False\n",
         "tests/rotation/test_irreversible.py -k swapped_ids",
+    ),
+    (
+        "what the vendor no longer has is not recorded as enabled",
+        "rotation/steps/linking.py",
+        "    action = Action.VENDOR_KEY_ENABLED if there else Action.VENDOR_KEY_GONE",
+        "    action = Action.VENDOR_KEY_ENABLED",
+        "tests/rotation/test_irreversible.py -k vanished_while_disabled",
     ),
     (
         "a mask that does not fit refutes",

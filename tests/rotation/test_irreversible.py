@@ -101,6 +101,23 @@ def test_swapped_ids_end_no_key(vendor, place, people, pair, quick, masks):
     assert_all_is_well(vendor, place)
 
 
+def test_a_key_that_vanished_while_disabled_is_not_recorded_as_enabled(
+    vendor, place, people, pair, quick, unmasked
+):
+    """X1: somebody deletes it meanwhile: the log and the text say that it is gone."""
+    first, second = pair
+    wrong = first.current.vendor_id
+    rotation = drive(agreed(people.owner, first), is_disabled)
+    vendor.delete_key(wrong)
+    parked(rotation)
+    acts = AuditEvent.objects.filter(action__startswith="vendor_key.").order_by("seq")
+    disabled_on = [one.action for one in acts if wrong in one.payload]
+    assert disabled_on == ["vendor_key.disabled", "vendor_key.gone"]
+    assert "none could be enabled again" in rotation.waiting_text
+    assert "was enabled again" not in rotation.waiting_text
+    assert not accepted(vendor, second), "somebody else ended it"
+
+
 def test_a_refuted_id_is_left_alone_however_often_it_is_tried(
     vendor, place, people, pair, quick, unmasked
 ):
