@@ -39,10 +39,6 @@ path "keyvault/destroy/webhooks/+" {
   capabilities = ["update"]
 }
 
-path "keyvault/destroy/accounts/+" {
-  capabilities = ["update"]
-}
-
 path "keyvault/metadata/keys/" {
   capabilities = ["read", "list"]
 }
@@ -56,10 +52,6 @@ path "keyvault/metadata/accounts/+" {
 }
 
 path "keyvault/metadata/webhooks/+" {
-  capabilities = ["delete"]
-}
-
-path "keyvault/metadata/accounts/+" {
   capabilities = ["delete"]
 }
 
