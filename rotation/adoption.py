@@ -55,22 +55,25 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
     word = weigh(rotation, last_used, timing_of(rotation.key.account)) if vendor_tells else None
     used = word.others if word and not word.quiet else None
     if any(one.must_prove for one in left):
-        return Adoption(False, missing=_names(left, used), waiting_for=WaitingFor.ADOPTION)
+        return Adoption(
+            False, missing=_names(rotation, left, used), waiting_for=WaitingFor.ADOPTION
+        )
     if used and (left or known or (word and word.counts)):
-        text = _names(left, used) if left else _still_used(used)
+        text = _names(rotation, left, used) if left else _still_used(rotation, used)
         return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
     if left:
-        return _unproved(left, word)
+        return _unproved(rotation, left, word)
     if not known:
-        return _nobody(word)
-    return Adoption(True, f"{_ALL_MOVED} {_quiet_text(word)}".strip())
+        return _nobody(rotation, word)
+    return Adoption(True, f"{_ALL_MOVED} {_quiet_text(rotation, word)}".strip())
 
 
 def _without_old_key(rotation: Rotation, left: list[Holder], known: bool) -> Adoption:
     """Go on from a dead old key when all have moved; it is no proof that nothing needed it."""
     ask = needs_a_word(rotation)
     if any(one.must_prove or ask for one in left):
-        text = f"{_gone(rotation)} {_names(left)} They are refused until they move."
+        end = "They are refused." if rotation.retires else "They are refused until they move."
+        text = f"{_gone(rotation)} {_names(rotation, left)} {end}"
         return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
     if not known and ask:
         text = "No consumer is on record: a person must confirm that nothing needs it."
@@ -95,12 +98,12 @@ def _gone(rotation: Rotation) -> str:
     if rotation.old_gone_at is None:
         return ""
     return (
-        "The old key was gone before we ended it, first seen "
+        f"The {_key(rotation)} was gone before we ended it, first seen "
         f"{rotation.old_gone_at:%Y-%m-%d %H:%M:%S} UTC."
     )
 
 
-def _unproved(left: list[Holder], word: Word | None) -> Adoption:
+def _unproved(rotation: Rotation, left: list[Holder], word: Word | None) -> Adoption:
     """Weigh what holds the old key and need not, or cannot, prove that it moved.
 
     The vendor's silence counts for them only when it lasted longer than they ever stay away.
@@ -109,41 +112,41 @@ def _unproved(left: list[Holder], word: Word | None) -> Adoption:
     names = holders.names(left, 150)
     if word is None or not word.counts:
         ask = all(one.can_only_be_confirmed for one in left)
-        how = ": a person must confirm that nothing uses the old key" if ask else ""
-        text = f"{_names(left)[:-1]}{how}."
+        how = f": a person must confirm that nothing uses the {_key(rotation)}" if ask else ""
+        text = _names(rotation, left, how=how)
         if word:
             text = f"{text} {_worthless(word)}"
         return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
     if word.quiet and word.lasted >= away:
-        return Adoption(True, f"{_quiet_text(word)} Without a word of its own: {names}.")
+        return Adoption(True, f"{_quiet_text(rotation, word)} Without a word of its own: {names}.")
     text = (
-        f"{_names(left)} They prove nothing, so the vendor must have seen no use of the old key for "
-        f"longer than they ever stay away: {in_words(away)}."
+        f"{_names(rotation, left)} They prove nothing, so the vendor must have seen no use of the "
+        f"{_key(rotation)} for longer than they ever stay away: {in_words(away)}."
     )
     return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
 
 
-def _nobody(word: Word | None) -> Adoption:
+def _nobody(rotation: Rotation, word: Word | None) -> Adoption:
     """Judge by the vendor's word alone; where it does not count, only a person is left."""
     if word and word.quiet:
-        return Adoption(True, _quiet_text(word))
+        return Adoption(True, _quiet_text(rotation, word))
     if word and not word.counts:
         text = (
             f"No consumer is on record. {_worthless(word)} Waiting until it does, or a person says that "
-            "nothing uses the old key."
+            f"nothing uses the {_key(rotation)}."
         )
         return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
     if word:
         return Adoption(
             False,
             missing="No consumer is on record; waiting until the vendor sees no more use of the "
-            "old key.",
+            f"{_key(rotation)}.",
             waiting_for=WaitingFor.QUIET,
         )
     return Adoption(
         False,
         missing="No consumer is on record and this vendor does not tell when a key was last used: "
-        "a person must confirm that nothing uses the old key.",
+        f"a person must confirm that nothing uses the {_key(rotation)}.",
         waiting_for=WaitingFor.ADOPTION,
     )
 
@@ -152,19 +155,33 @@ def _worthless(word: Word) -> str:
     return f"The vendor's word on the last use of this key does not count: {word.why_not}."
 
 
-def _still_used(last_used: datetime) -> str:
-    return f"The old key was still used at {last_used:%Y-%m-%d %H:%M:%S} UTC."
+def _key(rotation: Rotation) -> str:
+    """Return what the key is called whose end is at stake: a retirement knows no other."""
+    return "key" if rotation.retires else "old key"
 
 
-def _quiet_text(word: Word | None) -> str:
+def _still_used(rotation: Rotation, last_used: datetime) -> str:
+    return f"The {_key(rotation)} was still used at {last_used:%Y-%m-%d %H:%M:%S} UTC."
+
+
+def _quiet_text(rotation: Rotation, word: Word | None) -> str:
     if word is None or not word.quiet:
         return ""
     return (
-        f"The vendor saw the old key fall quiet: since {word.since:%Y-%m-%d %H:%M:%S} UTC there was no "
-        "use but our own checks."
+        f"The vendor saw the {_key(rotation)} fall quiet: since {word.since:%Y-%m-%d %H:%M:%S} UTC "
+        "there was no use but our own checks."
     )
 
 
-def _names(left: list[Holder], used: datetime | None = None) -> str:
-    text = f"Not yet on the new key: {holders.names(left)}."
-    return f"{text} {_still_used(used)}" if used else text
+def _names(
+    rotation: Rotation, left: list[Holder], used: datetime | None = None, *, how: str = ""
+) -> str:
+    """Name who is waited for. Where there is no new key, nobody can prove that they moved to it."""
+    if rotation.retires:
+        said = f"May still need the key: {holders.names(left)}"
+        if any(one.must_prove for one in left):
+            how = ": a person must confirm that nothing uses it"
+    else:
+        said = f"Not yet on the new key: {holders.names(left)}"
+    text = f"{said}{how}."
+    return f"{text} {_still_used(rotation, used)}" if used else text

@@ -71,7 +71,7 @@ class WaiveForm(forms.Form):
 
     reason = forms.CharField(
         max_length=500,
-        label=_("How do you know that nothing uses the old key?"),
+        label=_("How do you know that nothing uses it any more?"),
         help_text=_("This goes on record under your name."),
     )
 
@@ -96,7 +96,8 @@ class ConsumerForm(forms.Form):
     )
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+        # Beside the form that changes the application: each input has an id of its own.
+        super().__init__(*args, **{"auto_id": "consumer_%s", **options})
         offer(self, "environment", visible_environments(by))
 
 

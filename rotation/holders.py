@@ -116,7 +116,8 @@ class Holder:
     @property
     def has_proved(self) -> bool:
         """Return whether any copy proved the new version."""
-        return any(row.proved_id == self.switch.new for row in self.rows)
+        new = self.switch.new
+        return new is not None and any(row.proved_id == new for row in self.rows)
 
     @property
     def can_only_be_confirmed(self) -> bool:

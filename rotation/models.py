@@ -196,6 +196,15 @@ class Rotation(models.Model):
         return bool(self.retire_reason)
 
     @property
+    def waits_for(self) -> str:
+        """Return what it waits for in words; a retirement has no new key to move to."""
+        if self.retires and self.waiting_for == WaitingFor.ADOPTION:
+            return str(_("a person to confirm that nothing uses the key"))
+        if self.retires and self.waiting_for == WaitingFor.QUIET:
+            return str(_("the key to fall quiet"))
+        return str(self.get_waiting_for_display())
+
+    @property
     def is_open(self) -> bool:
         """Return whether the rotation has not ended."""
         return self.step in OPEN_STEPS
@@ -347,7 +356,14 @@ class HumanTask(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} for {self.key or self.account or self.about}"
+        return f"{self.title} for {self.key or self.account or self.about}"
+
+    @property
+    def title(self) -> str:
+        """Return what is to be done, in words; a retirement has no new key to move to."""
+        if self.kind == self.Kind.CONFIRM and self.rotation and self.rotation.retires:
+            return str(_("Confirm that nothing uses the key"))
+        return str(self.get_kind_display())
 
 
 class Outage(models.Model):

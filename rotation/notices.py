@@ -136,6 +136,7 @@ def _contact(key: ApiKey | None) -> str:
 
 def _tasks() -> QuerySet[HumanTask]:
     return HumanTask.objects.select_related(
+        "rotation",
         "account",
         "key__account",
         "key__environment",
@@ -160,7 +161,7 @@ def _tell_task(task: HumanTask) -> bool:
     news = News(
         about=f"task:{task.pk}",
         kind=Notice.Kind.INCIDENT if urgent else Notice.Kind.TASK,
-        title=f"{task.get_kind_display()}: {task.key or task.account or 'the installation'}",
+        title=f"{task.title}: {task.key or task.account or 'the installation'}",
         text=task.text,
         link=f"/tasks/{task.pk}/",
         urgent=urgent,
@@ -182,7 +183,7 @@ def _remind(task: HumanTask) -> bool:
     news = News(
         about=f"task:{task.pk}:reminder",
         kind=Notice.Kind.REMINDER,
-        title=f"Still open: {task.get_kind_display()} ({task.key or task.account or 'installation'})",
+        title=f"Still open: {task.title} ({task.key or task.account or 'installation'})",
         text=f"Open since {task.opened_at:%Y-%m-%d %H:%M} UTC. {task.text}",
         link=f"/tasks/{task.pk}/",
         key=task.key,
@@ -220,7 +221,7 @@ def _tell_over(task: HumanTask) -> bool:
     news = News(
         about=f"task:{task.pk}:over",
         kind=Notice.Kind.RECOVERY,
-        title=f"Over: {task.get_kind_display()} ({task.key or task.account or 'the installation'})",
+        title=f"Over: {task.title} ({task.key or task.account or 'the installation'})",
         text=f"{task.outcome} It had said: {task.text}",
         link=f"/tasks/{task.pk}/",
         key=task.key,

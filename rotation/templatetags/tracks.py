@@ -2,6 +2,7 @@
 
 from django import template
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
 from keyvault.models import KeyVersion
 from rotation.models import Rotation
@@ -18,9 +19,11 @@ def track_drawing(track: Track, rotation: Rotation) -> str:
         "track": track,
         "big": True,
         "both": max(min(track.reached, _DELETE_AT) - track.new_from, 0),
-        "old_label": _label("Old key", rotation.old_version) or "No old key",
-        "new_label": _label("New key", rotation.new_version) or "New key, not made yet",
+        "old_label": _label(_("Old key"), rotation.old_version) or _("No old key"),
+        "new_label": _label(_("New key"), rotation.new_version) or _("New key, not made yet"),
     }
+    if rotation.retires:
+        facts |= {"old_label": _label(_("The key"), rotation.old_version), "new_label": ""}
     return render_to_string("rotation/_track.html", facts)
 
 

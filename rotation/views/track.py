@@ -13,6 +13,12 @@ STATIONS = (
     (Step.VERIFY, "Verify", 62.5),
     (Step.DELETE, "Delete", 87.5),
 )
+# A key that is retired has no new one to be made, handed out and moved to.
+RETIRING = (
+    (Step.GENERATE, "Tell", 12.5),
+    (Step.VERIFY, "Unused?", 50.0),
+    (Step.DELETE, "End", 87.5),
+)
 _PLACE = {step: x for step, _, x in STATIONS}
 _UPDATE, _DELETE, _END = _PLACE[Step.UPDATE], _PLACE[Step.DELETE], 100.0
 
@@ -58,7 +64,9 @@ def track(rotation: Rotation) -> Track:
     reached = _reached(rotation)
     done = rotation.step == Step.DONE
     return Track(
-        stations=[Station(name, x, _mark(rotation, step, x)) for step, name, x in STATIONS],
+        stations=[
+            Station(name, x, _mark(rotation, step, x)) for step, name, x in _stations(rotation)
+        ],
         old=_pieces(_old(rotation, reached)),
         new=_pieces(_new(rotation, reached)),
         new_from=_PLACE[Step.GENERATE],
@@ -68,13 +76,18 @@ def track(rotation: Rotation) -> Track:
     )
 
 
+def _stations(rotation: Rotation) -> tuple[tuple[Step, str, float], ...]:
+    return RETIRING if rotation.retires else STATIONS
+
+
 def _reached(rotation: Rotation) -> float:
     """Return how far it came: an end that is no success stays where the work stopped."""
     if rotation.step == Step.DONE:
         return _END
-    if rotation.step in _PLACE:
-        return _PLACE[Step(rotation.step)]
-    return _PLACE[Step.VERIFY if rotation.published_at else Step.GENERATE]
+    place = {step: x for step, _, x in _stations(rotation)}
+    if rotation.step in place:
+        return place[Step(rotation.step)]
+    return place[Step.VERIFY if rotation.published_at else Step.GENERATE]
 
 
 def _mark(rotation: Rotation, step: Step, x: float) -> str:
@@ -91,6 +104,9 @@ def _old(rotation: Rotation, reached: float) -> list[Piece]:
         return []
     if _went_back(rotation):
         return [Piece(0, _END, "serving")]
+    if rotation.retires:
+        ends = min(reached, _DELETE)
+        return [Piece(0, ends, "serving"), Piece(ends, _DELETE, "ahead")]
     switched = _UPDATE if rotation.published_at else reached
     return [
         Piece(0, switched, "serving"),
@@ -101,6 +117,8 @@ def _old(rotation: Rotation, reached: float) -> list[Piece]:
 
 def _new(rotation: Rotation, reached: float) -> list[Piece]:
     begins = _PLACE[Step.GENERATE]
+    if rotation.retires:
+        return []
     if _went_back(rotation):
         return [Piece(begins, reached, "alive")] if rotation.new_version_id else []
     switched = _UPDATE if rotation.published_at else reached
@@ -120,12 +138,14 @@ def _pieces(pieces: list[Piece]) -> list[Piece]:
 
 
 def _text(rotation: Rotation) -> str:
+    if rotation.retires:
+        return _text_of_retiring(rotation)
     old = f"version {rotation.old_version.number}" if rotation.old_version else "no old key"
     new = f"version {rotation.new_version.number}" if rotation.new_version else "the new key"
     where = {
         Step.GENERATE: f"{old} serves; {new} is being made",
         Step.UPDATE: f"{old} serves; {new} is being handed out",
-        Step.VERIFY: f"{new} serves; {old} still works",
+        Step.VERIFY: f"{new} serves; {old} {'is gone already' if rotation.old_gone_at else 'still works'}",
         Step.DELETE: f"{new} serves; {old} is being deleted",
         Step.ROLL_BACK: f"going back: {old} serves; {new} is being removed",
         Step.DONE: f"{new} serves; {old} is deleted and refused",
@@ -133,3 +153,18 @@ def _text(rotation: Rotation) -> str:
         Step.CANCELLED: f"cancelled: {old} serves on",
     }[Step(rotation.step)]
     return f"Step {rotation.get_step_display().lower()}. {where[0].upper()}{where[1:]}."
+
+
+def _text_of_retiring(rotation: Rotation) -> str:
+    key = f"version {rotation.old_version.number}" if rotation.old_version else "the key"
+    text = {
+        Step.GENERATE: "its consumers are told that it is to go",
+        Step.VERIFY: f"{key} is given out until nothing needs it",
+        Step.DELETE: f"{key} is being ended",
+        Step.ROLL_BACK: f"cancelled: {key} is given out as before",
+        Step.DONE: f"{key} is ended and refused",
+        Step.FAILED: f"failed: {key} is given out as before",
+        Step.CANCELLED: f"cancelled: {key} is given out as before",
+    }.get(Step(rotation.step), f"{key} is given out")
+    text = f"{text[0].upper()}{text[1:]}."
+    return f"Being retired. {text}" if rotation.is_open else text

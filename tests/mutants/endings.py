@@ -2,6 +2,13 @@
 
 ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
     (
+        "no word of a new key where a key is retired",
+        "rotation/adoption.py",
+        "    if rotation.retires:\n        if any",
+        "    if False:\n        if any",
+        "tests/rotation/test_retiring.py -k no_page_speaks",
+    ),
+    (
         "a leaver's pending approvals",
         "rotation/offboarding.py",
         "    approvals.lapse(actor, member)\n",

@@ -12,7 +12,17 @@ from keyvault.audit.models import AuditEvent
 from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
 from keyvault.models import ApiKey, Grant, Role, VersionState
 from keyvault.secret_store import StoreMissing
-from rotation import holds, levels, pasting_keys, policies, retiring, watching, workflow
+from rotation import (
+    consumers,
+    holders,
+    holds,
+    levels,
+    pasting_keys,
+    policies,
+    retiring,
+    watching,
+    workflow,
+)
 from rotation.models import (
     HumanTask,
     Intent,
@@ -26,6 +36,7 @@ from rotation.models import (
 from tests.api_client import Api, sign_in
 from tests.commands import call
 from tests.factories import make_key, secret_of
+from tests.pages import as_, text
 from tests.rotation.driving import drive, hurry, step
 from tests.rotation.test_completing import incident
 from tests.rotation.test_crashes import frozen_worker, let_the_lease_end, run_until_death
@@ -99,6 +110,32 @@ def test_a_program_that_fetched_it_is_named_and_waited_for(vendor, place, people
     assert drive(rotation).step == Step.DONE
     with pytest.raises(KeyServiceError):
         fetching.fetch(text.reveal(), key.pk)
+
+
+def test_no_page_speaks_of_a_new_key_that_there_is_not(client, vendor, place, people):
+    """F10: a retirement's proofs, track, task and forms said “consumers moved” and “new key”."""
+    key = make_key(vendor, place, people.owner, name="video")
+    consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    rotation = retiring.retire(people.owner, key, WHY)
+    drive(rotation, lambda one: one.waiting_for == WaitingFor.ADOPTION)
+    assert rotation.waiting_text == (
+        "May still need the key: web-1: a person must confirm that nothing uses it."
+    )
+    assert holders.of_rotation(rotation)[0].has_proved is False
+    page = text(as_(client, people.owner).get(f"/rotations/{rotation.pk}/"))
+    for said in ("Retirement of video", WHY, "Nothing needs it", "Cancel the retirement"):
+        assert said in page
+    for false in ("new key", "New key", "Consumers moved", "consumers moved", "old key", "Old key"):
+        assert false not in page
+    page = text(client.get(f"/keys/{key.pk}/"))
+    assert "It leaked: end it now" in page
+    assert "Add a standby" not in page
+    workflow.waive(people.owner, rotation, "I looked at every host.")
+    assert drive(rotation).step == Step.DONE
+    page = text(client.get(f"/keys/{key.pk}/"))
+    assert "Retired" in page
+    for offer in ("Rotate now", "Reveal the secret", "Set a hold", "Retire this key"):
+        assert offer not in page
 
 
 def test_where_the_vendor_tells_nothing_a_person_confirms_and_ends_it(vendor, place, people):
