@@ -68,6 +68,10 @@ class HookForm(forms.Form):
     )
     only_urgent = forms.BooleanField(required=False, label=_("Only what is urgent"))
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Beside a person's own wishes: each input has an id of its own.
+        super().__init__(*args, **{"auto_id": "hook_%s", **options})
+
 
 @require_GET
 @page

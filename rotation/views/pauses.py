@@ -1,6 +1,7 @@
 """Pauses: nothing rotates by itself for a while; with a reason, an end, and a button to go on."""
 
 from datetime import timedelta
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -32,6 +33,10 @@ class KeyPauseForm(PauseForm):
     """Why and until when, of one key."""
 
     account = None  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Beside other forms that ask for a reason: each input has an id of its own.
+        super().__init__(*args, **{"auto_id": "pause_%s", **options})
 
 
 @require_POST

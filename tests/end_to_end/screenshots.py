@@ -1,5 +1,6 @@
 """`make screenshots`: every page at three widths in both themes into docs/screenshots/all/ (not kept in
-git), and the six that README shows into docs/screenshots/ (SHOTS=best: these alone).
+git), and the six that README shows into docs/screenshots/ (SHOTS=best: these alone;
+SHOTS=rare: the states seen seldom alone).
 
 Not collected by `make test`.
 """
@@ -20,6 +21,7 @@ from rotation.campaigns import Choice
 from rotation.models import Heartbeat, Reason, Rotation, WaitingFor
 from rotation.policies import Wish
 from tests.conftest import ROOT
+from tests.end_to_end.states import UNFOLD, answers, rare_pages
 from tests.end_to_end.test_console import desk, every_page, manual
 from tests.factories import grant, make_key, make_member, show
 from tests.rotation.driving import drive, started
@@ -33,29 +35,42 @@ NAMES = ("Video upload", "Reports", "Billing export", "Creator search", "Audienc
 
 def test_every_page(desk: Any, vendor: Any, place: Any, people: Any, manual: Any) -> None:
     """Take them all; a page that complains fails the run."""
-    paths = every_page(people, vendor, place, manual)
-    best = _world(vendor, place, people)
+    wanted = os.environ.get("SHOTS", "")
+    paths = [] if wanted == "rare" else every_page(people, vendor, place, manual)
+    best = {} if wanted == "rare" else _world(vendor, place, people)
+    rare = {} if wanted == "best" else rare_pages(vendor, place, people)
     shutil.rmtree(ALL, ignore_errors=True)
     ALL.mkdir(parents=True)
     BEST.mkdir(parents=True, exist_ok=True)
     desk.enter(people.owner)
-    for theme in () if os.environ.get("SHOTS") == "best" else ("light", "dark"):
+    named = {path.strip("/").replace("/", "-") or "home": path for path in paths} | rare
+    for theme in () if wanted == "best" else ("light", "dark"):
         desk.page.emulate_media(color_scheme=theme)
         for width in WIDTHS:
             desk.page.set_viewport_size({"width": width, "height": 900})
-            for path in paths:
-                name = path.strip("/").replace("/", "-") or "home"
-                _take(desk, path, ALL / f"{name}-{width}-{theme}.png")
+            for name, path in named.items():
+                _take(desk, path, ALL / f"{name}-{width}-{theme}.png", unfold=name in rare)
+            if rare:
+                _take_answers(desk, place, people, f"{width}-{theme}.png")
     desk.page.emulate_media(color_scheme="light")
     desk.page.set_viewport_size({"width": 1280, "height": 800})
     for name, path in best.items():
         _take(desk, path, BEST / f"{name}.png", whole=False)
 
 
-def _take(desk: Any, path: str, file: Path, *, whole: bool = True) -> None:
+def _take(desk: Any, path: str, file: Path, *, whole: bool = True, unfold: bool = False) -> None:
     desk.go(path)
+    if unfold:
+        desk.page.evaluate(UNFOLD)
     desk.page.wait_for_load_state("networkidle")
     desk.page.screenshot(path=str(file), full_page=whole)
+
+
+def _take_answers(desk: Any, place: Any, people: Any, ending: str) -> None:
+    """Take what is shown only as an answer to a form, and what is said while the audit log is away."""
+    for name in answers(desk, place, people):
+        desk.page.wait_for_load_state("networkidle")
+        desk.page.screenshot(path=str(ALL / f"{name}-{ending}"), full_page=True)
 
 
 def _world(vendor: Any, place: Any, people: Any) -> dict[str, str]:

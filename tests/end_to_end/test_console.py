@@ -20,6 +20,7 @@ from rotation.guide_models import SavedView
 from rotation.models import Heartbeat, HumanTask, Reason, Rotation, Step, WaitingFor
 from rotation.policies import Wish
 from tests.api_client import sign_in
+from tests.end_to_end.states import UNFOLD, answers, rare_pages
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started
@@ -31,6 +32,8 @@ document.addEventListener("securitypolicyviolation", (event) => {
 });
 """
 MOST_BYTES = 100_000
+TWICE = """[...document.querySelectorAll('[id]')].map((one) => one.id)
+  .filter((one, place, all) => all.indexOf(one) !== place)"""
 
 
 class Desk:
@@ -349,6 +352,22 @@ def test_every_page_is_accessible_narrow_and_light(desk, vendor, place, people, 
     assert wrong == [], "\n".join(wrong)
 
 
+def test_rare_states_are_accessible_narrow_and_light(desk, vendor, place, people):
+    """Holds, retirements, copies, early ends, remarks and returns, with every fold open."""
+    desk.enter(people.owner)
+    page = desk.page
+
+    def go(path):
+        desk.go(path)
+        page.evaluate(UNFOLD)
+
+    wrong = faults(page, go, rare_pages(vendor, place, people).values())
+    for name in answers(desk, place, people):
+        page.wait_for_load_state("networkidle")
+        wrong += faults(page, lambda _: None, [name])
+    assert wrong == [], "\n".join(wrong)
+
+
 def test_a_long_name_pushes_nothing_out_of_the_frame(desk, people):
     """People without a name are shown by their address, which is often long."""
     people.owner.first_name = "a.very.long.address.of.somebody@a-company-of-many-words.example.com"
@@ -375,6 +394,7 @@ def faults(page, go, paths):
             page.locator("#health .state").first.wait_for()
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         found += [f"{path}: {wide} px too wide"] if wide > 0 else []
+        found += [f"{path}: id {one} twice" for one in page.evaluate(TWICE)]
         for width, scheme in ((375, "light"), (1440, "dark")):
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
