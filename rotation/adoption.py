@@ -179,7 +179,8 @@ def _names(
     """Name who is waited for. Where there is no new key, nobody can prove that they moved to it."""
     if rotation.retires:
         said = f"May still need the key: {holders.names(left)}"
-        if any(one.must_prove for one in left):
+        asked = any(one.must_prove for one in left)
+        if asked:
             how = ": a person must confirm that nothing uses it"
     else:
         said = f"Not yet on the new key: {holders.names(left)}"

@@ -4,8 +4,8 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "no word of a new key where a key is retired",
         "rotation/adoption.py",
-        "    if rotation.retires:\n        if any",
-        "    if False:\n        if any",
+        "    if rotation.retires:\n        said",
+        "    if False:\n        said",
         "tests/rotation/test_retiring.py -k no_page_speaks",
     ),
     (

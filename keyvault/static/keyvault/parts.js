@@ -45,7 +45,7 @@ async function inParts(form, button, ticks, size) {
     word.textContent = `${bar.value} of ${rows} rows; leave this page open.`;
   }
   const done = button.name === "record" ? "recorded" : "good";
-  word.textContent = `${good} of ${rows} rows are ${done}${left ? `, ${left} are left out` : ""}.`;
+  word.textContent = `${good} of ${rows} rows are ${done}${left ? `, ${left} left out` : ""}.`;
 }
 
 document.addEventListener("submit", async (event) => {
