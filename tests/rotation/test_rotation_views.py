@@ -120,7 +120,9 @@ def test_look_and_retry_wake_the_rotation(client, people, waiting):
 def test_acts_are_refused_to_those_who_may_only_look(client, people, waiting, deed):
     assert act(as_(client, people.viewer), waiting, deed, reason="long enough").status_code == 403
     assert act(as_(client, people.outsider), waiting, deed).status_code == 404
-    assert client.get(reverse("rotation-act", args=[waiting.pk, deed])).status_code == 405
+    # Loaded as a page it does nothing: it leads to the page that has the form.
+    loaded = client.get(reverse("rotation-act", args=[waiting.pk, deed]))
+    assert (loaded.status_code, loaded["Location"]) == (302, f"/rotations/{waiting.pk}/")
 
 
 def test_there_is_no_other_act(client, people, waiting):
