@@ -56,7 +56,7 @@ def _described(rotation: Rotation, version: KeyVersion | None) -> ListedKey | No
         if version.pk == rotation.new_version_id:
             # Just made and just checked, so it exists: its description comes late.
             raise VendorError("The vendor does not describe the new key yet.") from None
-        if rotation.new_version_id and version.check_answer == VALID:
+        if rotation.new_version_id and _was_just_accepted(rotation, version):
             raise VendorError(
                 f"With the account's management credential the vendor knows no key {version.vendor_id}, and "
                 "it accepts the secret: the id or the credential is of another account. Nothing "
@@ -64,6 +64,12 @@ def _described(rotation: Rotation, version: KeyVersion | None) -> ListedKey | No
                 retryable=False,
             ) from None
         return None
+
+
+def _was_just_accepted(rotation: Rotation, version: KeyVersion) -> bool:
+    """Return whether this rotation asked about the secret itself: what stood on record may be old."""
+    asked, checked = rotation.old_asked_at, version.checked_at
+    return version.check_answer == VALID and bool(asked and checked and checked >= asked)
 
 
 def _rights(had: ListedKey | None, granted: ListedKey | None) -> str:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from keyvault import kept, secret_store, versions
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import ApiKey, KeyVersion, Link, VersionState
+from keyvault.models import LIVE_STATES, ApiKey, KeyVersion, Link, VersionState
 from rotation import clock, freezing, holders, on_hold
 from rotation.actors import worker_actor
 from rotation.checking import check_secret, provider_of, timing_of, vendor_account
@@ -166,23 +166,43 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
     The refusal cannot be seen any more; that the vendor's whole list lacks the key is proof as good.
     """
     rotation, account = claim.rotation, claim.rotation.key.account
-    listed_by_id = version.is_linked and _by_program(rotation, version)
-    if not (listed_by_id and provider_of(account).can_list):
-        linking.let_go(claim, version)
-        if lost.end_unproven(claim, version):
-            return None
-        return Park(
-            "The old secret is gone from Vault, so nobody can see whether the vendor refuses it. "
-            "Look there, delete the key if it is still listed, and choose “Try again”."
-        )
+    by_list = _by_program(rotation, version) and provider_of(account).can_list
+    if not by_list:
+        return _unseen(claim, version)
     listed = provider_of(account).list_all(vendor_account(account, manage=True))
     new = rotation.new_version
     other = rotation.old_version if new and new.pk == version.pk else new
-    known = {key.vendor_id for key in listed}
-    if version.vendor_id in known or (other and other.vendor_id not in known):
+    there = {key.vendor_id for key in listed}
+    if (version.is_linked and version.vendor_id in there) or (
+        other and other.vendor_id not in there
+    ):
         return Retry(WaitingFor.VENDOR, "The vendor's list still has the old key, or is not whole.")
+    if not version.is_linked and not _all_are_others(version, there):
+        return _unseen(claim, version)
     versions.note_refused(version, clock.now())
     return None
+
+
+def _unseen(claim: Claim, version: KeyVersion) -> Outcome | None:
+    """Leave a key whose end nobody can see to a person."""
+    linking.let_go(claim, version)
+    if lost.end_unproven(claim, version):
+        return None
+    return Park(
+        "The old secret is gone from Vault, so nobody can see whether the vendor refuses it. "
+        "Look there, delete the key if it is still listed, and choose “Try again”."
+    )
+
+
+def _all_are_others(version: KeyVersion, there: set[str]) -> bool:
+    """Return whether each key of the vendor's whole list is another one on record.
+
+    The version's own id is a person's word, so that this id is not listed would show nothing.
+    """
+    others = KeyVersion.objects.filter(
+        key__account=version.key.account_id, state__in=LIVE_STATES, vendor_id__any=list(there)
+    ).exclude(pk=version.pk)
+    return there == set(others.values_list("vendor_id", flat=True))
 
 
 def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> bool:

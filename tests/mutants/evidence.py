@@ -70,7 +70,7 @@ EVIDENCE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "an unknown id whose secret works",
         "rotation/steps/likeness.py",
-        "        if rotation.new_version_id and version.check_answer == VALID:",
+        "        if rotation.new_version_id and _was_just_accepted(rotation, version):",
         "        if False:",
         "tests/rotation/test_likeness.py -k does_not_know",
     ),
