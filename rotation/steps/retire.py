@@ -177,7 +177,7 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
         other and other.vendor_id not in there
     ):
         return Retry(WaitingFor.VENDOR, "The vendor's list still has the old key, or is not whole.")
-    if not version.is_linked and not _all_are_others(version, there):
+    if not version.is_linked and not (other and _all_are_others(version, there)):
         return _unseen(claim, version)
     versions.note_refused(version, clock.now())
     return None
