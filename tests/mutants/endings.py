@@ -123,6 +123,20 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
         "tests/rotation/test_completing.py",
     ),
     (
+        "no end by a list that names a key nobody knows",
+        "rotation/steps/retire.py",
+        "    if not version.is_linked and not (other and _all_are_others(version, there)):",
+        "    if False:",
+        "tests/rotation/test_lost.py -k that_nobody_knows",
+    ),
+    (
+        "no end of a retired key by an empty list",
+        "rotation/steps/retire.py",
+        "not (other and _all_are_others(version, there)):",
+        "not _all_are_others(version, there):",
+        "tests/rotation/test_lost.py -k that_is_retired",
+    ),
+    (
         "second person lifts a hold",
         "rotation/holds.py",
         "    approvals.require(by, asked)\n",

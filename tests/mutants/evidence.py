@@ -75,6 +75,13 @@ EVIDENCE: tuple[tuple[str, str, str, str, str], ...] = (
         "tests/rotation/test_likeness.py -k does_not_know",
     ),
     (
+        "an accepted secret of before this rotation",
+        "rotation/steps/likeness.py",
+        "    return version.check_answer == VALID and bool(asked and checked and checked >= asked)\n",
+        "    return version.check_answer == VALID\n",
+        "tests/rotation/test_likeness.py -k stood_on_record",
+    ),
+    (
         "an early death is told",
         "rotation/steps/old_key.py",
         "    if rotation.old_gone_at or not (steady or dead):",

@@ -14,6 +14,7 @@ from rotation.policies import Wish, set_policy
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
+from tests.rotation.test_lost import lose
 
 pure = pytest.mark.pure
 DAY = timedelta(days=1)
@@ -217,3 +218,16 @@ def test_an_id_that_the_vendor_does_not_know_stops_a_key_that_works(vendor, plac
     assert "of another account" in rotation.waiting_text
     key.refresh_from_db()
     assert key.current.vendor_id == found
+
+
+def test_a_lost_old_key_is_replaced_whatever_stood_on_record(vendor, place, people, key):
+    """F1, F4: a restore lost the secret, and the vendor the key; "accepted" is a word of before."""
+    make_key(vendor, place, people.owner)
+    assert key.current.check_answer == "valid"
+    vendor.delete_key(key.current.vendor_id)
+    lose(key.current)
+    rotation = started(people.operator, key)
+    drive(rotation, lambda r: bool(r.published_at))
+    assert rotation.published_at, rotation.waiting_text
+    key.refresh_from_db()
+    assert key.current == rotation.new_version

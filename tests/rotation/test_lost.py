@@ -6,12 +6,13 @@ from django.test import override_settings
 from keyvault import fetching, secret_cache, secret_store, tokens
 from keyvault.models import KeyVersion, VersionState
 from keyvault.secret_store import StoreMissing
-from rotation import consumers, losses, notices, pasting_keys, workflow
+from rotation import consumers, losses, notices, pasting_keys, retiring, workflow
 from rotation.models import HumanTask, Notice, Reason, Rotation, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.keyvault.vault import inspector
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started, step
+from tests.rotation.test_foreign_credential import foreign
 
 
 @pytest.fixture
@@ -282,3 +283,38 @@ def test_an_old_key_that_was_disabled_for_its_proof_is_enabled_again(vendor, pla
     assert (rotation.step, key.current) == (Step.FAILED, rotation.old_version)
     assert vendor.use(old) == 200
     assert_all_is_well(vendor, place)
+
+
+def unseen(people, key, begin):
+    """Begin, agree to the end of a key whose secret Vault has lost, and return where that leads."""
+    lose(key.current)
+    rotation = begin()
+    drive(rotation, lambda r: not r.is_open or r.step == Step.VERIFY)
+    workflow.waive(people.owner, rotation, "I looked at every host.")
+    return drive(rotation, lambda r: not r.is_open or r.waiting_for == WaitingFor.PERSON)
+
+
+@pytest.mark.parametrize("all_on_record", [True, False])
+def test_a_list_with_a_key_that_nobody_knows_shows_no_end(
+    vendor, place, people, key, all_on_record
+):
+    """X1 with F4: the id is a person's word, so the unknown key may be the one whose secret is lost."""
+    make_key(vendor, place, people.owner)
+    if all_on_record:
+        vendor.delete_key(key.current.vendor_id)
+    else:
+        KeyVersion.objects.filter(pk=key.current_id).update(vendor_id="key_of_nobody")
+    rotation = unseen(people, key, lambda: started(people.operator, key))
+    assert rotation.step == (Step.DONE if all_on_record else Step.DELETE)
+    if not all_on_record:
+        assert "nobody can see whether the vendor refuses it" in rotation.waiting_text
+
+
+def test_an_empty_list_shows_no_end_of_a_key_that_is_retired(vendor, place, people, key):
+    """F5 with F4: another account's credential is shown an empty list, and the key lives on."""
+    secret = secret_of(key.current)
+    foreign(vendor, place)
+    rotation = unseen(people, key, lambda: retiring.retire(people.owner, key, "It is gone."))
+    assert rotation.step == Step.DELETE
+    assert "nobody can see whether the vendor refuses it" in rotation.waiting_text
+    assert vendor.lookup(secret)["accepted_now"]
