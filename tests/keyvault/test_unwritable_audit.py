@@ -11,6 +11,7 @@ from keyvault import health
 from keyvault.audit import log
 from keyvault.audit.models import AuditEvent
 from rotation import metrics, vitals
+from rotation.guide_models import SavedView
 from rotation.models import Rotation
 from tests.api_client import broken_audit, sign_in
 from tests.factories import PASSWORD, make_key
@@ -42,7 +43,11 @@ def test_a_person_can_look_and_nothing_else(vendor: Any, place: Any, people: Any
         assert "nothing was done" in answer.content.decode()
         answer = client.post(f"/api/v1/keys/{key.pk}/rotate", {}, content_type="application/json")
         assert (answer.status_code, answer.json()["code"]) == (503, "audit_unavailable")
+        # What is not put on record stays as it is too.
+        kept = client.post("/views/keys/keep", {"name": "mine", "query": "state=active"})
+        assert kept.status_code == 503
     assert not Rotation.objects.exists()
+    assert not SavedView.objects.exists()
 
 
 def test_the_sign_in_is_put_on_record_when_that_is_possible_again(people: Any) -> None:

@@ -72,7 +72,7 @@ FAULTS: tuple[tuple[str, str, str, str, str], ...] = (
         "sandbox/services/process.py",
         '            raise StartFailed(f"{self.name} cannot be started: {in_words(error)}") from None\n',
         "            raise\n",
-        "tests/sandbox/test_full_disk.py -k launcher",
+        "tests/sandbox/test_full_disk.py -k cannot_be_kept",
     ),
     (
         "the launcher outlives a full disk",
