@@ -54,9 +54,10 @@ F = TypeVar("F", Found, FoundAll)
 _lately: Recent[tuple[str, int], Found] = Recent(2000)
 _lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(50)
 _MOST_REMEMBERED = 200
-# The copies that went the whole way of late. Apart from the above: ids are the caller's word, and
-# whoever makes up many of them must not push out what others were given.
-_seen: Recent[tuple[str, int | tuple[int, int], str], bool] = Recent(20_000)
+# The copies that went the whole way of late, with the tag of what was noted of each: what another copy
+# was given since is noted of this one too. Apart from the above: ids are the caller's word, and whoever
+# makes up many of them must not push out what others were given.
+_seen: Recent[tuple[str, int | tuple[int, int], str], str] = Recent(20_000)
 
 
 def etag(version: KeyVersion) -> str:
@@ -101,7 +102,7 @@ def fetch(token_text: str, key_id: int, known_etag: str = "", instance: str = ""
         copies.note(token, [version], copy)
     name = peppered(token_text)
     _lately.put((name, key_id), found, time.time() + _CONFIRMED_FOR)
-    _seen.put((name, key_id, copy), True, time.time() + _CONFIRMED_FOR)
+    _seen.put((name, key_id, copy), etag(version), time.time() + _CONFIRMED_FOR)
     return Fetched(key, version, secret)
 
 
@@ -131,12 +132,18 @@ def _remembered(
         return None, None
     name, now = peppered(token_text), time.time()
     found = recent.get((name, place), now)
-    if found is None or _seen.get((name, place, copy), now) is None:
+    if found is None or _seen.get((name, place, copy), now) != _tag_of(found):
         return None, None
     try:
         return found, tokens.require_good(found.token, token_text, current().source)
     except tokens.TokenRefused:
         return None, None
+
+
+def _tag_of(found: Found | FoundAll) -> str:
+    if isinstance(found, FoundAll):
+        return found.tag
+    return etag(found.key.current) if found.key and found.key.current else ""
 
 
 def _row_again(found: Found, token: ServiceToken) -> dict[str, Any]:
@@ -219,7 +226,7 @@ def fetch_all(
         plain, name = [Fetched(one.key, one.version, None) for one in found], peppered(token_text)
         until = time.time() + _CONFIRMED_FOR
         _lately_all.put((name, place), FoundAll(token, plain, tag, state), until)
-        _seen.put((name, place, copy), True, until)
+        _seen.put((name, place, copy), tag, until)
     return (None if tag in known_etag else found), tag
 
 

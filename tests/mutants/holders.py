@@ -4,9 +4,16 @@ HOLDERS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "another copy is noted before it is given anything from memory",
         "keyvault/fetching.py",
-        "    if found is None or _seen.get((name, place, copy), now) is None:",
+        "    if found is None or _seen.get((name, place, copy), now) != _tag_of(found):",
         "    if found is None:",
         "tests/keyvault/test_copies.py -k each_copy_is_noted",
+    ),
+    (
+        "a copy is noted with what it was given from memory",
+        "keyvault/fetching.py",
+        "_seen.get((name, place, copy), now) != _tag_of(found):",
+        "_seen.get((name, place, copy), now) is None:",
+        "tests/rotation/test_holders.py -k one_of_two",
     ),
     (
         "made up ids fill no table",

@@ -90,6 +90,7 @@ def test_one_of_two_copies_is_not_both(vendor, place, people, key):
     assert (rotation.step, rotation.waiting_for) == (Step.VERIFY, WaitingFor.ADOPTION)
     assert "web (1 of 2 copies" in rotation.waiting_text
     fetching.fetch(token, key.pk, instance="b")
+    assert Fetch.objects.get(instance="b").version == rotation.new_version, "given from memory"
     step(rotation)
     assert "1 of 2 copies" in rotation.waiting_text, "to fetch is not to use"
     acknowledge(token, key, "b")
