@@ -41,7 +41,7 @@ IRREVERSIBLE: tuple[tuple[str, str, str, str, str], ...] = (
         "rotation/steps/linking.py",
         "    except KeyDead:\n        found = None",
         "    except KeyDead:\n        return ''",
-        "tests/rotation/test_irreversible.py -k that_the_vendor_does_not_know",
+        "tests/rotation/test_irreversible.py -k unknown_after_the_switch",
     ),
     (
         "a dead secret proves no id",

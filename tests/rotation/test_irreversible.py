@@ -166,6 +166,22 @@ def test_an_id_that_the_vendor_does_not_know_is_not_called_deleted(
     assert not AuditEvent.objects.filter(action="vendor_key.deleted").exists()
 
 
+def test_an_id_that_is_unknown_after_the_switch_is_not_even_called_by(vendor, place, people, quick):
+    """X1: the old secret works, so the id is not its own; nothing is disabled to see that."""
+    key = make_key(vendor, place, people.owner)
+    rotation = agreed(people.owner, key, overlap_seconds=3600)
+    drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
+    old = KeyVersion.objects.filter(pk=rotation.old_version_id)
+    old.update(vendor_id="key_0123456789abcdef")
+    Rotation.objects.filter(pk=rotation.pk).update(overlap_seconds=0)
+    parked(rotation)
+    assert rotation.step == Step.DELETE
+    assert old.get().link == Link.REFUTED
+    assert "or the credential is of another account" in rotation.waiting_text
+    called = {e["route"] for e in vendor.ledger(account=place.vendor_api["id"])}
+    assert not called & {"disable", "delete"}
+
+
 def test_a_true_id_is_proven_by_the_refusal_and_noted(vendor, place, people):
     """X1: disabled by its id, the secret is refused: proven, then deleted; what we made needs no proof."""
     key = make_key(vendor, place, people.owner)
