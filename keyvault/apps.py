@@ -12,12 +12,14 @@ class KeyVaultConfig(AppConfig):
         """Register checks and a lookup; listen to changes of factors; start the error tracker."""
         from django.conf import settings
 
-        from keyvault import checks, factor_log, lookups  # noqa: F401
+        from keyvault import checks  # noqa: F401
+        from keyvault.access import signals
+        from keyvault.core import lookups
 
         lookups.register()
-        factor_log.listen()
+        signals.listen()
 
         if settings.SENTRY_DSN:
-            from keyvault import sentry
+            from keyvault.core import error_reporting
 
-            sentry.start(settings.SENTRY_DSN, settings.SENTRY_ENVIRONMENT)
+            error_reporting.start(settings.SENTRY_DSN, settings.SENTRY_ENVIRONMENT)

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from keyvault.core.secret import Secret
 from keyvault.models import Account
-from keyvault.secret_text import Secret
 
 VALID, REFUSED, CANNOT_TELL = "valid", "refused", "cannot_tell"
 

@@ -7,8 +7,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
-from keyvault import health, secret_store
-from keyvault.errors import KeyServiceError
+from keyvault.core.errors import KeyServiceError
+from keyvault.vault import secret_store
+from rotation import dependencies
 
 _LEAST_SECRET = 32
 
@@ -136,7 +137,7 @@ def _try_vault() -> None:
 @register(Tags.database)
 def check_broker(databases: Any = None, **_: Any) -> list[CheckMessage]:
     """With `check --database default`: a broker that may throw messages away is named."""
-    facts = health.broker_facts() if databases else None
+    facts = dependencies.broker_facts() if databases else None
     if facts and facts.evicts:
         return [
             Warning(

@@ -11,13 +11,13 @@ from django.shortcuts import redirect
 from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.translation import gettext as _
 
-from keyvault import known_devices, sessions
-from keyvault.audit.context import acting
+from keyvault.access import known_devices, sessions
+from keyvault.access.authentication import needs_second_factor
 from keyvault.audit.log import AuditUnavailable
-from keyvault.client_address import client_address
+from keyvault.console.errors import problem, wrong_method
+from keyvault.core.client_ip import client_address
+from keyvault.core.request_context import acting
 from keyvault.models import Member
-from keyvault.signing_in import needs_second_factor
-from keyvault.views.errors import problem, wrong_method
 
 _NOTHING_RUNS = (
     "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "

@@ -9,7 +9,7 @@ from csp.constants import NONE, SELF
 from kombu import Queue
 from kombu.common import Broadcast
 
-from keyvault.environment import database, mail_server, proxies, secret
+from keyvault.core.env import database, mail_server, proxies, secret
 
 env = environ.Env()
 
@@ -188,12 +188,12 @@ REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)
 
 # Wiring: keyvault asks vendors through this function and never imports rotation.
-KEY_CHECKER = "rotation.checking.check_secret"
-KEY_SIGNS = "rotation.checking.signs_of"
+KEY_CHECKER = "keyvault.inventory.vendor_gateway.check_secret"
+KEY_SIGNS = "keyvault.inventory.vendor_gateway.signs_of"
 REVIEW_OPENER = "rotation.human_tasks.open_review"
-LOSS_TELLER = "rotation.losing.noticed"
-RETURN_REFUSER = "rotation.returning.refuse"
-DIRECTORY_NEWS = "rotation.directory_news"
+LOSS_TELLER = "rotation.engine.missing_secrets.noticed"
+RETURN_REFUSER = "rotation.campaigns.reinstatement.refuse"
+DIRECTORY_NEWS = "rotation.notifications.directory_events"
 
 # --- Telling people ---
 
@@ -218,7 +218,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"{_RULES}.MinimumLengthValidator", "OPTIONS": {"min_length": 15}},
     {"NAME": f"{_RULES}.CommonPasswordValidator"},
     {"NAME": f"{_RULES}.UserAttributeSimilarityValidator"},
-    {"NAME": "keyvault.passwords.GuessValidator"},
+    {"NAME": "keyvault.access.password_validation.GuessValidator"},
 ]
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "sign-in"
@@ -234,8 +234,8 @@ CACHES = {
         },  # beyond 300, used codes would be forgotten and open again
     }
 }
-ACCOUNT_ADAPTER = "keyvault.signing_in.AccountAdapter"
-ACCOUNT_FORMS = {"login": "keyvault.signing_in.SignInForm"}
+ACCOUNT_ADAPTER = "keyvault.access.authentication.AccountAdapter"
+ACCOUNT_FORMS = {"login": "keyvault.access.authentication.SignInForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -251,7 +251,7 @@ ACCOUNT_RATE_LIMITS = {
     "reauthenticate": "20/m/user",
     "change_password": "10/m/user",
 }
-MFA_ADAPTER = "keyvault.signing_in.MFAAdapter"
+MFA_ADAPTER = "keyvault.access.authentication.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True
@@ -260,8 +260,8 @@ MFA_WEBAUTHN_USER_VERIFICATION = "required"
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = INSECURE_HTTP
 MFA_TOTP_TOLERANCE = 0
 MFA_FORMS = {
-    "authenticate": "keyvault.signing_in.CodeForm",
-    "reauthenticate": "keyvault.signing_in.ProofForm",
+    "authenticate": "keyvault.access.authentication.CodeForm",
+    "reauthenticate": "keyvault.access.authentication.ProofForm",
 }
 # Must everybody have a second factor? Then nothing opens before one is set up.
 REQUIRE_MFA = env.bool("REQUIRE_MFA", default=False)
@@ -272,7 +272,7 @@ OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
 OIDC_CLIENT_SECRET = secret("OIDC_CLIENT_SECRET", default="")
 # By this token the company's directory tells who came and who left (SCIM 2.0); empty is off.
 SCIM_TOKEN = secret("SCIM_TOKEN", default="")
-SOCIALACCOUNT_ADAPTER = "keyvault.signing_in.OtherAccountAdapter"
+SOCIALACCOUNT_ADAPTER = "keyvault.access.authentication.OtherAccountAdapter"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_STORE_TOKENS = False
@@ -296,17 +296,17 @@ SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
 # A session ends after this time without its person, and for good some hours after the sign-in.
 SESSION_IDLE_MINUTES = env.int("SESSION_IDLE_MINUTES", default=30)
 SESSION_COOKIE_AGE = 3600 * env.int("SESSION_HOURS", default=12)
-SESSION_ENGINE = "keyvault.sessions"
+SESSION_ENGINE = "keyvault.access.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not INSECURE_HTTP
 SESSION_COOKIE_NAME = "keyvault_session" if INSECURE_HTTP else "__Host-session"
-# Tells a browser in which its person signed in before; see keyvault/known_devices.py.
+# Tells a browser in which its person signed in before; see keyvault/access/known_devices.py.
 KNOWN_COOKIE_NAME = "keyvault_known" if INSECURE_HTTP else "__Host-known"
 CSRF_COOKIE_NAME = "keyvault_csrf" if INSECURE_HTTP else "__Host-csrf"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [BASE_URL] if BASE_URL else []
-CSRF_FAILURE_VIEW = "keyvault.views.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "keyvault.console.errors.csrf_failure"
 
 SECURE_SSL_REDIRECT = not INSECURE_HTTP
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
@@ -346,7 +346,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "keyvault.api.errors.handle",
+    "EXCEPTION_HANDLER": "keyvault.core.api_errors.handle",
 }
 _HOOK_KIND = "rotation.models.Hook.Kind"
 SPECTACULAR_SETTINGS = {
@@ -358,12 +358,12 @@ SPECTACULAR_SETTINGS = {
 }
 
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
-DEFAULT_EXCEPTION_REPORTER = "keyvault.error_reports.Reporter"
-DEFAULT_EXCEPTION_REPORTER_FILTER = "keyvault.error_reports.ReportFilter"
+DEFAULT_EXCEPTION_REPORTER = "keyvault.core.error_reporting.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "keyvault.core.error_reporting.ReportFilter"
 
 # --- Logs: one JSON object a line, redacted by value; HTTP clients never at DEBUG. ---
 
-# An error tracker, if wanted; what is sent there is cleaned by keyvault/sentry.py.
+# An error tracker, if wanted; what is sent there is cleaned by keyvault/core/error_reporting.py.
 SENTRY_DSN = secret("SENTRY_DSN", default="")
 SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="")
 
@@ -374,7 +374,7 @@ LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "keyvault.logs.json_formatter"}},
+    "formatters": {"json": {"()": "keyvault.core.logging.json_formatter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}
     },

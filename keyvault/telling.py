@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from keyvault.errors import Conflict
+from keyvault.core.errors import Conflict
 from keyvault.models import ApiKey, KeyVersion, Member
 
 

@@ -8,12 +8,13 @@ from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keyvault.audit.log import Actor, member_actor, record
+from keyvault.access.permissions import Verb, grants_with, may, visible_keys
+from keyvault.audit.actors import Actor, member_actor
+from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.core.errors import BadInput, Conflict, Denied
+from keyvault.core.redaction import one_line
 from keyvault.models import Account, ApiKey, KeyVersion, Member
-from keyvault.permissions import Verb, grants_with, may, visible_keys
-from keyvault.redaction import one_line
 from rotation.models import TASK_TEXT, HumanTask, Rotation
 
 _WORD_LEAST = 5

@@ -7,28 +7,18 @@ from datetime import timedelta
 from celery import current_task, shared_task
 from django.utils import timezone
 
-from keyvault import copies, limits, sessions
-from keyvault.audit.context import acting
-from rotation import (
-    campaigns,
-    crosschecking,
-    digest,
-    forgetting,
-    freeze_feeds,
-    levels,
-    messages,
-    notices,
-    offboarding,
-    outbox,
-    policies,
-    reconciling,
-    replanning,
-    standbys,
-    sweeping,
-    watching,
-    workflow,
-)
+from keyvault.access import rate_limits, sessions
+from keyvault.core.request_context import acting
+from keyvault.delivery import instances
+from rotation import queue
+from rotation.campaigns import offboarding, service
+from rotation.consumers import webhooks
+from rotation.engine import cleanup, runner, scheduler, standby_stock
 from rotation.models import Heartbeat
+from rotation.monitoring import key_checks, vault_reads
+from rotation.notifications import delivery, digest, retention, triggers
+from rotation.recovery import reconciliation
+from rotation.scheduling import freeze_calendars, inheritance, replanner
 
 _BATCHES_A_TICK = 4
 
@@ -39,14 +29,14 @@ def tick() -> None:
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
     with acting(uuid.uuid4().hex, "worker"):
         offboarding.finish_leavers()
-        campaigns.work()
-        policies.start_due()
-    for rotation_id in workflow.take_due():
-        workflow.send("rotation.advance", rotation_id)
-    for delivery_id in outbox.due():
-        workflow.send("rotation.deliver", delivery_id)
+        service.work()
+        scheduler.start_due()
+    for rotation_id in queue.take_due():
+        queue.send("rotation.advance", rotation_id)
+    for delivery_id in webhooks.due():
+        queue.send("rotation.deliver", delivery_id)
     # What can wait comes last, so that its failure holds up nothing above.
-    for carry_on in (levels.carry_on, replanning.carry_on):
+    for carry_on in (inheritance.carry_on, replanner.carry_on):
         _in_batches(carry_on)
 
 
@@ -73,68 +63,68 @@ def pulse() -> None:
 def advance(rotation_id: int) -> None:
     """Move one rotation as far as it goes now."""
     with acting(uuid.uuid4().hex, "worker"):
-        workflow.advance(rotation_id)
+        runner.advance(rotation_id)
 
 
 @shared_task(name="rotation.deliver")
 def deliver(delivery_id: int) -> None:
     """Send one webhook."""
     with acting(uuid.uuid4().hex, "worker"):
-        outbox.deliver(delivery_id)
+        webhooks.deliver(delivery_id)
 
 
 @shared_task(name="rotation.sweep")
 def sweep() -> None:
     """Look for strays, finish destroying retired secrets, read calendars, drop what is long over."""
     with acting(uuid.uuid4().hex, "worker"):
-        sweeping.sweep()
-        freeze_feeds.read_due()
-        outbox.close_settled()
-    forgetting.forget_told()
+        cleanup.sweep()
+        freeze_calendars.read_due()
+        webhooks.close_settled()
+    retention.forget_told()
     sessions.sweep()
-    limits.sweep()
+    rate_limits.sweep()
 
 
 @shared_task(name="rotation.tell")
 def tell() -> None:
     """Tell people what is new, and send what waits to be sent."""
-    notices.scan()
+    triggers.scan()
     digest.tell_all()
-    for message_id in messages.due():
-        workflow.send("rotation.message", message_id)
-    standbys.ask()
+    for message_id in delivery.due():
+        queue.send("rotation.message", message_id)
+    standby_stock.ask()
 
 
 @shared_task(name="rotation.message")
 def message(message_id: int) -> None:
     """Send one message."""
-    messages.deliver(message_id)
+    delivery.deliver(message_id)
 
 
 @shared_task(name="rotation.watch")
 def watch() -> None:
     """Give new keys their policies, and ask vendors about the keys whose day has come."""
-    for key_id in watching.claim_due():
-        workflow.send("rotation.check", key_id)
-    levels.settle_new()
+    for key_id in key_checks.claim_due():
+        queue.send("rotation.check", key_id)
+    inheritance.settle_new()
 
 
 @shared_task(name="rotation.check")
 def check(key_id: int) -> None:
     """Ask the vendor about one current key."""
     with acting(uuid.uuid4().hex, "worker"):
-        watching.check(key_id)
+        key_checks.check(key_id)
 
 
 @shared_task(name="rotation.crosscheck")
 def crosscheck() -> None:
     """Compare Vault's audit log with ours, where it can be read."""
-    crosschecking.nightly()
+    vault_reads.nightly()
 
 
 @shared_task(name="rotation.reconcile", soft_time_limit=3500, time_limit=3600)
 def reconcile() -> None:
     """Compare what the database, Vault and the vendors hold, and forget copies that are long gone."""
     with acting(uuid.uuid4().hex, "worker"):
-        reconciling.reconcile()
-    copies.forget()
+        reconciliation.reconcile()
+    instances.forget()

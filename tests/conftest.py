@@ -53,16 +53,19 @@ def database(migrated: None) -> Iterator[None]:
 
 
 def _forget_secrets() -> None:
-    from keyvault import fetching, secret_cache
-    from rotation import checking, losing, overview
-    from rotation.views import matrix
+    from keyvault.console import key_matrix
+    from keyvault.delivery import fetch
+    from keyvault.inventory import vendor_gateway
+    from keyvault.vault import secret_cache
+    from rotation.engine import missing_secrets
+    from rotation.monitoring import stats
 
     secret_cache.forget()
-    overview.forget()
-    matrix.forget()
-    checking.forget()
-    fetching.forget()
-    losing.forget()
+    stats.forget()
+    key_matrix.forget()
+    vendor_gateway.forget()
+    fetch.forget()
+    missing_secrets.forget()
 
 
 _MARKED: list[bool] = []
@@ -78,15 +81,15 @@ def _note_mark() -> None:
 
 def _forget_mark() -> None:
     """Remove the mark of the database before, which would freeze every deletion in this one."""
-    from rotation import freezing, witness
+    from rotation.recovery import deletion_lock, external_marker
     from tests.keyvault.vault import inspector
 
-    freezing.forget()
+    deletion_lock.forget()
     if _MARKED and plugin.STACK is not None:
         inspector(plugin.STACK.openbao).secrets.kv.v2.delete_metadata_and_all_versions(
             "epoch/mark", mount_point="keyvault"
         )
-        witness.forget()
+        external_marker.forget()
         _MARKED.clear()
 
 

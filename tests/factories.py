@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyvault.keys import NewKey, register_key
+from keyvault.inventory.keys import NewKey, register_key
 from keyvault.models import Account, ApiKey, Application, Environment, Grant, Member, Role
 
 PASSWORD = "correct horse battery staple"
@@ -62,7 +62,7 @@ def make_place(vendor: Any) -> Place:
     """Create the place, with two fresh accounts at the sandbox vendor."""
     import uuid
 
-    from keyvault import secret_store
+    from keyvault.vault import secret_store
 
     api = vendor.create_account("automatic")
     manual = vendor.create_account("manual")
@@ -115,13 +115,13 @@ def lone_key(vendor: Any, place: Place, by: Member, **options: Any) -> ApiKey:
 
 def secret_of(version: Any) -> str:
     """Return the plain secret of a version, for tests that compare."""
-    from keyvault import versions
+    from keyvault.inventory import versions
 
     return versions.read_secret(version).reveal()
 
 
 def show(member: Member, key: ApiKey, reason: str = "a good reason", **wish: Any) -> Any:
     """Reveal the current secret to a member who has just proved who they are."""
-    from keyvault.revealing import Wish, reveal
+    from keyvault.inventory.reveal import Wish, reveal
 
     return reveal(member, key, Wish(reason, **{"proved": True, **wish}))

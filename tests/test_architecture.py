@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[
         [
             ("keyvault/a.py", "x = 1\n" * 401),
             ("tests/test_a.py", "x = 1\n" * 501),
-            ("rotation/providers/acme.py", "class Acme(Provider):\n" + "    x = 1\n" * 150),
+            ("keyvault/vendors/acme.py", "class Acme(Provider):\n" + "    x = 1\n" * 150),
             ("rotation/a.py", f"def f():\n{LONG}\n"),
             ("rotation/a.py", f"class A:\n  async def f(self):\n{LONG}\n"),
         ],
@@ -40,7 +41,7 @@ GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[
             ("rotation/tasks.py", f"@shared_task(name='a')\ndef a():\n{LONG}\n"),
             ("keyvault/tasks.py", f"@app.task\ndef a():\n{LONG}\n"),
             ("keyvault/management/commands/a.py", f"def handle(self):\n{LONG}\n"),
-            ("rotation/api/a.py", f"class A:\n  def post(self, request):\n{LONG}\n"),
+            ("keyvault/delivery/views.py", f"class A:\n  def post(self, request):\n{LONG}\n"),
             ("keyvault/api/a.py", f"def secret(request, key_id):\n    '''Text.'''\n{LONG}\n"),
         ],
     ),
@@ -99,10 +100,10 @@ GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[
             ("tests/test_a.py", "from unittest import mock\n"),
             ("tests/test_a.py", "import unittest.mock\n"),
             ("tests/test_a.py", "def test_a(mocker): pass\n"),
-            ("tests/test_a.py", "monkeypatch.setattr('keyvault.keys.get_key', f)\n"),
+            ("tests/test_a.py", "monkeypatch.setattr('keyvault.inventory.keys.get_key', f)\n"),
             ("tests/test_a.py", "from keyvault import keys\nkeys.get_key = f\n"),
             ("tests/test_a.py", "from keyvault import keys\nsetattr(keys, 'get_key', f)\n"),
-            ("tests/test_a.py", "import rotation.outbox as outbox\noutbox.LIMIT = 1\n"),
+            ("tests/test_a.py", "import rotation.consumers.webhooks as outbox\noutbox.LIMIT = 1\n"),
         ],
     ),
     "no test is switched off": (
@@ -206,38 +207,62 @@ def test_imports_keep_to_the_contracts() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_contract_breaks_on_each_forbidden_import(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    modules = {
-        name for c in contracts() for name in (*c["source_modules"], *c["forbidden_modules"])
-    }
-    ours = {name for name in modules if name.split(".")[0] in ("keyvault", "rotation", "sandbox")}
-    for name in {*ours, "keyvault.secret_store"}:
-        (tmp_path / name.replace(".", "/")).mkdir(parents=True, exist_ok=True)
-    for folder in {folder for folder in tmp_path.rglob("*") if folder.is_dir()}:
-        (folder / "__init__.py").touch()
-    (tmp_path / "keyvault/secret_store/__init__.py").write_text("import hvac\n")
+def skeleton(folder: Path) -> None:
+    """Lay out empty packages, one for each module that a contract of pyproject.toml names."""
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    names = {"keyvault.vault.secret_store"}
+    for contract in contracts():
+        for key in ("layers", "source_modules", "forbidden_modules"):
+            names |= {name for layer in contract.get(key, []) for name in re.split("[:|]", layer)}
+    for name in (name.strip() for name in names):
+        if name.split(".")[0] in ("keyvault", "rotation", "sandbox"):
+            (folder / name.replace(".", "/")).mkdir(parents=True, exist_ok=True)
+    for package in [path for path in folder.rglob("*") if path.is_dir()]:
+        (package / "__init__.py").touch()
+    (folder / "keyvault/vault/secret_store/__init__.py").write_text("import hvac\n")
+
+
+def broken(folder: Path, imports: list[tuple[str, str]]) -> str:
+    """Write each import (by whom, of what) into a module of its own; return what the check says."""
+    for importer, imported in imports:
+        with (folder / f"{importer.replace('.', '/')}.py").open("a") as file:
+            file.write(f"import {imported}\n")
+    return lint_imports(folder).stdout
+
+
+def test_each_layer_may_not_import_the_one_above_it(tmp_path: Path) -> None:
+    skeleton(tmp_path)
     assert lint_imports(tmp_path).returncode == 0
+    (layers,) = [c["layers"] for c in contracts() if "layers" in c]
+    first = [re.split("[:|]", layer)[0].strip() for layer in layers]
+    upward = [(f"{low}.bad", high) for high, low in pairwise(first)]
+    said = broken(tmp_path, upward)
+    assert "layers BROKEN" in said
+    assert [pair for pair in upward if f"{pair[0]} -> {pair[1]} " not in said] == []
+
+
+def test_each_contract_breaks_on_each_forbidden_import(tmp_path: Path) -> None:
+    skeleton(tmp_path)
     forbidden = [
         (f"{source}.bad{number}", module)
         for number, contract in enumerate(contracts())
-        for source in contract["source_modules"]
+        for source in contract.get("source_modules", [])
         for module in contract["forbidden_modules"]
     ]
-    for bad, module in forbidden:
-        with (tmp_path / f"{bad.replace('.', '/')}.py").open("a") as file:
-            file.write(f"import {module}\n")
-    said = lint_imports(tmp_path).stdout
-    assert [c["name"] for c in contracts() if f"{c['name']} BROKEN" not in said] == []
+    said = broken(tmp_path, forbidden)
+    names = [c["name"] for c in contracts() if "source_modules" in c]
+    assert [name for name in names if f"{name} BROKEN" not in said] == []
     assert [pair for pair in forbidden if f"{pair[0]} -> {pair[1]} " not in said] == []
 
 
-def test_the_contracts_cover_every_entrance() -> None:
-    sources = {name for c in contracts() for name in c["source_modules"] if "doors" in c["name"]}
+def test_every_package_has_its_layer() -> None:
+    (layers,) = [c["layers"] for c in contracts() if "layers" in c]
+    placed = {name.strip() for layer in layers for name in re.split("[:|]", layer)}
     for app in ("keyvault", "rotation"):
-        for entrance in ("views", "api", "admin", "forms", "cli", "management", "templatetags"):
-            there = (ROOT / app / entrance).is_dir() or (ROOT / app / f"{entrance}.py").exists()
-            assert (f"{app}.{entrance}" in sources) == there, f"{app}.{entrance}"
+        for path in (ROOT / app).iterdir():
+            if (path / "__init__.py").exists() and path.name != "migrations":
+                name = f"{app}.{path.name}"
+                assert any(one == name or one.startswith(f"{name}.") for one in placed), name
 
 
 # --- Locked requirements ---

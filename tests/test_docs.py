@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from keyvault import tokens
+from keyvault.access.permissions import ALLOWED
+from keyvault.delivery import tokens
 from keyvault.models import Role
-from keyvault.permissions import ALLOWED
 from tests.guards import ROOT, settings_read
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def test_every_setting_stands_in_the_table_once_and_no_other() -> None:
 
 def test_the_table_marks_exactly_what_must_be_set_and_what_can_be_a_file() -> None:
     text = (ROOT / "keyvault/settings.py").read_text(encoding="utf-8")
-    text += (ROOT / "keyvault/secret_store.py").read_text(encoding="utf-8")
+    text += (ROOT / "keyvault/vault/secret_store.py").read_text(encoding="utf-8")
     secret = set(re.findall(r"(?:\bsecret|database)\(\"(\w+)\"", text))
     for name, marks, *_ in rows("Settings"):
         setting = name.strip("`")

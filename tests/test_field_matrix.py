@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault import tokens
+from keyvault.delivery import tokens
+from keyvault.inventory import accounts
 from keyvault.models import Account, ApiKey, KeyVersion, Member, Role, ServiceToken
-from rotation import accounts, consumers, workflow
+from rotation.consumers import registry
+from rotation.engine import lifecycle
 from rotation.models import Consumer, Reason
 from tests.api_client import sign_in
 from tests.factories import grant, make_key, make_member, secret_of
@@ -37,7 +39,7 @@ _OBJECTS = {"token"}
 def hidden(database: None, vendor: Any, place: Any, people: Any) -> set[str]:
     """Fill every table that is shown, and return the values that must stay inside."""
     key = make_key(vendor, place, people.owner)
-    new = consumers.add_consumer(
+    new = registry.add_consumer(
         people.owner, "web", place.application, place.environment, webhook_url="http://127.0.0.1:9/"
     )
     _, text = tokens.issue(people.owner, "cron", place.application, place.environment)
@@ -49,7 +51,7 @@ def hidden(database: None, vendor: Any, place: Any, people: Any) -> set[str]:
         base_url=vendor.url,
         management_credential="canary-management-credential-1",
     )
-    workflow.start(people.operator, key, Reason.MANUAL)
+    lifecycle.start(people.operator, key, Reason.MANUAL)
     assert new.webhook_secret
     values = {
         secret_of(key.current),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault.numbers import LARGEST, whole
+from keyvault.core.numbers import LARGEST, whole
 from tests.api_client import sign_in
 from tests.factories import make_key
 from tests.guards import ROOT

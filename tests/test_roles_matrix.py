@@ -11,9 +11,9 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from keyvault.access.permissions import ALLOWED, Verb
 from keyvault.audit.models import AuditEvent
 from keyvault.models import Grant, Member, Role, ServiceToken
-from keyvault.permissions import ALLOWED, Verb
 from tests.api_client import METHODS, sign_in
 from tests.factories import grant, make_key, make_member
 

@@ -21,7 +21,7 @@ _SAID = re.compile(
     r'\b(?:aria-label|placeholder|title|alt|data-busy)="([^"{}]*[A-Za-z]{2}[^"{}]*)"'
 )
 # Ours are those; what allauth brings has its own words, and the style page is for developers.
-_LEFT_OUT = ("allauth/", "mfa/", "rotation/style.html", "rotation/_python_snippet.html")
+_LEFT_OUT = ("allauth/", "mfa/", "console/parts/style.html", "console/parts/_python_snippet.html")
 
 
 def templates() -> list[str]:

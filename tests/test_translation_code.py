@@ -4,16 +4,16 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+import keyvault.forms
 import pytest
 from django import forms
 from django.db.models import TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-import keyvault.forms
 import keyvault.urls  # loads each page, and with it each form
 from keyvault.audit.models import Action
-from keyvault.errors import BadInput
+from keyvault.core.errors import BadInput
 from tests.conftest import ROOT
 
 _ERRORS = {"BadInput", "Conflict", "NotFound", "Denied", "NeedsApproval", "Unavailable"}
@@ -21,7 +21,7 @@ _SAYS = {"success", "error", "info", "warning"}
 # Names of acts in the audit log are for programs, and mean the same in every language; the kinds of
 # saved lists and what a call at a vendor has come to stand on no page.
 _PLAIN = (Action,)
-_INNER = ("rotation.models.Intent", "rotation.guide_models")
+_INNER = ("rotation.models.Intent", "rotation.models.onboarding")
 
 
 def sources() -> list[str]:

@@ -226,7 +226,7 @@ def test_no_text_begins_a_second_line_in_the_log(text: str) -> None:
     import json
     import logging
 
-    from keyvault.logs import json_formatter
+    from keyvault.core.logging import json_formatter
 
     line = json_formatter().format(
         logging.makeLogRecord({"msg": "seen %s", "args": (text,), "name": "x", "who": text})

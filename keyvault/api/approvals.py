@@ -6,13 +6,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import approvals, inventory
+from keyvault.access import approvals
+from keyvault.access.permissions import Verb, may
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
-from keyvault.api.serializers import ApprovalSerializer, RuleSerializer
-from keyvault.approval_models import Act
-from keyvault.errors import Denied
+from keyvault.api.serializers.inventory import ApprovalSerializer, RuleSerializer
+from keyvault.core.errors import Denied
+from keyvault.inventory import catalog
 from keyvault.models import ApprovalRule
-from keyvault.permissions import Verb, may
+from keyvault.models.approvals import Act
 
 
 class ApprovalQuery(PageQuery):
@@ -87,7 +88,7 @@ class RuleList(MemberView):
         """Ask a second person for an act from now on."""
         fields = self.body(RuleFields)
         place = fields.get("environment")
-        environment = inventory.get_environment(self.by, place) if place else None
+        environment = catalog.get_environment(self.by, place) if place else None
         rule = approvals.add_rule(self.by, fields["act"], environment)
         return Response(RuleSerializer(rule).data, status=201)
 

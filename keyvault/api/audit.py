@@ -8,13 +8,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from keyvault.access.permissions import Verb, may
 from keyvault.api.base import IdField, MemberView, PageQuery, listing
-from keyvault.api.serializers import AuditSerializer
-from keyvault.audit.log import member_actor, record_now
+from keyvault.api.serializers.inventory import AuditSerializer
+from keyvault.audit.actors import member_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.errors import Denied
+from keyvault.core.errors import Denied
 from keyvault.models import Member
-from keyvault.permissions import Verb, may
 
 _SAME = {"action": "action", "outcome": "outcome", "key": "key_id", "actor_kind": "actor_kind"}
 

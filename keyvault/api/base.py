@@ -16,11 +16,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from keyvault import ends
-from keyvault.api.bodies import CappedJSONParser, require_text, shown
-from keyvault.errors import BadInput, Denied
+from keyvault.access.authentication import proved_lately
+from keyvault.core import dates
+from keyvault.core.errors import BadInput, Denied
+from keyvault.core.json_bodies import CappedJSONParser, require_text, shown
 from keyvault.models import Member
-from keyvault.signing_in import proved_lately
 
 LARGEST_ID = 2**63 - 1
 METHODS = ["get", "post", "put", "patch", "delete"]
@@ -111,7 +111,7 @@ class ExpiryField(serializers.DateTimeField):
     def to_internal_value(self, value: Any) -> datetime | None:  # type: ignore[override]
         """Return the moment; BadInput for what is none, and for one that has passed."""
         text = value if isinstance(value, str) else "neither"
-        return ends.end_as_typed(text, timezone.now())
+        return dates.end_as_typed(text, timezone.now())
 
 
 class PageQuery(Fields):

@@ -9,7 +9,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import inventory, kept, keys, revealing, searching
+from keyvault.access.authentication import prove_by_password, proved_lately
+from keyvault.access.permissions import Verb, visible_keys
 from keyvault.api.base import (
     AsItIsField,
     ExpiryField,
@@ -20,20 +21,19 @@ from keyvault.api.base import (
     SecretField,
     listing,
 )
-from keyvault.api.bodies import shown
-from keyvault.api.serializers import (
+from keyvault.api.serializers.inventory import (
     KeyDetailSerializer,
     KeySerializer,
     RegisteredSerializer,
     RevealedSerializer,
     VerdictSerializer,
 )
-from keyvault.errors import BadInput
-from keyvault.keys import NewKey
+from keyvault.core.errors import BadInput
+from keyvault.core.json_bodies import shown
+from keyvault.inventory import catalog, hold_status, key_search, keys, reveal
+from keyvault.inventory.keys import NewKey
+from keyvault.inventory.reveal import Wish
 from keyvault.models import ApiKey, Member
-from keyvault.permissions import Verb, visible_keys
-from keyvault.revealing import Wish
-from keyvault.signing_in import prove_by_password, proved_lately
 
 
 class KeyQuery(PageQuery):
@@ -157,7 +157,7 @@ class KeyReveal(MemberView):
         fields = self.body(RevealFields)
         key = keys.get_key(self.by, key_id)
         wish = Wish(fields["reason"], self._proved(key, fields), fields["break_glass"])
-        secret = revealing.reveal(self.by, key, wish)
+        secret = reveal.reveal(self.by, key, wish)
         assert key.current is not None
         told = {"key_id": key.pk, "version": key.current.number, "version_id": key.current.pk}
         return Response({**told, "secret": secret.reveal()})
@@ -167,7 +167,7 @@ class KeyReveal(MemberView):
         if "password" not in fields:
             return proved_lately(self.request)
         if not prove_by_password(self.by, fields["password"]):
-            revealing.note_wrong_password(self.by, key)
+            reveal.note_wrong_password(self.by, key)
         return True
 
 
@@ -176,22 +176,22 @@ def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKe
         if name in filters:
             rows = rows.filter(**{name: filters[name]})
     rows = rows.filter(archived_at__isnull=not filters.get("retired", False))
-    rows = rows.annotate(held_now=kept.held())
+    rows = rows.annotate(held_now=hold_status.held())
     if "on_hold" in filters:
         rows = rows.filter(held_now=filters["on_hold"])
     text = filters.get("search", "")
     if text:
-        rows = rows.filter(searching.matching(text))
+        rows = rows.filter(key_search.matching(text))
     return rows.select_related("account", "environment", "application", "member", "current")
 
 
 def _new_key(by: Member, fields: dict[str, Any]) -> NewKey:
     application = fields.get("application")
     return NewKey(
-        account=inventory.get_account(by, fields["account"]),
-        environment=inventory.get_environment(by, fields["environment"]),
+        account=catalog.get_account(by, fields["account"]),
+        environment=catalog.get_environment(by, fields["environment"]),
         name=fields["name"],
-        application=inventory.get_application(by, application) if application else None,
+        application=catalog.get_application(by, application) if application else None,
         member=by if fields["mine"] else None,
         purpose=fields["purpose"],
         expires_at=fields["expires_at"],

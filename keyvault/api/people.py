@@ -8,9 +8,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import grants, inventory, people
+from keyvault.access import groups, invitations, members, roles
+from keyvault.access.permissions import Verb, may
+from keyvault.access.roles import Holder
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
-from keyvault.api.serializers import (
+from keyvault.api.serializers.inventory import (
     GrantSerializer,
     GroupSerializer,
     InvitedSerializer,
@@ -18,10 +20,9 @@ from keyvault.api.serializers import (
     MemberDetailSerializer,
     MemberSerializer,
 )
-from keyvault.errors import BadInput
-from keyvault.grants import Holder
+from keyvault.core.errors import BadInput
+from keyvault.inventory import catalog
 from keyvault.models import Group, Member, Role
-from keyvault.permissions import Verb, may
 
 
 class InviteFields(Fields):
@@ -69,14 +70,14 @@ class MemberList(MemberView):
     @listing(PageQuery, MemberSerializer)
     def get(self, _request: Request) -> Response:
         """List people, the newest first."""
-        return self.page(people.visible_members(self.by), MemberSerializer)
+        return self.page(members.visible_members(self.by), MemberSerializer)
 
     @extend_schema(request=InviteFields, responses={201: InvitedSerializer})
     def post(self, _request: Request) -> Response:
         """Invite a person; the link that lets them in is shown this once."""
         fields = self.body(InviteFields)
         self.prove()
-        member, link = people.invite(self.by, fields["email"], name=fields["name"])
+        member, link = invitations.invite(self.by, fields["email"], name=fields["name"])
         told = {"member": member, "link": link.reveal()}
         return Response(InvitedSerializer(told).data, status=201)
 
@@ -87,9 +88,9 @@ class MemberDetail(MemberView):
     @extend_schema(responses=MemberDetailSerializer)
     def get(self, _request: Request, member_id: int) -> Response:
         """Describe the person: groups, and the roles that the asker may know of."""
-        member = people.get_member(self.by, member_id)
-        known = grants.visible_grants(self.by).filter(member=member)
-        told = {"member": member, "groups": people.groups_of(member), "grants": known}
+        member = members.get_member(self.by, member_id)
+        known = roles.visible_grants(self.by).filter(member=member)
+        told = {"member": member, "groups": members.groups_of(member), "grants": known}
         return Response(MemberDetailSerializer(told).data)
 
 
@@ -101,7 +102,7 @@ class MemberInvite(MemberView):
         """Set back how the person signs in; the new link is shown this once."""
         self.body(Fields)
         self.prove()
-        link = people.invite_again(self.by, people.get_member(self.by, member_id))
+        link = invitations.invite_again(self.by, members.get_member(self.by, member_id))
         return Response({"link": link.reveal()}, status=201)
 
 
@@ -111,7 +112,7 @@ class MemberSessions(MemberView):
     @extend_schema(responses={204: None})
     def delete(self, _request: Request, member_id: int) -> Response:
         """End all of them."""
-        people.end_sessions(self.by, people.get_member(self.by, member_id))
+        members.end_sessions(self.by, members.get_member(self.by, member_id))
         return Response(status=204)
 
 
@@ -124,7 +125,7 @@ class GrantList(MemberView):
     def get(self, _request: Request) -> Response:
         """List roles, the newest first."""
         named = {name: self.filters[name] for name in ("member", "group") if name in self.filters}
-        rows = grants.visible_grants(self.by).filter(**named)
+        rows = roles.visible_grants(self.by).filter(**named)
         shown = rows.select_related("member", "group", "application", "environment")
         return self.page(shown, GrantSerializer)
 
@@ -134,7 +135,7 @@ class GrantList(MemberView):
         fields = self.body(GrantFields)
         self.prove()
         holder = _holder(self.by, fields)
-        made = grants.give(self.by, holder, fields["role"], **_scope(self.by, fields))
+        made = roles.give(self.by, holder, fields["role"], **_scope(self.by, fields))
         return Response(GrantSerializer(made).data, status=201)
 
 
@@ -144,14 +145,14 @@ class GrantDetail(MemberView):
     @extend_schema(responses=GrantSerializer)
     def get(self, _request: Request, grant_id: int) -> Response:
         """Describe it."""
-        return Response(GrantSerializer(grants.get_grant(self.by, grant_id)).data)
+        return Response(GrantSerializer(roles.get_grant(self.by, grant_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, _request: Request, grant_id: int) -> Response:
         """Take it back; it ends with the next request."""
-        grant = grants.get_grant(self.by, grant_id)
+        grant = roles.get_grant(self.by, grant_id)
         self.prove()
-        grants.take(self.by, grant)
+        roles.take(self.by, grant)
         return Response(status=204)
 
 
@@ -164,13 +165,13 @@ class GroupList(MemberView):
     def get(self, _request: Request) -> Response:
         """List groups, the newest first."""
         seen = may(self.by, Verb.MANAGE) or may(self.by, Verb.READ_AUDIT)
-        rows = Group.objects.all() if seen else people.groups_of(self.by)
+        rows = Group.objects.all() if seen else members.groups_of(self.by)
         return self.page(rows.prefetch_related("members"), GroupSerializer)
 
     @extend_schema(request=NameFields, responses={201: GroupSerializer})
     def post(self, _request: Request) -> Response:
         """Add a group."""
-        made = grants.add_group(self.by, self.body(NameFields)["name"])
+        made = groups.add_group(self.by, self.body(NameFields)["name"])
         return Response(GroupSerializer(made).data, status=201)
 
 
@@ -180,14 +181,14 @@ class GroupDetail(MemberView):
     @extend_schema(responses=GroupSerializer)
     def get(self, _request: Request, group_id: int) -> Response:
         """Describe the group and who is in it."""
-        return Response(GroupSerializer(grants.get_group(self.by, group_id)).data)
+        return Response(GroupSerializer(groups.get_group(self.by, group_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, _request: Request, group_id: int) -> Response:
         """Remove the group with its roles."""
-        group = grants.get_group(self.by, group_id)
+        group = groups.get_group(self.by, group_id)
         self.prove()
-        grants.drop_group(self.by, group)
+        groups.drop_group(self.by, group)
         return Response(status=204)
 
 
@@ -197,10 +198,10 @@ class GroupMembers(MemberView):
     @extend_schema(request=WhoFields, responses={201: GroupSerializer})
     def post(self, _request: Request, group_id: int) -> Response:
         """Put a member in."""
-        member = people.get_member(self.by, self.body(WhoFields)["member"])
-        group = grants.get_group(self.by, group_id)
+        member = members.get_member(self.by, self.body(WhoFields)["member"])
+        group = groups.get_group(self.by, group_id)
         self.prove()
-        grants.join_group(self.by, group, member)
+        groups.join_group(self.by, group, member)
         return Response(GroupSerializer(group).data, status=201)
 
 
@@ -210,9 +211,9 @@ class GroupMember(MemberView):
     @extend_schema(responses={204: None})
     def delete(self, _request: Request, group_id: int, member_id: int) -> Response:
         """Take the member out; its roles end with the next request."""
-        group = grants.get_group(self.by, group_id)
+        group = groups.get_group(self.by, group_id)
         self.prove()
-        grants.leave_group(self.by, group, people.get_member(self.by, member_id))
+        groups.leave_group(self.by, group, members.get_member(self.by, member_id))
         return Response(status=204)
 
 
@@ -220,14 +221,14 @@ def _holder(by: Member, fields: dict[str, Any]) -> Holder:
     if ("member" in fields) == ("group" in fields):
         raise BadInput(_("A role is for a member or for a group: name one of them."))
     if "member" in fields:
-        return people.get_member(by, fields["member"])
-    return grants.get_group(by, fields["group"])
+        return members.get_member(by, fields["member"])
+    return groups.get_group(by, fields["group"])
 
 
 def _scope(by: Member, fields: dict[str, Any]) -> dict[str, Any]:
     scope: dict[str, Any] = {"expires_at": fields["expires_at"]}
     if "application" in fields:
-        scope["application"] = inventory.get_application(by, fields["application"])
+        scope["application"] = catalog.get_application(by, fields["application"])
     if "environment" in fields:
-        scope["environment"] = inventory.get_environment(by, fields["environment"])
+        scope["environment"] = catalog.get_environment(by, fields["environment"])
     return scope

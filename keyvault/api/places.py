@@ -6,15 +6,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault import inventory
+from keyvault.access.permissions import visible_applications
 from keyvault.api.base import Fields, MemberView, PageQuery, listing
-from keyvault.api.serializers import (
+from keyvault.api.serializers.inventory import (
     AccountSerializer,
     ApplicationSerializer,
     EnvironmentSerializer,
 )
+from keyvault.inventory import catalog
 from keyvault.models import Account
-from keyvault.permissions import visible_applications
 
 
 class ApplicationFields(Fields):
@@ -46,7 +46,7 @@ class ApplicationList(MemberView):
     @extend_schema(request=ApplicationFields, responses={201: ApplicationSerializer})
     def post(self, _request: Request) -> Response:
         """Add an application; for owners of the installation."""
-        made = inventory.add_application(self.by, **self.body(ApplicationFields))
+        made = catalog.add_application(self.by, **self.body(ApplicationFields))
         return Response(ApplicationSerializer(made).data, status=201)
 
 
@@ -56,7 +56,7 @@ class ApplicationDetail(MemberView):
     @extend_schema(responses=ApplicationSerializer)
     def get(self, _request: Request, application_id: int) -> Response:
         """Describe the application."""
-        found = inventory.get_application(self.by, application_id)
+        found = catalog.get_application(self.by, application_id)
         return Response(ApplicationSerializer(found).data)
 
 
@@ -68,12 +68,12 @@ class EnvironmentList(MemberView):
     @listing(PageQuery, EnvironmentSerializer)
     def get(self, _request: Request) -> Response:
         """List environments, the newest first."""
-        return self.page(inventory.visible_environments(self.by), EnvironmentSerializer)
+        return self.page(catalog.visible_environments(self.by), EnvironmentSerializer)
 
     @extend_schema(request=EnvironmentFields, responses={201: EnvironmentSerializer})
     def post(self, _request: Request) -> Response:
         """Add an environment; for owners of the installation."""
-        made = inventory.add_environment(self.by, **self.body(EnvironmentFields))
+        made = catalog.add_environment(self.by, **self.body(EnvironmentFields))
         return Response(EnvironmentSerializer(made).data, status=201)
 
 
@@ -83,7 +83,7 @@ class EnvironmentDetail(MemberView):
     @extend_schema(responses=EnvironmentSerializer)
     def get(self, _request: Request, environment_id: int) -> Response:
         """Describe the environment."""
-        found = inventory.get_environment(self.by, environment_id)
+        found = catalog.get_environment(self.by, environment_id)
         return Response(EnvironmentSerializer(found).data)
 
 
@@ -95,7 +95,7 @@ class AccountListView(MemberView):
     @listing(PageQuery, AccountSerializer)
     def get(self, _request: Request) -> Response:
         """List accounts, the newest first."""
-        rows: QuerySet[Account] = inventory.visible_accounts(self.by)
+        rows: QuerySet[Account] = catalog.visible_accounts(self.by)
         return self.page(rows, AccountSerializer)
 
 
@@ -105,4 +105,4 @@ class AccountDetail(MemberView):
     @extend_schema(responses=AccountSerializer)
     def get(self, _request: Request, account_id: int) -> Response:
         """Describe the account."""
-        return Response(AccountSerializer(inventory.get_account(self.by, account_id)).data)
+        return Response(AccountSerializer(catalog.get_account(self.by, account_id)).data)

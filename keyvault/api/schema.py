@@ -9,7 +9,7 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView
 
 from keyvault.api.base import METHODS, JsonOnly, SignedIn
-from keyvault.copies import HEADER, PATTERN
+from keyvault.delivery.instances import HEADER, PATTERN
 
 _PARAMETER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 _SCHEME = {"serviceToken": {"type": "http", "scheme": "bearer"}}

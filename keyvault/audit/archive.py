@@ -19,11 +19,12 @@ from django.db import connections, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from keyvault.audit.actors import system_actor
 from keyvault.audit.export import json_line
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent, Checkpoint, Partition
 from keyvault.audit.verify import row_hash, rows
-from keyvault.errors import Conflict
+from keyvault.core.errors import Conflict
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections, transaction
 
-from keyvault.audit import witnesses
+from keyvault.audit import sinks
 from keyvault.audit.export import json_line
 from keyvault.audit.models import ChainHead, Checkpoint
 from keyvault.audit.signing import public_keys, signed_by, signer
@@ -54,7 +54,7 @@ def seal() -> Checkpoint | None:
         checkpoint = _seal()
     if checkpoint:
         _export(Signed(checkpoint.text, checkpoint.signature))
-    witnesses.send_all()
+    sinks.send_all()
     return checkpoint
 
 

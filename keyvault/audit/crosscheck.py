@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.audit.tags import opened
+from keyvault.core.request_context import opened
 from keyvault.models import KeyVersion
 
 _BATCH = 2000

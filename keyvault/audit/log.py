@@ -9,17 +9,17 @@ If a row cannot be written, AuditUnavailable is raised and the act must not happ
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error as AnyDatabaseError
 from django.db import connections, models, transaction
 from django.utils.translation import gettext as _
 
-from keyvault.audit.context import current
+from keyvault.audit.actors import Actor, Thing, system_actor, thing
 from keyvault.audit.models import Action
-from keyvault.errors import Unavailable
-from keyvault.redaction import one_line
+from keyvault.core.errors import Unavailable
+from keyvault.core.redaction import one_line
+from keyvault.core.request_context import current
 
 _TRUSTED_SECONDS = 1.0
 _TRIED_SECONDS = 3.0
@@ -31,50 +31,6 @@ class AuditUnavailable(Unavailable):
     """The audit row could not be written, so nothing was released or changed."""
 
     code = "audit_unavailable"
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who acts: a member, a service token, or the system for a named reason (never empty)."""
-
-    kind: str
-    id: str
-    label: str
-    on_behalf_of: str = ""
-
-
-def member_actor(member: models.Model) -> Actor:
-    """Return the actor for a signed-in person."""
-    return Actor("member", str(member.pk), str(member))
-
-
-def token_actor(token: models.Model) -> Actor:
-    """Return the actor for a service token."""
-    return Actor("token", str(token.pk), str(token))
-
-
-def system_actor(reason: str, on_behalf_of: str = "") -> Actor:
-    """Return the actor for background work, with the reason and the person it is done for."""
-    return Actor("system", "", f"system: {reason}", on_behalf_of)
-
-
-@dataclass(frozen=True)
-class Thing:
-    """What is acted on, with its label copied in: the log outlives the object."""
-
-    kind: str = ""
-    id: str = ""
-    label: str = ""
-    key_id: int | None = None
-
-
-def thing(obj: models.Model | None) -> Thing:
-    """Describe a model object; the key it belongs to is found by `key_id` or by being one."""
-    if obj is None:
-        return Thing()
-    kind = str(obj._meta.model_name)
-    key_id = obj.pk if kind == "apikey" else getattr(obj, "key_id", None)
-    return Thing(kind, str(obj.pk), one_line(str(obj), 500), key_id)
 
 
 def record(

@@ -7,7 +7,7 @@ from django.db import Error as AnyDatabaseError
 
 from keyvault.audit import archive, checkpoints
 from keyvault.audit.signing import NoSigningKey
-from keyvault.secret_store import StoreDenied, StoreUnavailable
+from keyvault.vault.secret_store import StoreDenied, StoreUnavailable
 
 log = logging.getLogger(__name__)
 

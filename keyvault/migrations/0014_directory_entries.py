@@ -5,7 +5,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-from keyvault.names import plain_name
+from keyvault.core.validators import plain_name
 
 
 class Migration(migrations.Migration):

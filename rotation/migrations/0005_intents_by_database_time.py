@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import rotation.clock
+from keyvault.core import db_clock
 
 
 class Migration(migrations.Migration):
@@ -14,6 +14,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="intent",
             name="created_at",
-            field=models.DateTimeField(default=rotation.clock.now),
+            field=models.DateTimeField(default=db_clock.now),
         ),
     ]

@@ -7,7 +7,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import rotation.notice_models
+import rotation.models.notifications
 
 
 class Migration(migrations.Migration):
@@ -277,7 +277,9 @@ class Migration(migrations.Migration):
                 ("weekly", models.BooleanField(default=True)),
                 (
                     "time_zone",
-                    models.CharField(default=rotation.notice_models.default_zone, max_length=60),
+                    models.CharField(
+                        default=rotation.models.notifications.default_zone, max_length=60
+                    ),
                 ),
                 ("quiet_from", models.TimeField(blank=True, null=True)),
                 ("quiet_to", models.TimeField(blank=True, null=True)),

@@ -76,7 +76,7 @@ def _needs(stack: Any, vendor: Any, by: Any, key: Any) -> Needs:
     """Follow one rotation in this process, and count."""
     from django.utils import timezone
 
-    from rotation import workflow
+    from rotation.engine import runner
     from tests.api_client import counting
     from tests.rotation.driving import started
     from tests.waiting import until
@@ -90,7 +90,7 @@ def _needs(stack: Any, vendor: Any, by: Any, key: Any) -> Needs:
     while rotation.is_open:
         until(is_due, what="the next step to be due")
         with counting() as statements:
-            workflow.advance(rotation.pk)
+            runner.advance(rotation.pk)
         sent += statements
         rotation.refresh_from_db()
     # The store notes each call twice: what was asked, and what it answered.

@@ -46,7 +46,7 @@ def _asked(stack: Any, vendor: Any, url: str) -> dict[str, tuple[str, dict[str, 
     """Record the keys; return what is asked, by name: address and headers."""
     import requests
 
-    from keyvault import tokens
+    from keyvault.delivery import tokens
     from tests.factories import make_key, make_people, make_place
     from tests.keyvault.vault import inspector
 

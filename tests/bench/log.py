@@ -17,7 +17,8 @@ def measure_writes(_stack: Any) -> list[Figure]:
     """P8: rows of the chain that sixteen clients write, beside plain rows with a commit each."""
     from django.db import connections
 
-    from keyvault.audit.log import record_now, system_actor
+    from keyvault.audit.actors import system_actor
+    from keyvault.audit.log import record_now
     from keyvault.audit.models import Action
 
     with connections["owner"].cursor() as cursor:

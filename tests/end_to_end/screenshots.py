@@ -13,13 +13,16 @@ from typing import Any
 
 from django.utils import timezone
 
-from keyvault import approvals
-from keyvault.approval_models import Act
+from keyvault.access import approvals
 from keyvault.models import Application, KeyVersion, Role
-from rotation import campaigns, consumers, freezes, notices, policies
-from rotation.campaigns import Choice
+from keyvault.models.approvals import Act
+from rotation.campaigns import service
+from rotation.campaigns.service import Choice
+from rotation.consumers import registry
 from rotation.models import Heartbeat, Reason, Rotation, WaitingFor
-from rotation.policies import Wish
+from rotation.notifications import triggers
+from rotation.scheduling import freezes, policies
+from rotation.scheduling.policies import Wish
 from tests.conftest import ROOT
 from tests.end_to_end.states import UNFOLD, answers, rare_pages
 from tests.end_to_end.test_console import desk, every_page, manual
@@ -87,20 +90,20 @@ def _world(vendor: Any, place: Any, people: Any) -> dict[str, str]:
             policies.set_policy(people.owner, key, wish)
             ends = timezone.now() + timedelta(days=2 + 6 * number)
             KeyVersion.objects.filter(key=key).update(expires_at=ends)
-        consumers.add_consumer(people.owner, "eu-west-1", place.application, place.environment)
+        registry.add_consumer(people.owner, "eu-west-1", place.application, place.environment)
     drive(started(people.owner, key), lambda r: r.waiting_for == WaitingFor.ADOPTION)
     leaver = grant(make_member("grace@example.com"), Role.DEVELOPER)
     show(leaver, waiting.key)
     today = timezone.now().date()
     freezes.add_freeze(people.owner, "Year end", date(today.year, 12, 24), date(today.year, 12, 31))
     approvals.add_rule(people.owner, Act.WAIVER, place.production)
-    exposed = campaigns.exposed_by(Choice(account=place.api_account))
-    campaign = campaigns.start(people.owner, "A build server leaked", Reason.LEAK, exposed)
-    campaigns.work()
+    exposed = service.exposed_by(Choice(account=place.api_account))
+    campaign = service.start(people.owner, "A build server leaked", Reason.LEAK, exposed)
+    service.work()
     for item in campaign.items.exclude(rotation=None)[:3]:
         assert item.rotation is not None
         drive(item.rotation)
-    notices.scan()
+    triggers.scan()
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
     return {
         "rotations": "/rotations/",

@@ -7,9 +7,11 @@ from uuid import uuid4
 
 from django.utils import timezone
 
-from keyvault import fetching, tokens
+from keyvault.delivery import fetch, tokens
 from keyvault.models import ApiKey, Application, Role
-from rotation import consumers, holds, offboarding, retiring, workflow
+from rotation.campaigns import offboarding
+from rotation.consumers import registry
+from rotation.engine import holds, lifecycle, retirement
 from rotation.models import FreezeFeed, HumanTask, Rotation, Step, WaitingFor
 from tests.api_client import broken_audit
 from tests.factories import grant, make_key, make_member, secret_of
@@ -114,21 +116,21 @@ def _between_copies(vendor: Any, place: Any, people: Any) -> Rotation:
     """Return a rotation of a key on hold, of which one of two copies has moved."""
     _application(place, "Render farm")
     key = make_key(vendor, place, people.owner, name="Render farm: thumbnails")
-    added = consumers.add_consumer(
+    added = registry.add_consumer(
         people.owner, "render workers", place.application, place.environment
     )
-    consumers.add_consumer(people.owner, "night job", place.application, place.environment)
+    registry.add_consumer(people.owner, "night job", place.application, place.environment)
     _, batch = tokens.issue(people.owner, "ad-hoc batch", place.application, place.environment)
     token = added.token.reveal()
     for copy in ("a", "b"):
-        fetching.fetch(token, key.pk, instance=copy)
-    fetching.fetch(batch.reveal(), key.pk)
+        fetch.fetch(token, key.pk, instance=copy)
+    fetch.fetch(batch.reveal(), key.pk)
     rotation = drive(started(people.owner, key), lambda one: one.verified_at is not None)
-    shown = fetching.fetch(token, key.pk, instance="a")
+    shown = fetch.fetch(token, key.pk, instance="a")
     assert shown.secret is not None
-    nonce, number = consumers.nonce(token, key.pk)
-    proof = consumers.proof_of(shown.secret, nonce, key.pk, number)
-    consumers.acknowledge(token, key.pk, number, nonce, proof, "a")
+    nonce, number = registry.nonce(token, key.pk)
+    proof = registry.proof_of(shown.secret, nonce, key.pk, number)
+    registry.acknowledge(token, key.pk, number, nonce, proof, "a")
     ends = timezone.now() + timedelta(days=40)
     holds.place(people.owner, key, "Evidence for the incident of last week is still taken.")
     holds.place(people.owner, key, "Yearly audit", ends)
@@ -139,7 +141,7 @@ def _gone_early(vendor: Any, place: Any, people: Any) -> Rotation:
     """Return a rotation whose old key was ended by somebody else before the consumers moved."""
     _application(place, "Mail merge")
     key = make_key(vendor, place, people.owner, name="Mail merge: addresses")
-    consumers.add_consumer(people.owner, "mail-1", place.application, place.environment)
+    registry.add_consumer(people.owner, "mail-1", place.application, place.environment)
     rotation = drive(started(people.owner, key), lambda one: one.verified_at is not None)
     assert rotation.old_version is not None
     vendor.delete_key(vendor.lookup(secret_of(rotation.old_version))["id"])
@@ -151,19 +153,19 @@ def _retiring(vendor: Any, place: Any, people: Any) -> tuple[Rotation, Rotation]
     _application(place, "Old importer")
     why = "The importer was switched off last month."
     key = make_key(vendor, place, people.owner, name="Old importer: feed")
-    consumers.add_consumer(people.owner, "importer-1", place.application, place.environment)
+    registry.add_consumer(people.owner, "importer-1", place.application, place.environment)
     _, text = tokens.issue(people.owner, "nightly", place.application, place.environment)
-    fetching.fetch(text.reveal(), key.pk)
-    asked = retiring.retire(people.owner, key, why)
+    fetch.fetch(text.reveal(), key.pk)
+    asked = retirement.retire(people.owner, key, why)
     drive(asked, lambda one: one.step == Step.VERIFY and bool(one.waiting_for))
     _application(place, "Forgotten tool")
     lone = make_key(vendor, place, people.owner, name="Forgotten tool: search")
-    ended = retiring.retire(people.owner, lone, why)
+    ended = retirement.retire(people.owner, lone, why)
     drive(ended, lambda one: one.step == Step.VERIFY and bool(one.waiting_for))
     Rotation.objects.filter(pk=ended.pk).update(quiet_seconds=1)
     manual = make_key(vendor, place, people.owner, manual=True, name="Forgotten tool: by hand")
-    by_hand = retiring.retire(people.owner, manual, why)
+    by_hand = retirement.retire(people.owner, manual, why)
     drive(by_hand, lambda one: one.waiting_for == WaitingFor.ADOPTION)
-    workflow.waive(people.owner, by_hand, "I looked at every host.")
+    lifecycle.waive(people.owner, by_hand, "I looked at every host.")
     drive(by_hand, lambda one: one.waiting_for == WaitingFor.DELETION)
     return step(asked), drive(ended)

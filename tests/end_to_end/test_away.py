@@ -3,8 +3,8 @@
 import pytest
 import requests
 
-from keyvault import secret_store
-from rotation import consumers
+from keyvault.vault import secret_store
+from rotation.consumers import registry
 from tests.factories import make_key, secret_of
 from tests.waiting import until
 
@@ -16,7 +16,7 @@ def key(vendor, place, people):
 
 @pytest.fixture
 def bearer(people, place):
-    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    new = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     return {"Authorization": f"Bearer {new.token.reveal()}"}
 
 

@@ -11,14 +11,17 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Error as BrowserError
 
-from keyvault import approvals, grants
-from keyvault.approval_models import Act
+from keyvault.access import approvals, groups
+from keyvault.console import saved_view_rows
 from keyvault.models import ApiKey, KeyVersion
-from rotation import campaigns, consumers, levels, saved
-from rotation.campaigns import Choice
-from rotation.guide_models import SavedView
+from keyvault.models.approvals import Act
+from rotation.campaigns import service
+from rotation.campaigns.service import Choice
+from rotation.consumers import registry
 from rotation.models import Heartbeat, HumanTask, Reason, Rotation, Step, WaitingFor
-from rotation.policies import Wish
+from rotation.models.onboarding import SavedView
+from rotation.scheduling import inheritance
+from rotation.scheduling.policies import Wish
 from tests.api_client import sign_in
 from tests.end_to_end.states import UNFOLD, answers, rare_pages
 from tests.factories import make_key, secret_of
@@ -215,7 +218,7 @@ def test_a_revealed_secret_is_hidden_after_half_a_minute(desk, vendor, place, pe
 def at_adoption(people, vendor, place):
     """Return a rotation that waits for consumers to move."""
     key = make_key(vendor, place, people.owner, name="Video upload")
-    consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     rotation = started(people.operator, key)
     Rotation.objects.filter(pk=rotation.pk).update(quiet_seconds=3600)
     return drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
@@ -292,13 +295,13 @@ def every_page(people, vendor, place, manual):
     KeyVersion.objects.filter(key=manual).update(expires_at=timezone.now())
     Heartbeat.objects.create(name="tick", at=timezone.now())
     task = HumanTask.objects.get(rotation=pasting, closed_at=None)
-    group = grants.add_group(people.owner, "Night shift")
-    grants.join_group(people.owner, group, people.viewer)
+    group = groups.add_group(people.owner, "Night shift")
+    groups.join_group(people.owner, group, people.viewer)
     approvals.add_rule(people.owner, Act.EXPORT)
-    levels.set_level(people.owner, None, Wish(90, time(3), "Europe/Berlin"))
-    saved.keep(people.owner, SavedView.Of.KEYS, "Overdue first", "order=due")
-    exposed = campaigns.exposed_by(Choice(application=place.application))
-    campaign = campaigns.start(people.owner, "A break-in", Reason.INCIDENT, exposed)
+    inheritance.set_level(people.owner, None, Wish(90, time(3), "Europe/Berlin"))
+    saved_view_rows.keep(people.owner, SavedView.Of.KEYS, "Overdue first", "order=due")
+    exposed = service.exposed_by(Choice(application=place.application))
+    campaign = service.start(people.owner, "A break-in", Reason.INCIDENT, exposed)
     return [
         "/",
         "/keys/",

@@ -4,8 +4,8 @@ from typing import Any
 
 import requests
 
-from keyvault import tokens
 from keyvault.audit.models import AuditEvent
+from keyvault.delivery import tokens
 from keyvault.models import ServiceToken
 from tests.factories import make_key, secret_of
 from tests.keyvault.test_fetching import next_version

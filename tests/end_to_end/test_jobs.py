@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from keyvault import approvals
-from keyvault.approval_models import Act
+from keyvault.access import approvals
 from keyvault.models import ApiKey, Member, Role
-from rotation import consumers, policies
+from keyvault.models.approvals import Act
+from rotation.consumers import registry
 from rotation.models import PolicyLevel, Rotation, RotationPolicy, Step
-from rotation.policies import Wish
+from rotation.scheduling import policies
+from rotation.scheduling.policies import Wish
 from tests.api_client import Api
 from tests.end_to_end.test_console import Desk, desk
 from tests.factories import grant, lone_key, make_key, make_member, secret_of, show
@@ -270,7 +271,7 @@ def test_what_is_not_the_vendors_is_sent_only_when_it_is_ticked(
 
 def test_a_lost_connection_is_said_and_found_again(desk: Any, vendor: Any, place: Any, people: Any):
     key = make_key(vendor, place, people.owner)
-    consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     from tests.rotation.driving import drive, started
 
     rotation = started(people.operator, key)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from keyvault import tokens
+from keyvault.delivery import tokens
 from keyvault.models import Fetch, ServiceToken
-from rotation import adoption, consumers
+from rotation.consumers import adoption, registry
 from rotation.models import Acknowledgement, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.guards import ROOT
@@ -91,7 +91,7 @@ def key(vendor: Any, place: Any, people: Any) -> Any:
 
 @pytest.fixture
 def token(place: Any, people: Any) -> str:
-    added = consumers.add_consumer(people.owner, "run", place.application, place.environment)
+    added = registry.add_consumer(people.owner, "run", place.application, place.environment)
     return added.token.reveal()
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from keyvault import fetching
-from rotation import consumers, pasting_keys
+from keyvault.delivery import fetch
+from rotation.consumers import registry
+from rotation.engine import manual_keys
 from rotation.models import Rotation
 from tests import leakscan
 from tests.api_client import sign_in
@@ -15,15 +16,15 @@ from tests.waiting import until
 def test_rotating_under_real_workers_leaks_nothing(stack, vendor, place, people, worker):
     """B25, B26: task arguments, results, history, logs and dumps hold none of the secrets."""
     key = make_key(vendor, place, people.owner)
-    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    new = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     # The first part of a token is public: it is how the token is looked up.
     token = new.token.reveal().split("_", 2)[2]
     seen = [secret_of(key.current), token, place.vendor_api["management_credential"]]
     show(people.owner, key, "looking for a fault")
-    fetching.fetch(new.token.reveal(), key.pk)
-    from rotation import workflow
+    fetch.fetch(new.token.reveal(), key.pk)
+    from rotation.engine import lifecycle
 
-    rotation, _ = workflow.start(people.operator, key, "leak")
+    rotation, _ = lifecycle.start(people.operator, key, "leak")
     until(lambda: Rotation.objects.get(pk=rotation.pk).step == "done", 40, "the rotation")
     key.refresh_from_db()
     seen.append(secret_of(key.current))
@@ -37,18 +38,18 @@ def test_failures_leak_nothing(stack, vendor, place, people, worker):
     made = vendor.create_key(place.vendor_manual["id"])
     seen = [secret_of(key.current), secret_of(manual.current), made["key"]]
     vendor.fault("usage", times=None, kind="echo", status=401, code="SOMETHING_ODD")
-    from keyvault.errors import KeyServiceError
-    from rotation import workflow
+    from keyvault.core.errors import KeyServiceError
+    from rotation.engine import lifecycle
 
     for act in (
-        lambda: pasting_keys.add_standby(people.owner, manual, made["key"]),
-        lambda: pasting_keys.add_standby(people.owner, manual, made["key"] + "\u200b"),
+        lambda: manual_keys.add_standby(people.owner, manual, made["key"]),
+        lambda: manual_keys.add_standby(people.owner, manual, made["key"] + "\u200b"),
         lambda: show(people.owner, key, "no"),
     ):
         with pytest.raises(KeyServiceError) as caught:
             act()
         assert leakscan.hits(stack, seen, [caught.value.message, repr(caught.value)]) == []
-    rotation, _ = workflow.start(people.operator, key)
+    rotation, _ = lifecycle.start(people.operator, key)
     until(lambda: Rotation.objects.get(pk=rotation.pk).attempt > 0, 30, "a failed try")
     assert leakscan.hits(stack, seen) == []
 
@@ -92,7 +93,7 @@ def test_no_page_and_no_list_shows_a_secret(stack, vendor, place, people, client
     key = make_key(vendor, place, people.owner)
     people.owner.is_superuser = True
     people.owner.save()
-    new = consumers.add_consumer(
+    new = registry.add_consumer(
         people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
     )
     assert new.webhook_secret

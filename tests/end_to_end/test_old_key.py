@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from rotation import consumers, pasting_keys, workflow
+from rotation.consumers import registry
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import HumanTask, Notice, Rotation, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.waiting import until
@@ -17,8 +18,8 @@ def test_no_key_ends_under_a_program_and_an_early_end_is_told(
     """B118, B116: the last use is shown as null; then somebody deletes the old key in the dashboard."""
     vendor.patch_account(place.vendor_api["id"], last_use_shown="null")
     key = make_key(vendor, place, people.owner, manual=manual)
-    consumers.add_consumer(people.owner, "night job", place.application, place.environment)
-    rotation, _ = workflow.start(people.operator, key, overlap_seconds=0)
+    registry.add_consumer(people.owner, "night job", place.application, place.environment)
+    rotation, _ = lifecycle.start(people.operator, key, overlap_seconds=0)
     Rotation.objects.filter(pk=rotation.pk).update(quiet_seconds=2)
 
     def stands(step: str, waiting_for: str) -> bool:
@@ -28,7 +29,7 @@ def test_no_key_ends_under_a_program_and_an_early_end_is_told(
     if manual:
         until(lambda: stands(Step.GENERATE, WaitingFor.KEY), 30)
         made = vendor.create_key(place.vendor_manual["id"])
-        pasting_keys.paste_for(people.operator, rotation, made["key"])
+        manual_keys.paste_for(people.operator, rotation, made["key"])
     until(lambda: stands(Step.VERIFY, WaitingFor.ADOPTION), 60)
     old = secret_of(rotation.old_version)
 

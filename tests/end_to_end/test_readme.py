@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rotation import adoption, consumers
+from rotation.consumers import adoption, registry
 from tests.factories import make_key, secret_of
 from tests.guards import ROOT
 
@@ -28,7 +28,7 @@ def key(vendor: Any, place: Any, people: Any) -> Any:
 
 @pytest.fixture
 def settings_of_the_program(live_url: str, place: Any, people: Any, key: Any) -> dict[str, str]:
-    added = consumers.add_consumer(people.owner, "readme", place.application, place.environment)
+    added = registry.add_consumer(people.owner, "readme", place.application, place.environment)
     return {
         "KEYVAULT_URL": live_url,
         "KEYVAULT_TOKEN": added.token.reveal(),

@@ -5,10 +5,12 @@ import shutil
 import pytest
 import requests
 
-from keyvault import secret_store
 from keyvault.models import ApiKey, KeyVersion
-from rotation import consumers, freezing, sweeping
+from keyvault.vault import secret_store
+from rotation.consumers import registry
+from rotation.engine import cleanup
 from rotation.models import Rotation, Step, WaitingFor
+from rotation.recovery import deletion_lock
 from tests.commands import call, manage
 from tests.factories import make_key, secret_of
 from tests.faults.injectors import dump, restore
@@ -42,20 +44,20 @@ def _to_the_end(rotation):
 
 def test_an_older_dump_of_postgres(stack, tmp_path, live_url, vendor, place, people, key):
     """F18, hard case d: dump, rotate to the end, restore the dump."""
-    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    new = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     token = new.token.reveal()
-    freezing.roll()
+    deletion_lock.roll()
     file = dump(stack, tmp_path)
 
     _to_the_end(started(people.operator, key))
     newer = secret_of(ApiKey.objects.get().current)
-    freezing.roll()
+    deletion_lock.roll()
 
     restore(stack, file)
     assert manage(stack, "check", "--database", "default", kind="worker").code == 0
-    freezing.forget()
+    deletion_lock.forget()
     assert not Rotation.objects.exists()
-    assert "restored from a backup" in freezing.why()
+    assert "restored from a backup" in deletion_lock.why()
     answer = fetch(live_url, key, token)
     assert (answer.status_code, answer.json()["code"]) == (503, "vault_missing")
     assert "rotation replaces it" in answer.json()["message"]
@@ -74,13 +76,13 @@ def test_an_older_dump_of_postgres(stack, tmp_path, live_url, vendor, place, peo
     assert _to_the_end(other).step == Step.DONE
     key.refresh_from_db()
     assert _to_the_end(started(people.operator, key)).step == Step.DONE
-    sweeping.sweep()
+    cleanup.sweep()
     assert_all_is_well(vendor, place)
 
 
 def test_an_older_copy_of_vault(stack, tmp_path, vendor, place, people, key):
     """F18: Vault comes back without the secrets written since; nothing is deleted until it is settled."""
-    freezing.roll()
+    deletion_lock.roll()
     stack.openbao.stop()
     data = stack.openbao.folder / "data"
     shutil.copytree(data, tmp_path / "data")
@@ -88,15 +90,15 @@ def test_an_older_copy_of_vault(stack, tmp_path, vendor, place, people, key):
     secret_store.forget_login()
     rotation = started(people.operator, key, overlap_seconds=3600)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
-    freezing.roll()
+    deletion_lock.roll()
 
     stack.openbao.stop()
     shutil.rmtree(data)
     shutil.copytree(tmp_path / "data", data)
     stack.openbao.start()
     secret_store.forget_login()
-    freezing.forget()
-    assert "restored from a backup" in freezing.why()
+    deletion_lock.forget()
+    assert "restored from a backup" in deletion_lock.why()
     Rotation.objects.update(overlap_seconds=0)
     drive(rotation, lambda r: r.waiting_for in (WaitingFor.RECONCILE, WaitingFor.PERSON))
     old = KeyVersion.objects.get(pk=rotation.old_version_id)

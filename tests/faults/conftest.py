@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyvault import secret_store
+from keyvault.vault import secret_store
 from tests.rotation.test_outbox import receiver  # noqa: F401 - the fixture
 
 

@@ -9,7 +9,7 @@ import psycopg
 import redis
 from django.db import connections
 
-from keyvault import secret_store
+from keyvault.vault import secret_store
 from sandbox.services.process import package_folder
 from tests.keyvault.vault import inspector
 from tests.waiting import until

@@ -7,10 +7,12 @@ from contextlib import nullcontext
 
 from django.utils import timezone
 
-from keyvault import fetching
+from keyvault.delivery import fetch
 from keyvault.models import KeyVersion
-from rotation import freezing, outbox, reconciling, recovering, workflow
+from rotation.consumers import webhooks
+from rotation.engine import lifecycle, runner
 from rotation.models import Delivery, HumanTask, Rotation, Step, WaitingFor
+from rotation.recovery import deletion_lock, reconciliation, restore
 from tests.factories import make_key
 from tests.faults import injectors
 from tests.faults.table import EFFECTS
@@ -45,13 +47,13 @@ class World:
     """A place with one key, its consumer, and one rotation that is about to begin."""
 
     def __init__(self, stack, vendor, place, people, receiver, folder):
-        from rotation import consumers
+        from rotation.consumers import registry
 
         self.stack, self.vendor, self.place, self.people = stack, vendor, place, people
         self.receiver, self.folder = receiver, folder
         self.account = place.vendor_api["id"]
         self.key = make_key(vendor, place, people.owner)
-        new = consumers.add_consumer(
+        new = registry.add_consumer(
             people.owner, "web-1", place.application, place.environment, webhook_url=receiver.url
         )
         self.consumer, self.token = new.consumer, new.token
@@ -90,8 +92,8 @@ class World:
 
 def _delivered():
     Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
-    for delivery_id in outbox.due():
-        outbox.deliver(delivery_id, seconds=2.0)
+    for delivery_id in webhooks.due():
+        webhooks.deliver(delivery_id, seconds=2.0)
 
 
 def run(cell, world):
@@ -112,9 +114,9 @@ def doubled(cell, world, before, after):
     with held_at(world.stack, world.rotation, before) as worker:
         for _ in range(3):
             hurry(world.rotation)
-            workflow.advance(world.rotation.pk)
+            runner.advance(world.rotation.pk)
             for delivery in Delivery.objects.all():
-                outbox.deliver(delivery.pk, seconds=1.0)
+                webhooks.deliver(delivery.pk, seconds=1.0)
         worker.resume()
 
 
@@ -271,7 +273,7 @@ def copy_holds_back(cell, world, before, after):
     """B114: two copies behind one token; the word of one is not that of the other."""
     copies = ("copy-1", "copy-2")
     for copy in copies:
-        fetching.fetch(world.token.reveal(), world.key.pk, instance=copy)
+        fetch.fetch(world.token.reveal(), world.key.pk, instance=copy)
     _published_long_ago(world)
     _moves(world, copies[0])
     _goes_on_with_the_old_key(world)
@@ -281,23 +283,23 @@ def copy_holds_back(cell, world, before, after):
 
 def _moves(world, copy):
     """Fetch the new key and prove it, as this copy of the program."""
-    from rotation import consumers
+    from rotation.consumers import registry
 
     text, key_id = world.token.reveal(), world.key.pk
-    given = fetching.fetch(text, key_id, instance=copy)
-    nonce, version = consumers.nonce(text, key_id)
-    proof = consumers.proof_of(given.secret, nonce, key_id, version)
-    consumers.acknowledge(text, key_id, version, nonce, proof, copy)
+    given = fetch.fetch(text, key_id, instance=copy)
+    nonce, version = registry.nonce(text, key_id)
+    proof = registry.proof_of(given.secret, nonce, key_id, version)
+    registry.acknowledge(text, key_id, version, nonce, proof, copy)
 
 
 def restored(cell, world, before, after):
-    freezing.roll()
+    deletion_lock.roll()
     file = injectors.dump(world.stack, world.folder)
     Worker(world.stack, world.rotation.pk, after).wait()
     Rotation.objects.filter(pk=world.rotation.pk).exists()
-    freezing.roll()
+    deletion_lock.roll()
     injectors.restore(world.stack, file)
-    freezing.forget()
+    deletion_lock.forget()
 
 
 def lagging(cell, world, before, after):
@@ -387,9 +389,9 @@ def thawed(cell, world):
         seconds=40,
     )
     assert world.rotation.waiting_for == WaitingFor.RECONCILE, world.rotation.waiting_text
-    assert freezing.known()
-    report = reconciling.reconcile()
-    recovering.thaw(world.people.owner, [one.id for one in report.findings], "restored the dump")
+    assert deletion_lock.known()
+    report = reconciliation.reconcile()
+    restore.thaw(world.people.owner, [one.id for one in report.findings], "restored the dump")
     drive(
         world.rotation,
         lambda r: world.goes_on() or r.waiting_for == WaitingFor.PERSON or not r.is_open,
@@ -398,7 +400,7 @@ def thawed(cell, world):
     if world.rotation.is_open:
         # Of an old key whose secret and proof are both gone only a list without strays tells.
         _delete_strays(world)
-        workflow.retry(world.people.operator, world.rotation)
+        lifecycle.retry(world.people.operator, world.rotation)
     assert world.finish().step == Step.DONE
     assert_all_is_well(world.vendor, world.place)
 
@@ -426,7 +428,7 @@ def replayed(world):
 
     before = rows()
     for rotation in Rotation.objects.all():
-        workflow.advance(rotation.pk)
+        runner.advance(rotation.pk)
     for delivery in Delivery.objects.all():
-        outbox.deliver(delivery.pk, seconds=1.0)
+        webhooks.deliver(delivery.pk, seconds=1.0)
     assert rows() == before

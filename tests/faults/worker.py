@@ -80,7 +80,7 @@ def _become_worker(stack, rotation_id, crash_at, before, stop):
     try:
         from django.conf import settings
 
-        from keyvault import secret_store
+        from keyvault.vault import secret_store
 
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, signal.SIG_DFL)
@@ -106,7 +106,8 @@ def _become_worker(stack, rotation_id, crash_at, before, stop):
 
 
 def _work(rotation_id, stop):
-    from rotation import outbox, workflow
+    from rotation.consumers import webhooks
+    from rotation.engine import runner
     from rotation.models import Delivery, Outage, Rotation
     from tests.rotation.driving import everybody_moves
 
@@ -114,10 +115,10 @@ def _work(rotation_id, stop):
     while time.monotonic() < deadline:
         Outage.objects.update(next_try_at=Now())
         Rotation.objects.filter(pk=rotation_id, due_at__isnull=False).update(due_at=Now())
-        workflow.advance(rotation_id)
+        runner.advance(rotation_id)
         Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
-        for delivery_id in outbox.due():
-            outbox.deliver(delivery_id, seconds=2.0)
+        for delivery_id in webhooks.due():
+            webhooks.deliver(delivery_id, seconds=2.0)
         everybody_moves(Rotation.objects.values_list("key_id", flat=True).get(pk=rotation_id))
         try:
             if os.read(stop, 1):

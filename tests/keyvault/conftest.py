@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keyvault import secret_store
+from keyvault.vault import secret_store
 from tests.keyvault.vault import VALUE
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from keyvault import tokens
 from keyvault.audit.models import Action, AuditEvent
+from keyvault.delivery import tokens
 from keyvault.models import ApiKey, Application, Environment, Member, Role
 from tests.api_client import LISTS, METHODS, Api, broken_audit, new_key, routes
 from tests.factories import grant, make_key, make_member, secret_of

@@ -5,9 +5,9 @@ import re
 import pytest
 from django.db import connections
 
-from keyvault import tokens
-from keyvault.api.errors import shape
-from keyvault.errors import Conflict
+from keyvault.core.api_errors import shape
+from keyvault.core.errors import Conflict
+from keyvault.delivery import tokens
 from keyvault.models import Account, ApiKey, Application
 from tests.api_client import LISTS, Api, counting, new_key, routes
 from tests.factories import make_key, secret_of

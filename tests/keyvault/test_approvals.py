@@ -10,13 +10,16 @@ import time_machine
 from django.db import IntegrityError, connections, transaction
 from django.test import Client
 
-from keyvault import approvals, tokens
-from keyvault.approval_models import Act
-from keyvault.approvals import NeedsApproval
+from keyvault.access import approvals
+from keyvault.access.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.core.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.delivery import tokens
+from keyvault.inventory import accounts
 from keyvault.models import Approval, Member, Role, ServiceToken
-from rotation import accounts, consumers, workflow
+from keyvault.models.approvals import Act
+from rotation.consumers import registry
+from rotation.engine import lifecycle
 from rotation.human_tasks import close_review, visible_tasks
 from rotation.models import HumanTask, Reason, Rotation
 from tests import leakscan
@@ -175,9 +178,9 @@ def test_each_act_under_a_rule_asks_before_anything_is_done(
         approvals.add_rule(owner, one)
     client = sign_in(Client(), owner)
     acts: list[Callable[[], Any]] = [
-        lambda: workflow.start(owner, key),
+        lambda: lifecycle.start(owner, key),
         lambda: tokens.issue(owner, "app", *here),
-        lambda: consumers.add_consumer(owner, "web", *here, webhook_url="https://x.example/"),
+        lambda: registry.add_consumer(owner, "web", *here, webhook_url="https://x.example/"),
         lambda: accounts.add_account(
             owner, name="N", provider="influtics", base_url="https://x.example"
         ),
@@ -187,9 +190,9 @@ def test_each_act_under_a_rule_asks_before_anything_is_done(
     assert client.post("/audit/export", {"format": "csv"}).status_code == 409
     assert not Rotation.objects.exists()
     assert not ServiceToken.objects.exists()
-    rotation, new = workflow.start(owner, key, Reason.LEAK)
+    rotation, new = lifecycle.start(owner, key, Reason.LEAK)
     assert new, "a leak waits for nobody"
-    asked(lambda: workflow.waive(owner, rotation, "I know that it is unused"))
+    asked(lambda: lifecycle.waive(owner, rotation, "I know that it is unused"))
     assert Rotation.objects.get().waived_at is None
 
 
@@ -211,7 +214,7 @@ def test_an_act_that_needs_two_agreements_uses_neither_before_both_are_there(
 
     def add() -> Any:
         where = (place.application, place.environment)
-        return consumers.add_consumer(people.owner, "web", *where, webhook_url="https://x.example/")
+        return registry.add_consumer(people.owner, "web", *where, webhook_url="https://x.example/")
 
     token, webhook = asked(add).details["approvals"]
     approvals.decide(second, Approval.objects.get(pk=token), granted=True)

@@ -10,18 +10,12 @@ from django.db import DatabaseError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyvault.audit.context import acting
-from keyvault.audit.log import (
-    AuditUnavailable,
-    Thing,
-    member_actor,
-    record,
-    record_now,
-    system_actor,
-)
+from keyvault.audit.actors import Thing, member_actor, system_actor
+from keyvault.audit.log import AuditUnavailable, record, record_now
 from keyvault.audit.models import Action, AuditEvent, ChainHead
 from keyvault.audit.verify import _COLUMNS, row_hash, verify
-from keyvault.secret_text import Secret
+from keyvault.core.request_context import acting
+from keyvault.core.secret import Secret
 from tests.factories import make_member, show
 
 SYSTEM = system_actor("test")
@@ -387,7 +381,8 @@ def test_without_the_audit_log_no_door_releases_or_changes_anything(
     place: Any, people: Any, vendor: Any
 ) -> None:
     """T:reveal_without_audit_is_503: reveal, fetch, registration, token and rename."""
-    from keyvault import fetching, keys, tokens
+    from keyvault.delivery import fetch, tokens
+    from keyvault.inventory import keys
     from keyvault.models import ApiKey, ServiceToken
     from tests.factories import make_key
 
@@ -397,7 +392,7 @@ def test_without_the_audit_log_no_door_releases_or_changes_anything(
     acts: list[Callable[[], Any]] = [
         lambda: show(people.owner, key, "a good reason"),
         lambda: keys.check_key(people.owner, key),
-        lambda: fetching.fetch(text.reveal(), key.pk),
+        lambda: fetch.fetch(text.reveal(), key.pk),
         lambda: make_key(vendor, place, people.owner, name="another"),
         lambda: keys.change_key(people.owner, key, name="renamed", purpose=""),
         lambda: tokens.issue(people.owner, "second", place.application, place.environment),

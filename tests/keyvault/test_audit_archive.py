@@ -13,11 +13,12 @@ import pytest
 from django.db import DatabaseError, connections
 from django.test import override_settings
 
-from keyvault.audit import archive, checkpoints, witnesses
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit import archive, checkpoints, sinks
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent, Checkpoint, CheckpointExport, Partition
 from keyvault.audit.verify import verify
-from keyvault.errors import Conflict
+from keyvault.core.errors import Conflict
 from tests.commands import ROOT, call, manage
 
 
@@ -309,7 +310,7 @@ def test_a_place_that_had_everything_is_sent_nothing_again(sink):
     with override_settings(AUDIT_SYSLOG=sink.address):
         write(1)
         checkpoints.seal()
-        witnesses.send_all()
+        sinks.send_all()
     assert len(sink.got) == 1
 
 

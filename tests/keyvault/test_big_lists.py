@@ -9,7 +9,8 @@ from django.db import connections
 from django.test import Client
 
 from keyvault.admin import MOST
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action
 from tests.api_client import counting, sign_in
 from tests.factories import make_key

@@ -9,13 +9,14 @@ import pytest
 from django.db import ProgrammingError, connections
 from django.test import override_settings
 
-from keyvault import secret_store
 from keyvault.audit import checkpoints, export
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent, Checkpoint
 from keyvault.audit.signing import NoSigningKey, signed_by, signer
 from keyvault.audit.tasks import seal
 from keyvault.audit.verify import row_hash, verify
+from keyvault.vault import secret_store
 from tests.keyvault.vault import acting_as, inspector, vault_at
 
 

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from keyvault import secret_store
 from keyvault.checks import check_debug, check_production
-from keyvault.environment import mail_server
+from keyvault.core.env import mail_server
+from keyvault.vault import secret_store
 from tests.commands import manage
 
 pytestmark = pytest.mark.pure

@@ -11,11 +11,11 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyvault import tokens
 from keyvault.audit.models import AuditEvent
 from keyvault.checks import check_production
-from keyvault.client_address import client_address
-from keyvault.environment import proxies
+from keyvault.core.client_ip import client_address
+from keyvault.core.env import proxies
+from keyvault.delivery import tokens
 from tests.api_client import Api
 from tests.factories import make_key
 

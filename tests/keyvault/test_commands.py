@@ -11,10 +11,11 @@ from django.core.management import get_commands, load_command_class
 from django.db import connections
 from django.utils import timezone
 
-from keyvault import tokens
 from keyvault.audit import checkpoints
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent
+from keyvault.delivery import tokens
 from keyvault.models import ApiKey, Grant, Member, Role
 from tests.commands import ROOT, Ran, call, manage
 from tests.factories import grant, make_key, make_member, secret_of

@@ -9,11 +9,12 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyvault import copies, fetching, tokens
-from keyvault.audit.context import acting
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput
-from keyvault.fetching import fetch, fetch_all
+from keyvault.core.errors import BadInput
+from keyvault.core.request_context import acting
+from keyvault.delivery import fetch as fetching
+from keyvault.delivery import instances, tokens
+from keyvault.delivery.fetch import fetch, fetch_all
 from keyvault.models import ApiKey, Fetch, KeyVersion, ServiceToken, VersionState
 from tests.api_client import Api, counting
 from tests.factories import make_key, secret_of
@@ -95,12 +96,12 @@ def test_an_odd_id_is_refused_before_anything_is_given_or_recorded(
 def test_the_header_names_the_copy(key: ApiKey, token: str, place: Any) -> None:
     app, one = Api(token=token), f"keys/{key.pk}/secret"
     every = f"applications/{place.application.pk}/environments/{place.environment.pk}/secrets"
-    assert app.get(one, **{copies.HEADER: "web-1:4711"}).status == 200
-    assert app.get(every, **{copies.HEADER: "web-2"}).status == 200
+    assert app.get(one, **{instances.HEADER: "web-1:4711"}).status == 200
+    assert app.get(every, **{instances.HEADER: "web-2"}).status == 200
     assert app.get(one).status == 200
     assert sorted(rows()) == ["@127.0.0.1", "web-1:4711", "web-2"]
     for path in (one, every):
-        refused = app.get(path, **{copies.HEADER: "no such thing"})
+        refused = app.get(path, **{instances.HEADER: "no such thing"})
         assert (refused.status, refused.code) == (400, "bad_instance")
 
 
@@ -120,7 +121,7 @@ def test_each_copy_is_noted_and_then_costs_one_statement(key: ApiKey, token: str
 def test_no_number_of_ids_pushes_out_what_others_were_given(key: ApiKey, token: str) -> None:
     """A caller may make up an id for each fetch: steady programs still cost one statement."""
     fetch(token, key.pk, instance="steady")
-    for number in range(copies.MOST + 20):
+    for number in range(instances.MOST + 20):
         fetch(token, key.pk, instance=f"made-up-{number}")
     with counting() as statements:
         fetch(token, key.pk, instance="steady")
@@ -129,29 +130,29 @@ def test_no_number_of_ids_pushes_out_what_others_were_given(key: ApiKey, token: 
 
 def test_so_many_copies_are_told_apart_and_the_rest_is_counted(key: ApiKey, token: str) -> None:
     """Neither an attacker nor an autoscaler fills the table, and none that holds a key is lost."""
-    total = copies.MOST * 3
+    total = instances.MOST * 3
     with time_machine.travel(timezone.now(), tick=False) as clock:
         for number in range(total):
             clock.shift(1)
             fetch(token, key.pk, instance=f"copy-{number}")
     held = rows()
-    assert len(held) == copies.MOST + 1
+    assert len(held) == instances.MOST + 1
     folded = held[f"*{key.current_id}"]
-    assert folded.copies == total - copies.MOST
+    assert folded.copies == total - instances.MOST
     assert folded.version == key.current
     assert f"copy-{total - 1}" in held
     assert "copy-0" not in held, "what was seen least lately is put together"
     newest = next_version(key)
     fetch(token, key.pk, instance="one-more")
     assert rows()["one-more"].version == newest
-    assert rows()[f"*{key.versions.get(number=1).pk}"].copies == total - copies.MOST + 1
+    assert rows()[f"*{key.versions.get(number=1).pk}"].copies == total - instances.MOST + 1
 
 
 def test_what_was_put_together_proves_nothing(key: ApiKey, token: str) -> None:
     row, current = ServiceToken.objects.get(), key.current
     assert current is not None
-    for number in range(copies.MOST + 2):
-        copies.prove(row, key, current, f"copy-{number}")
+    for number in range(instances.MOST + 2):
+        instances.prove(row, key, current, f"copy-{number}")
     folded = rows()[f"*{current.pk}"]
     assert (folded.copies, folded.proved) == (2, None)
 
@@ -177,11 +178,11 @@ def test_no_order_of_fetches_loses_a_copy(
     with time_machine.travel(now, tick=False) as clock:
         for copy, which, later in calls:
             clock.shift(later)
-            copies.note(token, [made[which]], copy)
+            instances.note(token, [made[which]], copy)
             last[copy] = which
     found = list(Fetch.objects.all())
     alone = [one for one in found if not one.instance.startswith("*")]
-    assert len(alone) <= copies.MOST
+    assert len(alone) <= instances.MOST
     for copy, which in last.items():
         (own,) = [one for one in alone if one.instance == copy]
         assert own.version == made[which]
@@ -257,8 +258,8 @@ def test_a_proof_speaks_for_one_copy_and_one_version(key: ApiKey, token: str) ->
     assert current is not None
     for copy in ("a", "b"):
         fetch(token, key.pk, instance=copy)
-    assert copies.prove(row, key, current, "a")
-    assert not copies.prove(row, key, current, "a"), "nothing new"
+    assert instances.prove(row, key, current, "a")
+    assert not instances.prove(row, key, current, "a"), "nothing new"
     assert {name: one.proved for name, one in rows().items()} == {"a": current, "b": None}
     newest = next_version(key)
     fetch(token, key.pk, instance="a")
@@ -286,7 +287,7 @@ def test_what_is_long_over_is_forgotten(
     if state != VersionState.CURRENT:
         next_version(key)
         KeyVersion.objects.filter(pk=old.pk).update(state=state, refused_at=timezone.now())
-    assert copies.forget() == (0 if kept else 1)
+    assert instances.forget() == (0 if kept else 1)
     assert Fetch.objects.exists() is kept
 
 

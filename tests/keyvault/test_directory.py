@@ -8,7 +8,7 @@ from django.test import Client
 
 from keyvault.audit.models import AuditEvent
 from keyvault.models import Grant, Member, MemberSession, Role
-from rotation.campaign_models import Campaign
+from rotation.models.campaigns import Campaign
 from rotation.tasks import tick
 from tests import leakscan
 from tests.api_client import sign_in

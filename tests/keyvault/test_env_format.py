@@ -12,8 +12,8 @@ from dotenv import dotenv_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyvault.env_format import FORMATS, lines, written
-from keyvault.errors import BadInput
+from keyvault.core.errors import BadInput
+from keyvault.inventory.export_formats import FORMATS, lines, written
 
 pytestmark = pytest.mark.pure
 NAME = "INFLUTICS_API_KEY"

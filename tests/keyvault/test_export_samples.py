@@ -7,11 +7,18 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyvault import importing, key_files, keys, pasting, recognising, secret_forms
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput
-from keyvault.importing import RECORD, Defaults
-from keyvault.keys import NewKey
+from keyvault.core.errors import BadInput
+from keyvault.inventory import (
+    bulk_import,
+    file_kinds,
+    import_formats,
+    keys,
+    secret_input,
+    secret_patterns,
+)
+from keyvault.inventory.bulk_import import RECORD, Defaults
+from keyvault.inventory.keys import NewKey
 from keyvault.models import ApiKey
 from tests import leakscan
 from tests.api_client import sign_in
@@ -35,7 +42,7 @@ def repeated(sample: Sample, said: str, always: str = "") -> set[str]:
 def kind_of(data: bytes) -> str:
     """Return the kind by which a file is refused; an empty text where its rows are read."""
     try:
-        key_files.read(key_files.decode(data))
+        import_formats.read(import_formats.decode(data))
     except BadInput as error:
         return str(error.details.get("kind", error.code))
     return ""
@@ -55,7 +62,7 @@ def test_each_kind_is_named_with_what_to_do(name: str) -> None:
     assert kind_of(sample.data) == sample.kind
     if sample.kind:
         with pytest.raises(BadInput, match=r"^This is .+\. Nothing was stored\. .+") as caught:
-            key_files.read(key_files.decode(sample.data))
+            import_formats.read(import_formats.decode(sample.data))
         assert repeated(sample, caught.value.message) == set()
 
 
@@ -79,7 +86,7 @@ def test_no_row_is_named_by_what_may_be_a_secret(name: str) -> None:
     sample = SAMPLES[name]
     if sample.kind:
         return
-    rows = key_files.read(key_files.decode(sample.data))
+    rows = import_formats.read(import_formats.decode(sample.data))
     shown = {row.values.get("name", "") for row in rows if row.problem}
     assert shown <= {"", *sample.names}
 
@@ -88,7 +95,7 @@ def test_no_row_is_named_by_what_may_be_a_secret(name: str) -> None:
 @pytest.mark.parametrize("end", ["", "=", "==", "===", " =", "= ", "= # x", "=  #x", "=\t"])
 def test_a_bare_key_has_no_name_whatever_it_ends_in(end: str) -> None:
     """P2: the padding of base64 is no value, and what stands before it no name."""
-    for row in key_files.read(f"YWJjZGVmZ2hpamtsbQ{end}\nOTHER=inf_something\n")[:1]:
+    for row in import_formats.read(f"YWJjZGVmZ2hpamtsbQ{end}\nOTHER=inf_something\n")[:1]:
         assert row.problem
         assert row.values == {}
 
@@ -163,7 +170,7 @@ def test_a_whole_file_in_the_place_of_a_key_is_refused_and_not_repeated(name: st
         return
     text = sample.data.decode("utf-8", "replace")
     with pytest.raises(BadInput) as caught:
-        pasting.clean(text)
+        secret_input.clean(text)
     assert repeated(sample, f"{caught.value.message} {caught.value.details}") == set()
 
 
@@ -193,11 +200,11 @@ def test_no_line_makes_a_secret_a_name(pairs: list[tuple[str, str]]) -> None:
 
 def _everything_said(text: str) -> str:
     try:
-        rows = key_files.read(text)
+        rows = import_formats.read(text)
     except BadInput as error:
         return f"{error.message} {error.details}"
     names = {row.values.get("name", "") for row in rows}
-    odd = set(filter(secret_forms.looks_secret, names))
+    odd = set(filter(secret_patterns.looks_secret, names))
     return " ".join(f"{row.problem} {row.note}" for row in rows) + " ".join(names - odd)
 
 
@@ -210,7 +217,7 @@ def test_what_fits_is_sent_and_what_does_not_is_left_out(
     text = f"{sample}INFLUTICS={key}\nNOT_NAMED={other}\n"
     where = Defaults(place.api_account, place.environment, place.application)
     before = len(vendor.ledger(route="usage"))
-    fates = importing.run(people.owner, text, where, RECORD).rows
+    fates = bulk_import.run(people.owner, text, where, RECORD).rows
     assert {fate.name for fate in fates if fate.state == "new"} == {"INFLUTICS", "NOT_NAMED"}
     assert {fate.name for fate in fates if fate.setting} == {
         *("NX_DAEMON", "VERCEL", "VERCEL_ENV", "VERCEL_OIDC_TOKEN", "DATABASE_URL")
@@ -258,9 +265,9 @@ def test_large_and_hostile_texts_are_read_in_bounded_time() -> None:
         " " * 200_000 + "x",
     ]
     for text in hostile:
-        recognising.known_as(text)
+        file_kinds.known_as(text)
         try:
-            rows = key_files.read(text, 2000)
+            rows = import_formats.read(text, 2000)
         except BadInput:
             continue
         assert len(rows) <= 2001

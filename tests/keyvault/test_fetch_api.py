@@ -7,8 +7,8 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from keyvault import fetching, tokens
 from keyvault.audit.models import Action, AuditEvent
+from keyvault.delivery import fetch, tokens
 from keyvault.models import Application, Fetch, ServiceToken
 from tests.api_client import Api, broken_audit, counting
 from tests.factories import make_key, secret_of
@@ -274,7 +274,7 @@ class TestAllSecretsAtOnce:
             app.get(of_all(place))
             with counting() as steady:
                 app.get(of_all(place))
-            fetching.forget()
+            fetch.forget()
             with counting() as first:
                 app.get(of_all(place))
             return len(first), len(steady)

@@ -6,12 +6,15 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from keyvault import fetching, secret_store, tokens, versions
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import Conflict, NotFound
-from keyvault.fetching import etag, fetch, fetch_all
+from keyvault.core.errors import Conflict, NotFound
+from keyvault.core.secret import Secret
+from keyvault.delivery import fetch as fetching
+from keyvault.delivery import tokens
+from keyvault.delivery.fetch import etag, fetch, fetch_all
+from keyvault.inventory import versions
 from keyvault.models import ApiKey, Application, Fetch, ServiceToken, VersionState
-from keyvault.secret_text import Secret
+from keyvault.vault import secret_store
 from tests.factories import make_key, secret_of
 
 
@@ -100,7 +103,7 @@ def test_a_token_gets_keys_of_its_own_place_only(
 def test_a_members_key_is_given_to_no_application(
     vendor: Any, place: Any, people: Any, token: str
 ) -> None:
-    from keyvault.keys import NewKey, register_key
+    from keyvault.inventory.keys import NewKey, register_key
 
     made = vendor.create_key(place.vendor_manual["id"], label="mine")
     new = NewKey(place.manual_account, place.environment, "mine", member=people.viewer)
@@ -183,9 +186,9 @@ def test_fetching_again_moves_no_first_moment(key: Any, token: str) -> None:
 
 def test_a_flood_of_refused_tokens_leaves_few_rows(people: Any, settings: Any) -> None:
     """Each row takes the chain's lock: from one source the first twenty are told, then counted."""
-    from keyvault import fetching
-    from keyvault.audit.context import acting
-    from keyvault.tokens import TokenRefused
+    from keyvault.core.request_context import acting
+    from keyvault.delivery import fetch as fetching
+    from keyvault.delivery.tokens import TokenRefused
 
     for source in ("10.0.0.1", "10.0.0.2"):
         with acting("r", source):

@@ -8,8 +8,8 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyvault.fingerprints import fingerprint, tail
-from keyvault.secret_text import Secret
+from keyvault.core.hashing import fingerprint, tail
+from keyvault.core.secret import Secret
 
 pytestmark = pytest.mark.pure
 

@@ -10,10 +10,10 @@ import time_machine
 from django.db import connections
 from django.test import Client
 
-from keyvault import grants, people
-from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.access import groups, invitations, roles
+from keyvault.access.permissions import Verb, may, visible_keys
+from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.models import Grant, Group, Invitation, Member, Role
-from keyvault.permissions import Verb, may, visible_keys
 from tests.api_client import Api, sign_in
 from tests.factories import PASSWORD, grant, make_key, make_member
 
@@ -26,12 +26,12 @@ def second(people: Any) -> Member:
 def test_a_role_until_friday_ends_on_friday(vendor: Any, place: Any, people: Any) -> None:
     key = make_key(vendor, place, people.owner)
     friday = datetime.now(UTC) + timedelta(days=3)
-    grants.give(people.owner, people.outsider, Role.VIEWER, expires_at=friday)
+    roles.give(people.owner, people.outsider, Role.VIEWER, expires_at=friday)
     assert may(people.outsider, Verb.VIEW, key)
     with time_machine.travel(friday + timedelta(seconds=1)):
         assert not may(people.outsider, Verb.VIEW, key)
         assert key not in visible_keys(people.outsider)
-        assert grants.give(people.owner, people.outsider, Role.VIEWER), "and can be given again"
+        assert roles.give(people.owner, people.outsider, Role.VIEWER), "and can be given again"
 
 
 def test_a_group_gives_its_roles_and_takes_them_with_the_next_request(
@@ -39,14 +39,14 @@ def test_a_group_gives_its_roles_and_takes_them_with_the_next_request(
 ) -> None:
     """B68."""
     key = make_key(vendor, place, people.owner)
-    group = grants.add_group(people.owner, "Payments")
-    grants.give(people.owner, group, Role.DEVELOPER, application=place.application)
+    group = groups.add_group(people.owner, "Payments")
+    roles.give(people.owner, group, Role.DEVELOPER, application=place.application)
     browser = sign_in(Client(), people.outsider)
     assert browser.get(f"/keys/{key.pk}/").status_code == 404
-    grants.join_group(people.owner, group, people.outsider)
+    groups.join_group(people.owner, group, people.outsider)
     assert browser.get(f"/keys/{key.pk}/").status_code == 200
     assert may(people.outsider, Verb.REVEAL, key)
-    grants.leave_group(people.owner, group, people.outsider)
+    groups.leave_group(people.owner, group, people.outsider)
     assert browser.get(f"/keys/{key.pk}/").status_code == 404
     assert not may(people.outsider, Verb.REVEAL, key)
 
@@ -54,47 +54,47 @@ def test_a_group_gives_its_roles_and_takes_them_with_the_next_request(
 def test_nobody_raises_themselves_by_any_way(place: Any, people: Any, second: Member) -> None:
     """AC-5: T:privilege_escalation_matrix."""
     local = grant(make_member("local@example.com"), Role.OWNER, application=place.application)
-    group = grants.add_group(people.owner, "All")
-    grants.give(people.owner, group, Role.OPERATOR)
-    grants.join_group(people.owner, group, local)
+    group = groups.add_group(people.owner, "All")
+    roles.give(people.owner, group, Role.OPERATOR)
+    groups.join_group(people.owner, group, local)
     own = Grant.objects.get(member=people.owner)
     for act in (
-        lambda: grants.give(people.owner, people.owner, Role.AUDITOR),
-        lambda: grants.take(people.owner, own),
-        lambda: grants.give(local, local, Role.OPERATOR, application=place.application),
-        lambda: grants.give(local, people.viewer, Role.OWNER),
-        lambda: grants.give(local, people.viewer, Role.VIEWER, environment=place.environment),
-        lambda: grants.give(local, group, Role.OWNER, application=place.application),
-        lambda: grants.take(local, Grant.objects.get(member=people.auditor)),
-        lambda: grants.add_group(local, "Mine"),
-        lambda: grants.join_group(local, group, people.viewer),
-        lambda: grants.join_group(people.owner, group, people.owner),
+        lambda: roles.give(people.owner, people.owner, Role.AUDITOR),
+        lambda: roles.take(people.owner, own),
+        lambda: roles.give(local, local, Role.OPERATOR, application=place.application),
+        lambda: roles.give(local, people.viewer, Role.OWNER),
+        lambda: roles.give(local, people.viewer, Role.VIEWER, environment=place.environment),
+        lambda: roles.give(local, group, Role.OWNER, application=place.application),
+        lambda: roles.take(local, Grant.objects.get(member=people.auditor)),
+        lambda: groups.add_group(local, "Mine"),
+        lambda: groups.join_group(local, group, people.viewer),
+        lambda: groups.join_group(people.owner, group, people.owner),
         lambda: people_door_invite(local),
     ):
         with pytest.raises(Denied):
             act()
-    given = grants.give(
+    given = roles.give(
         local, people.viewer, Role.OPERATOR, application=place.application,
         environment=place.environment,
     )  # fmt: skip
-    grants.take(local, given)
+    roles.take(local, given)
     for role in set(Role) - {Role.OWNER}:
         member = grant(make_member(f"a-{role}@example.com"), role)
         with pytest.raises(Denied):
-            grants.give(member, people.outsider, Role.VIEWER)
+            roles.give(member, people.outsider, Role.VIEWER)
 
 
 def people_door_invite(by: Member) -> None:
-    people.invite(by, "new@example.com")
+    invitations.invite(by, "new@example.com")
 
 
 def test_the_last_owner_stays(people: Any, second: Member) -> None:
     mine = Grant.objects.get(member=people.owner)
-    grants.take(second, mine)
+    roles.take(second, mine)
     third = grant(make_member("third@example.com"), Role.OWNER)
     Grant.objects.filter(member=third).update(expires_at=datetime.now(UTC) + timedelta(days=1))
     with pytest.raises(Conflict):
-        grants.take(third, Grant.objects.get(member=second))
+        roles.take(third, Grant.objects.get(member=second))
     assert Grant.objects.filter(member=second).exists()
 
 
@@ -110,7 +110,7 @@ def test_two_owners_who_take_each_others_role_do_not_both_succeed(
     def take(by: Member, one: Grant) -> None:
         barrier.wait()
         with contextlib.suppress(Conflict, Denied):
-            grants.take(by, one)
+            roles.take(by, one)
         connections.close_all()
 
     threads = [threading.Thread(target=take, args=pair) for pair in pairs]
@@ -118,22 +118,22 @@ def test_two_owners_who_take_each_others_role_do_not_both_succeed(
         thread.start()
     for thread in threads:
         thread.join()
-    assert grants.owners().count() == 1
+    assert roles.owners().count() == 1
 
 
 def test_impossible_roles_are_refused_with_the_reason(people: Any) -> None:
     with pytest.raises(BadInput):
-        grants.give(people.owner, people.viewer, "king")  # type: ignore[arg-type]
+        roles.give(people.owner, people.viewer, "king")  # type: ignore[arg-type]
     with pytest.raises(BadInput):
-        grants.give(
+        roles.give(
             people.owner, people.viewer, Role.VIEWER, expires_at=datetime(2020, 1, 1, tzinfo=UTC)
         )
-    grants.give(people.owner, people.viewer, Role.OPERATOR)
+    roles.give(people.owner, people.viewer, Role.OPERATOR)
     with pytest.raises(Conflict):
-        grants.give(people.owner, people.viewer, Role.OPERATOR)
+        roles.give(people.owner, people.viewer, Role.OPERATOR)
     Member.objects.filter(pk=people.viewer.pk).update(is_active=False)
     with pytest.raises(Conflict):
-        grants.give(people.owner, Member.objects.get(pk=people.viewer.pk), Role.AUDITOR)
+        roles.give(people.owner, Member.objects.get(pk=people.viewer.pk), Role.AUDITOR)
 
 
 def test_an_invitation_works_once_and_its_code_is_nowhere(people: Any) -> None:
@@ -156,7 +156,7 @@ def test_an_invitation_works_once_and_its_code_is_nowhere(people: Any) -> None:
 
 
 def people_invite(by: Member) -> tuple[Member, str]:
-    member, link = people.invite(by, "new@example.com")
+    member, link = invitations.invite(by, "new@example.com")
     return member, link.reveal()
 
 
@@ -172,7 +172,7 @@ def test_an_old_or_void_invitation_opens_nothing(people: Any) -> None:
 
 
 def people_again(by: Member, member: Member) -> str:
-    return people.invite_again(by, member).reveal()
+    return invitations.invite_again(by, member).reveal()
 
 
 def test_setting_back_a_sign_in_ends_what_was_there(people: Any) -> None:

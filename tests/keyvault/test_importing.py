@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault import importing, key_files
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput
-from keyvault.importing import RECORD, Defaults
+from keyvault.core.errors import BadInput
+from keyvault.inventory import bulk_import, import_formats
+from keyvault.inventory.bulk_import import RECORD, Defaults
 from keyvault.models import ApiKey
-from rotation import workflow
+from rotation.engine import lifecycle
 from rotation.models import Reason, Rotation
 from tests import leakscan
 from tests.api_client import counting, sign_in
@@ -24,12 +24,13 @@ HEADER = "name,account,environment,application,secret"
 
 def names(text: str) -> list[tuple[str, str]]:
     return [
-        (row.values.get("name", ""), row.values.get("secret", "")) for row in key_files.read(text)
+        (row.values.get("name", ""), row.values.get("secret", ""))
+        for row in import_formats.read(text)
     ]
 
 
 def problems(text: str) -> list[tuple[int, str]]:
-    return [(row.line, row.problem) for row in key_files.read(text) if row.problem]
+    return [(row.line, row.problem) for row in import_formats.read(text) if row.problem]
 
 
 @pytest.mark.pure
@@ -53,7 +54,7 @@ def problems(text: str) -> list[tuple[int, str]]:
 )
 def test_every_entry_is_found_whatever_stands_before_the_first(encode: Any, text: str) -> None:
     """B95: a byte order mark hid the first variable under an odd name, without an error."""
-    found = names(key_files.decode(encode(text)))
+    found = names(import_formats.decode(encode(text)))
     assert found == [("FIRST", "inf_value_one"), ("SECOND", "inf_value_two")]
 
 
@@ -73,7 +74,7 @@ DOUBLE=inf_b
 """
     good = [
         (row.values["name"], row.values["secret"])
-        for row in key_files.read(text)
+        for row in import_formats.read(text)
         if not row.problem
     ]
     assert good == [
@@ -116,7 +117,7 @@ def test_a_csv_as_spreadsheets_write_it() -> None:
 )
 def test_what_is_no_file_of_keys_is_refused_without_repeating_it(data: bytes) -> None:
     with pytest.raises(BadInput) as caught:
-        key_files.read(key_files.decode(data))
+        import_formats.read(import_formats.decode(data))
     assert "canary" not in caught.value.message
 
 
@@ -149,7 +150,7 @@ def test_a_dry_run_says_each_rows_fate_and_stores_nothing(
         ]
     )
     before = len(vendor.ledger(route="usage"))
-    fates = importing.run(people.owner, text, defaults(place)).rows
+    fates = bulk_import.run(people.owner, text, defaults(place)).rows
     assert states(fates) == ["new", "without", "bad", "bad", "bad", "bad"]
     assert "white space inside" in fates[2].text
     assert "no such account" in fates[3].text
@@ -166,12 +167,12 @@ def test_for_real_each_row_stands_for_itself_and_again_records_what_was_missing(
 ) -> None:
     vendor.delete_key_by_secret(made[1])
     text = f"{HEADER}\ngood,,,,{made[0]}\nrefused,,,,{made[1]}\nlater,,,,\n"
-    fates = importing.run(people.operator, text, defaults(place), RECORD).rows
+    fates = bulk_import.run(people.operator, text, defaults(place), RECORD).rows
     assert states(fates) == ["new", "bad", "without"]
     assert "refuses this key" in fates[1].text
     assert secret_of(ApiKey.objects.get(name="good").current) == made[0]
     mended = text.replace(made[1], made[2])
-    again = importing.run(people.operator, mended, defaults(place), RECORD).rows
+    again = bulk_import.run(people.operator, mended, defaults(place), RECORD).rows
     assert states(again) == ["known", "new", "known"]
     assert ApiKey.objects.count() == 3
     assert AuditEvent.objects.filter(action="key.registered").count() == 3
@@ -181,11 +182,11 @@ def test_for_real_each_row_stands_for_itself_and_again_records_what_was_missing(
 def test_a_key_without_a_secret_gets_one_by_a_rotation(
     vendor: Any, place: Any, people: Any
 ) -> None:
-    importing.run(people.operator, "name\nlater\n", defaults(place), RECORD)
+    bulk_import.run(people.operator, "name\nlater\n", defaults(place), RECORD)
     key = ApiKey.objects.get(name="later")
     page = sign_in(Client(), people.owner).get(f"/keys/{key.pk}/")
     assert page.status_code == 200
-    drive(workflow.start(people.operator, key, Reason.MANUAL, overlap_seconds=0)[0])
+    drive(lifecycle.start(people.operator, key, Reason.MANUAL, overlap_seconds=0)[0])
     assert Rotation.objects.get().step == "done"
     key.refresh_from_db()
     assert key.current is not None
@@ -194,24 +195,24 @@ def test_a_key_without_a_secret_gets_one_by_a_rotation(
 def test_rights_count_as_for_one_key(place: Any, people: Any, made: list[str]) -> None:
     text = f"{HEADER}\ngood,,,,{made[0]}\n"
     for who in (people.viewer, people.developer):
-        fates = importing.run(who, text, defaults(place), RECORD).rows
+        fates = bulk_import.run(who, text, defaults(place), RECORD).rows
         assert "does not let you" in fates[0].text
     assert not ApiKey.objects.exists()
-    named = importing.run(people.outsider, "name,account\nx,Sandbox\n", Defaults()).rows
+    named = bulk_import.run(people.outsider, "name,account\nx,Sandbox\n", Defaults()).rows
     assert "no such account" in named[0].text, "what one may not see does not exist"
 
 
 def test_a_thousand_rows_are_looked_at_in_few_statements_each(place: Any, people: Any) -> None:
     rows = [f"key {number},,,," for number in range(1000)]
     rows[7::150] = ["bad\u202ename,,,," for _ in rows[7::150]]
-    fates = importing.run(people.owner, "\n".join([HEADER, *rows]), defaults(place)).rows
+    fates = bulk_import.run(people.owner, "\n".join([HEADER, *rows]), defaults(place)).rows
     assert states(fates).count("bad") == 7
     assert [fate.line for fate in fates if fate.state == "bad"][:2] == [9, 159]
     with counting() as statements:
-        importing.run(people.owner, "\n".join([HEADER, *rows[:50]]), defaults(place))
+        bulk_import.run(people.owner, "\n".join([HEADER, *rows[:50]]), defaults(place))
     assert len(statements) <= 6 * 50
     with pytest.raises(BadInput, match="more than 2000 rows"):
-        importing.run(people.owner, "name\n" + "x\n" * 2001, defaults(place))
+        bulk_import.run(people.owner, "name\n" + "x\n" * 2001, defaults(place))
 
 
 def test_the_page_shows_fates_and_never_sends_the_text_back(

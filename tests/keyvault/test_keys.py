@@ -8,14 +8,15 @@ import pytest
 from django.db import connections
 from hvac.exceptions import InvalidPath
 
-from keyvault import keys, secret_store, versions
-from keyvault.approvals import NeedsApproval
+from keyvault.access.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
 from keyvault.audit.verify import verify
-from keyvault.errors import BadInput, Conflict, Denied, Unavailable
-from keyvault.keys import NewKey, register_key
+from keyvault.core.errors import BadInput, Conflict, Denied, Unavailable
+from keyvault.core.redaction import redact
+from keyvault.inventory import keys, versions
+from keyvault.inventory.keys import NewKey, register_key
 from keyvault.models import ApiKey, Environment, KeyVersion, Member, VersionState
-from keyvault.redaction import redact
+from keyvault.vault import secret_store
 from tests.factories import grant, make_key, make_member, secret_of, show
 from tests.keyvault.helpers import windows
 from tests.keyvault.vault import inspector

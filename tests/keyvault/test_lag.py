@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import requests
 
-from keyvault import health, secret_store
-from keyvault.secret_store import StoreExpires, StoreMissing, StoreUnavailable
-from rotation import freezing, metrics, vitals
+from keyvault.vault import secret_store
+from keyvault.vault.secret_store import StoreExpires, StoreMissing, StoreUnavailable
+from rotation import dependencies
 from rotation.models import Epoch, HumanTask
+from rotation.monitoring import metrics, status
+from rotation.recovery import deletion_lock
 from tests.commands import manage
 from tests.factories import make_key
 from tests.keyvault.standby import Standby, standby
@@ -26,18 +28,18 @@ from tests.waiting import until
 def behind(bao: Any) -> Iterator[Standby]:
     """Talk to Vault through a standby."""
     with standby(bao.address) as server, vault_at(server.url):
-        freezing.forget()
+        deletion_lock.forget()
         yield server
 
 
 def older_mark(behind: Standby) -> None:
     """Have the standby show the mark of a while ago from now on."""
-    freezing.roll()
-    freezing.forget()
-    assert freezing.why() == ""
-    freezing.roll()
+    deletion_lock.roll()
+    deletion_lock.forget()
+    assert deletion_lock.why() == ""
+    deletion_lock.roll()
     behind.lag()
-    freezing.forget()
+    deletion_lock.forget()
 
 
 def test_a_lagging_standby_is_no_restore(behind: Standby) -> None:
@@ -46,14 +48,14 @@ def test_a_lagging_standby_is_no_restore(behind: Standby) -> None:
     stale = secret_store.read_mark()
     assert stale[0] != str(Epoch.objects.get().current)
     for _ in range(3):
-        freezing.forget()
-        assert freezing.why() == ""
-    freezing.roll()
+        deletion_lock.forget()
+        assert deletion_lock.why() == ""
+    deletion_lock.roll()
     assert Epoch.objects.get().frozen_since is None
     assert not HumanTask.objects.filter(about="freeze").exists()
     behind.stale = 0
-    freezing.forget()
-    assert freezing.why() == ""
+    deletion_lock.forget()
+    assert deletion_lock.why() == ""
     assert secret_store.read_mark()[0] == str(Epoch.objects.get().current)
 
 
@@ -63,22 +65,22 @@ def test_a_roll_that_was_cut_off_before_a_lag_is_no_restore_either(behind: Stand
     pending = uuid.uuid4()
     Epoch.objects.update(pending=pending)
     secret_store.write_mark(str(pending), epoch.writes)  # and the process died here
-    assert freezing.why() == ""
+    assert deletion_lock.why() == ""
     assert Epoch.objects.get().pending is None
 
 
 def test_a_restored_vault_freezes_although_its_mark_is_older_too(behind: Standby, bao: Any) -> None:
-    freezing.roll()
-    freezing.roll()
-    freezing.roll()
+    deletion_lock.roll()
+    deletion_lock.roll()
+    deletion_lock.roll()
     mark = str(uuid.uuid4())
     client = inspector(bao)
     client.secrets.kv.v2.delete_metadata_and_all_versions("epoch/mark", mount_point="keyvault")
     client.secrets.kv.v2.create_or_update_secret(
         "epoch/mark", secret={"mark": mark}, cas=0, mount_point="keyvault"
     )
-    freezing.forget()
-    assert "restored from a backup" in freezing.why()
+    deletion_lock.forget()
+    assert "restored from a backup" in deletion_lock.why()
     client.secrets.kv.v2.delete_metadata_and_all_versions("epoch/mark", mount_point="keyvault")
 
 
@@ -155,7 +157,7 @@ def full_disk(bao: Any) -> Iterator[None]:
     bao.audit_log.symlink_to("/dev/full")
     os.kill(bao.process.pid(), signal.SIGHUP)
     until(lambda: not secret_store.reads(), what="the audit log to be full")
-    health.forget()
+    dependencies.forget()
     try:
         yield
     finally:
@@ -163,7 +165,7 @@ def full_disk(bao: Any) -> Iterator[None]:
         aside.rename(bao.audit_log)
         os.kill(bao.process.pid(), signal.SIGHUP)
         until(_well, what="OpenBao")
-        health.forget()
+        dependencies.forget()
 
 
 def _well() -> bool:
@@ -176,9 +178,9 @@ def test_a_vault_that_says_it_is_well_and_gives_nothing_is_not_ready(
 ) -> None:
     """P12: sys/health answers 200 and unsealed while every read fails."""
     assert secret_store.health()["active"]
-    state = health.vault_state()
+    state = dependencies.vault_state()
     assert (state["active"], state["reads"]) == (False, False)
-    said = vitals.problems(vitals.look(), state, health.broker_facts())
+    said = status.problems(status.look(), state, dependencies.broker_facts())
     assert any("gives no secret" in text for text in said)
     assert b"keyvault_vault_up 0.0" in metrics.text()
     ready = until(lambda: _unready(live_url), what="readiness to fall")

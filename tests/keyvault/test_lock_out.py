@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault.errors import Denied
+from keyvault.core.errors import Denied
 from tests.factories import PASSWORD
 from tests.keyvault.test_signing_in import WRONG, enter
 
@@ -61,7 +61,7 @@ def test_strangers_cannot_keep_a_person_from_where_they_are_signed_in(people: An
 
 
 def test_strangers_cannot_keep_a_person_from_proving_who_they_are(people: Any) -> None:
-    from keyvault.signing_in import prove_by_password
+    from keyvault.access.authentication import prove_by_password
 
     _closed()
     assert prove_by_password(people.owner, PASSWORD)
@@ -72,12 +72,12 @@ def test_strangers_cannot_keep_a_person_from_proving_who_they_are(people: Any) -
 
 def test_owners_are_told_of_a_closed_account_once_a_day(people: Any) -> None:
     """U24."""
-    from rotation import notices
     from rotation.models import Message, Notice
+    from rotation.notifications import triggers
 
     _closed("operator@example.com")
-    notices.scan()
-    notices.scan()
+    triggers.scan()
+    triggers.scan()
     notice = Notice.objects.get(about__startswith="locked:")
     assert "operator@example.com" in notice.title or str(people.operator) in notice.title
     told = Message.objects.filter(notice=notice).values_list("member", flat=True)

@@ -8,10 +8,11 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from keyvault.audit import context
-from keyvault.audit.context import Context, current
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent
+from keyvault.core import request_context
+from keyvault.core.request_context import Context, current
 from keyvault.middleware import RequestContextMiddleware
 
 NOWHERE = Context()
@@ -67,7 +68,7 @@ def test_the_next_act_of_the_same_thread_does_not_inherit_it() -> None:
 @pytest.mark.pure
 def test_threads_do_not_see_each_others_request() -> None:
     seen: list[Context] = []
-    with context.acting("mine", "here"):
+    with request_context.acting("mine", "here"):
         thread = threading.Thread(target=lambda: seen.append(current()))
         thread.start()
         thread.join()

@@ -7,12 +7,11 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from keyvault.ends import end_as_typed
-from keyvault.errors import BadInput
-from keyvault.forms import RegisterForm
+from keyvault.console.forms.keys import RegisterForm
+from keyvault.core.dates import FARTHEST, end_as_typed, moment
+from keyvault.core.errors import BadInput
 from keyvault.models import KeyVersion
-from keyvault.moments import FARTHEST, moment
-from keyvault.templatetags.console import ends
+from keyvault.templatetags.console_tags import ends
 from tests.api_client import Api, new_key
 from tests.commands import manage
 

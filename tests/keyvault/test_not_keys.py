@@ -6,14 +6,21 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault import importing, key_files, keys, not_keys, pasting, secret_forms
-from keyvault.belonging import doubt, foreign
-from keyvault.errors import BadInput
-from keyvault.importing import RECORD, Defaults, Way
-from keyvault.keys import NewKey
+from keyvault.core.errors import BadInput
+from keyvault.inventory import (
+    bulk_import,
+    import_formats,
+    keys,
+    placeholders,
+    secret_input,
+    secret_patterns,
+)
+from keyvault.inventory.bulk_import import RECORD, Defaults, Way
+from keyvault.inventory.keys import NewKey
+from keyvault.inventory.placeholders import Question
+from keyvault.inventory.vendor_gateway import signs_of
+from keyvault.inventory.vendor_match import doubt, foreign
 from keyvault.models import ApiKey, KeyVersion, VersionState
-from keyvault.not_keys import Question
-from rotation.checking import signs_of
 from rotation.models import HumanTask
 from tests.api_client import sign_in
 from tests.commands import call
@@ -96,7 +103,7 @@ def test_what_is_no_key_is_named_and_never_taken(text: str, code: str, around: s
     """5d: not even on a person's word."""
     for as_it_is in (False, True):
         with pytest.raises(BadInput) as caught:
-            pasting.clean(around.replace("{}", text), as_it_is=as_it_is)
+            secret_input.clean(around.replace("{}", text), as_it_is=as_it_is)
         assert caught.value.code in (code, "masked", "placeholder", "not_a_key")
         assert not isinstance(caught.value, Question)
         assert not windows(text, 12) & windows(caught.value.message, 12)
@@ -107,10 +114,10 @@ def test_what_is_no_key_is_named_and_never_taken(text: str, code: str, around: s
 def test_what_is_seldom_so_is_asked_about_and_taken_on_a_persons_word(text: str) -> None:
     """B109: LastPass writes & as &amp;, and a copy from a file has a backslash and an n."""
     with pytest.raises(Question) as caught:
-        pasting.clean(text)
+        secret_input.clean(text)
     assert "as_it_is" in caught.value.message
     assert not windows(text, 8) & windows(caught.value.message, 8)
-    assert pasting.clean(text, as_it_is=True).secret.reveal() == text
+    assert secret_input.clean(text, as_it_is=True).secret.reveal() == text
 
 
 @pytest.mark.pure
@@ -129,7 +136,7 @@ def test_what_is_seldom_so_is_asked_about_and_taken_on_a_persons_word(text: str)
     ],
 )
 def test_a_key_that_only_resembles_one_of_them_is_taken(key: str) -> None:
-    assert pasting.clean(key).secret.reveal() == key
+    assert secret_input.clean(key).secret.reveal() == key
 
 
 @pytest.mark.pure
@@ -138,9 +145,9 @@ def test_hostile_texts_are_looked_through_at_once(text: str) -> None:
     """The patterns cannot be made to run away."""
     for one in (text, text + "!", text + "\x7f"):
         with suppress(BadInput):
-            not_keys.refuse(one)
+            placeholders.refuse(one)
         with suppress(BadInput):
-            pasting.clean(one)
+            secret_input.clean(one)
 
 
 NAMES = [
@@ -154,7 +161,7 @@ NAMES = [
 @pytest.mark.pure
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_as_people_give_them_is_none(name: str) -> None:
-    assert not secret_forms.looks_secret(name)
+    assert not secret_patterns.looks_secret(name)
 
 
 @pytest.mark.pure
@@ -166,7 +173,9 @@ def test_a_name_as_people_give_them_is_none(name: str) -> None:
 def test_a_secret_in_a_name_is_seen(before: str, around: str) -> None:
     """5a: whatever stands around it."""
     for seed in range(20):
-        assert secret_forms.looks_secret(around.replace("{}", made(f"x{seed}", 40, before=before)))
+        assert secret_patterns.looks_secret(
+            around.replace("{}", made(f"x{seed}", 40, before=before))
+        )
 
 
 @pytest.mark.pure
@@ -179,14 +188,14 @@ def test_a_secret_in_a_name_is_seen(before: str, around: str) -> None:
     ],
 )
 def test_other_forms_of_secrets_are_seen_too(text: str) -> None:
-    assert secret_forms.looks_secret(text)
+    assert secret_patterns.looks_secret(text)
 
 
 def test_a_secret_on_record_is_never_a_name(vendor: Any, place: Any, people: Any) -> None:
     """Swapped columns: the exact secret is known, however plain it looks, and also to a command."""
     key = make_key(vendor, place, people.owner, name="known")
     plain = "correcthorsebattery"
-    from keyvault.fingerprints import fingerprint_of_bytes
+    from keyvault.core.hashing import fingerprint_of_bytes
 
     KeyVersion.objects.filter(key=key).update(fingerprint=fingerprint_of_bytes(plain.encode()))
     new = NewKey(place.api_account, place.environment, f"x '{plain}'", place.application)
@@ -196,7 +205,7 @@ def test_a_secret_on_record_is_never_a_name(vendor: Any, place: Any, people: Any
     assert caught.value.code == "name_is_secret"
     assert plain not in caught.value.message
     where = Defaults(place.api_account, place.environment, place.application)
-    fates = importing.run(
+    fates = bulk_import.run(
         people.owner, f"name\n{plain}\nfine\n", where, Way(names_are_right=True)
     ).rows
     assert [(fate.state, fate.name) for fate in fates] == [("bad", ""), ("without", "fine")]
@@ -339,7 +348,7 @@ def test_a_row_is_sent_when_it_is_ticked_and_only_as_it_was_shown(
     """5b: a tick stands for this row, with this content, at this account."""
     secret = made("ticked", 30)
     where = Defaults(place.api_account, place.environment, place.application)
-    (shown,) = importing.run(people.owner, f"OTHER={secret}\n", where).rows
+    (shown,) = bulk_import.run(people.owner, f"OTHER={secret}\n", where).rows
     assert (shown.state, shown.ticked) == ("left", False)
     ticked = Way(really=True, ticked=lambda _line, _name, tick: tick == shown.tick)
     before = len(vendor.ledger(route="usage"))
@@ -350,9 +359,9 @@ def test_a_row_is_sent_when_it_is_ticked_and_only_as_it_was_shown(
         (f"\nOTHER={secret}\n", where),
         (f"OTHER={secret}\n", elsewhere),
     ):
-        assert importing.run(people.owner, text, at, ticked).rows[0].state == "left"
+        assert bulk_import.run(people.owner, text, at, ticked).rows[0].state == "left"
     assert len(vendor.ledger(route="usage")) == before
-    (fate,) = importing.run(people.owner, f"OTHER={secret}\n", where, ticked).rows
+    (fate,) = bulk_import.run(people.owner, f"OTHER={secret}\n", where, ticked).rows
     assert "refuses this key" in fate.text
     assert len(vendor.ledger(route="usage")) == before + 1
 
@@ -407,10 +416,10 @@ def test_a_name_that_looks_odd_is_taken_by_a_command_that_says_so(
 @pytest.mark.parametrize("name", ["correcthorsebattery", "hunter-two-hunter-two", "aB3xY7qq"])
 def test_swapped_columns_are_named_and_not_shown(name: str) -> None:
     """5a: what should be the key reads like a variable; the other cell is not shown then."""
-    (row,) = key_files.read(f"name,secret\n{name},BILLING_API_KEY\n")
+    (row,) = import_formats.read(f"name,secret\n{name},BILLING_API_KEY\n")
     assert "swapped" in row.problem
     assert row.values == {}
-    (right,) = key_files.read(f"name,secret\nBILLING_API_KEY,{name}\n")
+    (right,) = import_formats.read(f"name,secret\nBILLING_API_KEY,{name}\n")
     assert not right.problem
 
 
@@ -419,7 +428,7 @@ def test_a_comment_that_was_cut_off_is_said(place: Any, people: Any) -> None:
     where = Defaults(place.api_account, place.environment, place.application)
     key = made("cut", 30, before="inf_")
     text = f"A={key} # more\nB='{key}1' # a comment\nC=\"{key}2\"\n"
-    notes = [fate.text for fate in importing.run(people.owner, text, where).rows]
+    notes = [fate.text for fate in bulk_import.run(people.owner, text, where).rows]
     assert ["left off as a comment" in note for note in notes] == [True, False, False]
 
 
@@ -432,7 +441,7 @@ def test_doubles_are_found_in_the_whole_text_whatever_part_is_recorded(
         lines[at] = f"SAME_KEY={made(str(at), 30, before='inf_')}"
     where = Defaults(place.api_account, place.environment, place.application)
     text = "\n".join(lines)
-    whole = importing.run(people.owner, text, where).rows
+    whole = bulk_import.run(people.owner, text, where).rows
     assert whole[2].text == "Its name stands in line 140 too."
     assert whole[139].text == "Its name stands in line 3 too."
     client = sign_in(Client(), people.owner)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from keyvault import pasting
-from keyvault.errors import BadInput
+from keyvault.core.errors import BadInput
+from keyvault.inventory import secret_input
 from tests.keyvault.helpers import windows
 
 pytestmark = pytest.mark.pure
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.pure
 KEY = "inf_Q7x-9ZkT.w2LmP4vB8nR"
 LETTERS = string.ascii_letters + string.digits + "-_.~+/"
 keys = st.text(LETTERS, min_size=20, max_size=200).filter(
-    lambda text: not pasting._MASKED.search(text) and text not in ("Bearer", "Token")
+    lambda text: not secret_input._MASKED.search(text) and text not in ("Bearer", "Token")
 )
 
 
 def refusal(text: str) -> BadInput:
     with pytest.raises(BadInput) as caught:
-        pasting.clean(text)
+        secret_input.clean(text)
     return caught.value
 
 
@@ -60,7 +60,7 @@ def refusal(text: str) -> BadInput:
 )
 def test_it_takes_off_what_surrounds_a_key_and_says_so(around: str) -> None:
     """B37, B96: outer white space, quotes, header names, Bearer and NAME= are not the key."""
-    pasted = pasting.clean(around.format(KEY))
+    pasted = secret_input.clean(around.format(KEY))
     assert pasted.secret.reveal() == KEY
     assert bool(pasted.notes) == (around != "{}")
     assert len(pasted.notes) == len(set(pasted.notes))
@@ -87,14 +87,14 @@ def test_it_takes_off_what_surrounds_a_key_and_says_so(around: str) -> None:
 )
 def test_it_leaves_a_key_as_it_is(key: str) -> None:
     """B06, B96: what only resembles a mask, a prefix or an assignment belongs to the key."""
-    pasted = pasting.clean(key)
+    pasted = secret_input.clean(key)
     assert pasted.secret.reveal() == key
     assert pasted.notes == []
 
 
 def test_it_keeps_the_letter_case() -> None:
     """B96: keys compare byte by byte."""
-    assert pasting.clean("abcdEFGH").secret != pasting.clean("ABCDefgh").secret
+    assert secret_input.clean("abcdEFGH").secret != secret_input.clean("ABCDefgh").secret
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_it_refuses_what_is_empty_or_too_short(text: str) -> None:
 def test_it_keeps_long_keys_whole(length: int) -> None:
     """B62: nothing is cut up to the limit."""
     key = "k" * (length - 1) + "z"
-    assert pasting.clean(f" {key}\n").secret.reveal() == key
+    assert secret_input.clean(f" {key}\n").secret.reveal() == key
 
 
 @pytest.mark.parametrize("length", [4097, 10_240, 65_536, 2 * 1024 * 1024])
@@ -214,7 +214,7 @@ def test_hostile_text_takes_no_long_time(text: str) -> None:
 def test_it_never_returns_anything_but_one_visible_ascii_word(text: str) -> None:
     """Whatever is pasted: the result fits a header as it is, or there is none."""
     try:
-        secret = pasting.clean(text).secret.reveal()
+        secret = secret_input.clean(text).secret.reveal()
     except BadInput:
         return
     assert 8 <= len(secret) <= 4096
@@ -228,7 +228,7 @@ def test_no_error_repeats_any_part_of_the_key(key: str, where: int, damage: str)
     """B85: the text of an error holds no piece of the key, in its message or its details."""
     text = key[: where % len(key)] + damage + key[where % len(key) :]
     try:
-        pasting.clean(text)
+        secret_input.clean(text)
     except BadInput as error:
         shown = f"{error.message} {error!r} {error.details} {error.args}"
         assert not windows(key, 8) & windows(shown, 8)
@@ -237,9 +237,9 @@ def test_no_error_repeats_any_part_of_the_key(key: str, where: int, damage: str)
 @given(keys, st.sampled_from(["{}", " {}\n", "Bearer {}", '"{}"', "A_KEY={}", "x-api-key: '{}'"]))
 def test_cleaning_twice_changes_nothing(key: str, around: str) -> None:
     assume(key[0] not in "'\"`")
-    assume(not pasting._ASSIGNMENT.match(key))
-    first = pasting.clean(around.format(key)).secret.reveal()
-    again: Any = pasting.clean(first)
+    assume(not secret_input._ASSIGNMENT.match(key))
+    first = secret_input.clean(around.format(key)).secret.reveal()
+    again: Any = secret_input.clean(first)
     assert first == key
     assert again.secret.reveal() == first
     assert again.notes == []

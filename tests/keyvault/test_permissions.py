@@ -8,9 +8,18 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
-from keyvault import keys
+from keyvault.access.permissions import (
+    ALLOWED,
+    OWN_KEY,
+    Verb,
+    may,
+    verbs_on,
+    visible_applications,
+    visible_keys,
+)
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import Denied, NotFound
+from keyvault.core.errors import Denied, NotFound
+from keyvault.inventory import keys
 from keyvault.models import (
     Account,
     ApiKey,
@@ -20,15 +29,6 @@ from keyvault.models import (
     Member,
     Role,
     ServiceToken,
-)
-from keyvault.permissions import (
-    ALLOWED,
-    OWN_KEY,
-    Verb,
-    may,
-    verbs_on,
-    visible_applications,
-    visible_keys,
 )
 from tests.factories import make_key, make_member, show
 

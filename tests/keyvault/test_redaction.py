@@ -17,12 +17,12 @@ from django.test import RequestFactory, override_settings
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from keyvault import redaction
-from keyvault.error_reports import Reporter, ReportFilter
-from keyvault.errors import BadInput
-from keyvault.logs import JsonFormatter
-from keyvault.redaction import HIDDEN, one_line, redact
-from keyvault.secret_text import Secret
+from keyvault.core import redaction
+from keyvault.core.error_reporting import Reporter, ReportFilter
+from keyvault.core.errors import BadInput
+from keyvault.core.logging import JsonFormatter
+from keyvault.core.redaction import HIDDEN, one_line, redact
+from keyvault.core.secret import Secret
 from tests.keyvault.helpers import windows
 
 pytestmark = pytest.mark.pure
@@ -269,10 +269,10 @@ def test_an_error_report_hides_known_secrets_in_exception_texts() -> None:
 
 def test_errors_for_people_hold_no_secret_in_their_traceback() -> None:
     """B10: a refused paste leaves no piece of it in the exception or what it was raised from."""
-    from keyvault import pasting
+    from keyvault.inventory import secret_input
 
     try:
-        pasting.clean(CANARY + "\u200b" + CANARY)
+        secret_input.clean(CANARY + "\u200b" + CANARY)
     except BadInput as error:
         text = "".join(traceback.format_exception(error)) + repr(error.__dict__)
     assert not windows(CANARY, 12) & windows(text, 12)

@@ -10,7 +10,7 @@ from django.test import Client
 
 from keyvault.audit.models import AuditEvent
 from keyvault.models import DirectoryEntry, Grant, Member
-from rotation import returning
+from rotation.campaigns import reinstatement
 from rotation.models import HumanTask, Notice
 from tests.factories import PASSWORD, make_member
 from tests.keyvault.test_directory import TOKEN, scim
@@ -123,7 +123,7 @@ def test_a_refused_return_is_one_task_with_the_way_back(people: Any) -> None:
     task.refresh_from_db()
     assert task.closed_at, "the directory has them inactive as well"
     scim("PATCH", f"Users/{member.pk}", patch(active=True))
-    returning.let_come_back(people.owner, member)
+    reinstatement.let_come_back(people.owner, member)
     assert not HumanTask.objects.filter(about=task.about, closed_at=None).exists()
     assert scim("PATCH", f"Users/{member.pk}", patch(active=True)).status_code == 200
     assert not Grant.objects.filter(member=member).exists()

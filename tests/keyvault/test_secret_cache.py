@@ -10,16 +10,18 @@ import time_machine
 from django.db import connections
 from django.utils import timezone
 
-from keyvault import fetching, secret_cache, secret_store, tokens, versions
 from keyvault.audit import crosscheck
-from keyvault.audit.context import acting
 from keyvault.audit.log import AuditUnavailable
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import KeyServiceError, NotFound
+from keyvault.core.errors import KeyServiceError, NotFound
+from keyvault.core.request_context import acting
+from keyvault.core.secret import Secret
+from keyvault.delivery import fetch, tokens
+from keyvault.delivery.tokens import TokenRefused
+from keyvault.inventory import versions
 from keyvault.models import ApiKey, Fetch, KeyVersion, ServiceToken
-from keyvault.secret_text import Secret
-from keyvault.tokens import TokenRefused
-from rotation import workflow
+from keyvault.vault import secret_cache, secret_store
+from rotation.engine import lifecycle
 from rotation.models import Reason
 from tests.api_client import broken_audit, counting
 from tests.factories import make_key, secret_of
@@ -40,7 +42,7 @@ def token(people: Any, place: Any) -> str:
 
 
 def given(token: str, key: ApiKey) -> str:
-    secret = fetching.fetch(token, key.pk).secret
+    secret = fetch.fetch(token, key.pk).secret
     assert secret is not None
     return secret.reveal()
 
@@ -65,7 +67,7 @@ def test_the_store_is_asked_once_and_every_fetch_is_on_record(
 def test_a_number_that_no_key_has_is_not_found(token: str, key: ApiKey) -> None:
     for number in (0, 2**63 - 1, 2**63, 10**30):
         with pytest.raises(NotFound):
-            fetching.fetch(token, number)
+            fetch.fetch(token, number)
 
 
 def test_a_steady_fetch_costs_one_statement_and_its_row_says_the_same(
@@ -77,7 +79,7 @@ def test_a_steady_fetch_costs_one_statement_and_its_row_says_the_same(
     with counting() as statements:
         given(token, key)
     assert len(statements) == 1, statements
-    fetching.forget()
+    fetch.forget()
     with counting() as statements:
         given(token, key)
     assert len(statements) == 2, "the whole way: one to decide, one for the row"
@@ -90,9 +92,9 @@ def test_a_steady_fetch_costs_one_statement_and_its_row_says_the_same(
 
 
 def test_an_unchanged_fetch_costs_one_statement_and_writes_nothing(token: str, key: ApiKey) -> None:
-    tag = fetching.etag(fetching.fetch(token, key.pk).version)
+    tag = fetch.etag(fetch.fetch(token, key.pk).version)
     with counting() as statements:
-        assert fetching.fetch(token, key.pk, tag).secret is None
+        assert fetch.fetch(token, key.pk, tag).secret is None
     assert len(statements) == 1, statements
     assert AuditEvent.objects.filter(action="secret.fetched").count() == 1
 
@@ -168,7 +170,7 @@ def test_a_key_that_moves_is_not_given_from_memory(token: str, key: ApiKey, plac
 
 
 def all_of(token: str, place: Any) -> dict[str, str]:
-    found, _ = fetching.fetch_all(token, place.application.pk, place.environment.pk)
+    found, _ = fetch.fetch_all(token, place.application.pk, place.environment.pk)
     assert found is not None
     return {one.key.name: one.secret.reveal() for one in found if one.secret}
 
@@ -179,7 +181,7 @@ def test_a_steady_fetch_of_all_keys_costs_one_statement_and_its_row_says_the_sam
     make_key(vendor, place, people.owner, name="search")
     first = all_of(token, place)
     assert sorted(first) == ["billing", "search"]
-    fetching.forget()
+    fetch.forget()
     assert all_of(token, place) == first
     with counting() as statements:
         assert all_of(token, place) == first
@@ -196,11 +198,11 @@ def test_what_changes_about_any_key_of_a_place_shows_in_the_next_fetch_of_all(
     vendor: Any, token: str, key: ApiKey, place: Any, people: Any
 ) -> None:
     first = all_of(token, place)
-    tag = fetching.fetch_all(token, place.application.pk, place.environment.pk)[1]
+    tag = fetch.fetch_all(token, place.application.pk, place.environment.pk)[1]
     asked = (token, place.application.pk, place.environment.pk, tag)
-    assert fetching.fetch_all(*asked) == (None, tag)
+    assert fetch.fetch_all(*asked) == (None, tag)
     version = next_version(key)
-    assert fetching.fetch_all(*asked)[0] is not None
+    assert fetch.fetch_all(*asked)[0] is not None
     assert all_of(token, place) == {"billing": secret_of(version)} != first
     make_key(vendor, place, people.owner, name="search")
     assert sorted(all_of(token, place)) == ["billing", "search"]
@@ -210,18 +212,18 @@ def test_what_changes_about_any_key_of_a_place_shows_in_the_next_fetch_of_all(
     assert sorted(all_of(token, place)) == ["renamed"]
     tokens.revoke(people.owner, ServiceToken.objects.get())
     with pytest.raises(TokenRefused):
-        fetching.fetch_all(*asked)
+        fetch.fetch_all(*asked)
 
 
 def test_no_secret_leaves_memory_while_the_log_cannot_be_written(token: str, key: ApiKey) -> None:
     given(token, key)
     place = (key.application_id or 0, key.environment_id)
-    fetching.fetch_all(token, *place)
+    fetch.fetch_all(token, *place)
     with broken_audit():
         with pytest.raises(AuditUnavailable):
             given(token, key)
         with pytest.raises(AuditUnavailable):
-            fetching.fetch_all(token, *place)
+            fetch.fetch_all(token, *place)
     assert given(token, key)
 
 
@@ -271,12 +273,12 @@ def test_a_deleted_version_and_a_dead_token_get_nothing_from_memory(
     vendor: Any, people: Any, token: str, key: ApiKey
 ) -> None:
     old = given(token, key)
-    rotation, _ = workflow.start(people.operator, key, Reason.LEAK, overlap_seconds=0)
+    rotation, _ = lifecycle.start(people.operator, key, Reason.LEAK, overlap_seconds=0)
     drive(rotation)
     assert given(token, key) != old
     tokens.revoke(people.owner, ServiceToken.objects.get(name="app"))
     with pytest.raises(TokenRefused):
-        fetching.fetch(token, key.pk)
+        fetch.fetch(token, key.pk)
 
 
 def test_what_is_in_memory_is_given_while_the_store_is_away_and_for_a_minute_only(

@@ -10,8 +10,8 @@ from hvac.exceptions import InvalidPath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyvault import secret_store
-from keyvault.secret_store import (
+from keyvault.vault import secret_store
+from keyvault.vault.secret_store import (
     StoreConflict,
     StoreDeleted,
     StoreDenied,

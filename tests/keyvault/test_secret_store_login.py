@@ -12,9 +12,9 @@ import requests
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from keyvault import secret_store, store_session
-from keyvault.errors import KeyServiceError
-from keyvault.secret_store import StoreDenied, StoreUnavailable
+from keyvault.core.errors import KeyServiceError
+from keyvault.vault import http_session, secret_store
+from keyvault.vault.secret_store import StoreDenied, StoreUnavailable
 from tests.keyvault.helpers import saying, serving
 from tests.keyvault.vault import VALUE, acting_as, inspector, logins, unavailable, vault_at
 from tests.rotation.providers.sockets import certificate, tls_server
@@ -76,7 +76,7 @@ def test_the_session_itself_refuses_redirects_and_pages(odd: str) -> None:
     answer = saying(status, body, kind, Location="/x")
     with (
         serving(answer) as server,
-        store_session.make() as session,
+        http_session.make() as session,
         pytest.raises(requests.RequestException),
     ):
         session.get(server.url, allow_redirects=False)

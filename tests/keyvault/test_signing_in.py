@@ -17,11 +17,11 @@ from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client
 
-from keyvault import sessions
+from keyvault.access import sessions
+from keyvault.access.invitations import invite
 from keyvault.audit.models import AuditEvent
 from keyvault.models import Member, MemberSession
-from keyvault.people import invite
-from keyvault.people_models import Tally
+from keyvault.models.people import Tally
 from tests.api_client import broken_audit, sign_in
 from tests.factories import PASSWORD, make_member
 from tests.hashers import CountingHasher

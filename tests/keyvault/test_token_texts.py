@@ -12,10 +12,10 @@ from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 
-from keyvault import fetching, token_texts, tokens
-from keyvault.errors import Conflict
+from keyvault.core.errors import Conflict
+from keyvault.delivery import fetch, token_secrets, tokens
+from keyvault.delivery.tokens import TokenRefused
 from keyvault.models import ApiKey, Role, ServiceToken, TokenText
-from keyvault.tokens import TokenRefused
 from tests.api_client import Api, counting, sign_in
 from tests.factories import grant, make_key, make_member
 from tests.keyvault.test_tokens import everything_in_the_database
@@ -49,7 +49,7 @@ def renew(people: Any, token: ServiceToken, seconds: int = 86400) -> str:
 
 def opens(text: str, key: ApiKey) -> bool:
     try:
-        return fetching.fetch(text, key.pk).secret is not None
+        return fetch.fetch(text, key.pk).secret is not None
     except TokenRefused:
         return False
 
@@ -115,11 +115,11 @@ def test_what_was_never_used_makes_room_and_what_is_in_use_never_does(
     assert opens(first, key)
     never = [renew(people, token) for _ in range(3)]
     used = []
-    for _ in range(token_texts.MOST_FORMER):
+    for _ in range(token_secrets.MOST_FORMER):
         used.append(renew(people, token))
         assert opens(used[-1], key)
     token.refresh_from_db()
-    assert len(token.formers) == token_texts.MOST_FORMER
+    assert len(token.formers) == token_secrets.MOST_FORMER
     assert not any(opens(text, key) for text in never)
     assert all(opens(text, key) for text in [first, *used])
     with pytest.raises(Conflict, match="Nothing was renewed"):
@@ -134,7 +134,7 @@ def test_revoking_ends_all_of_them(
     tokens.revoke(people.owner, token)
     assert not any(opens(text, key) for text in texts)
     token.refresh_from_db()
-    assert token_texts.open_formers(token) == []
+    assert token_secrets.open_formers(token) == []
 
 
 def test_the_use_of_each_text_is_noted_apart(
@@ -148,10 +148,10 @@ def test_the_use_of_each_text_is_noted_apart(
         assert opens(third, key)
         later.shift(timedelta(seconds=61))
     token.refresh_from_db()
-    used = {one["used_at"] is not None for one in token_texts.open_formers(token)}
+    used = {one["used_at"] is not None for one in token_secrets.open_formers(token)}
     assert used == {True, False}
-    assert token_texts.used_at(token, token_texts.PRESENT) is not None
-    newest, oldest = token_texts.open_formers(token)
+    assert token_secrets.used_at(token, token_secrets.PRESENT) is not None
+    newest, oldest = token_secrets.open_formers(token)
     assert newest["used_at"] is None, "the second was never used"
     assert oldest["used_at"] is not None
     assert second
@@ -182,7 +182,7 @@ def test_an_end_that_was_moved_counts_for_what_is_in_memory(
     assert opens(first, key)
     assert opens(first, key)
     with transaction.atomic():
-        token_texts.end(TokenText.objects.filter(token=token), timezone.now())
+        token_secrets.end(TokenText.objects.filter(token=token), timezone.now())
     assert not opens(first, key)
 
 

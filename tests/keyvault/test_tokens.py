@@ -14,11 +14,11 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyvault import fetching, tokens
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.core.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.core.redaction import redact
+from keyvault.delivery import fetch, tokens
 from keyvault.models import Application, ServiceToken
-from keyvault.redaction import redact
 from tests.keyvault.helpers import windows
 
 
@@ -71,7 +71,7 @@ def test_the_text_of_a_token_is_nowhere_in_the_database(issued: tuple[ServiceTok
 
 def fetch_refused(text: str) -> None:
     with pytest.raises(tokens.TokenRefused):
-        fetching.authenticate(text)
+        fetch.authenticate(text)
 
 
 def test_a_stolen_dump_cannot_be_turned_into_a_token(issued: tuple[ServiceToken, str]) -> None:

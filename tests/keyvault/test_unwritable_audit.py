@@ -7,12 +7,12 @@ import requests
 from django.db import connections
 from django.test import Client
 
-from keyvault import health
 from keyvault.audit import log
 from keyvault.audit.models import AuditEvent
-from rotation import metrics, vitals
-from rotation.guide_models import SavedView
+from rotation import dependencies
 from rotation.models import Rotation
+from rotation.models.onboarding import SavedView
+from rotation.monitoring import metrics, status
 from tests.api_client import broken_audit, sign_in
 from tests.factories import PASSWORD, make_key
 from tests.waiting import until
@@ -83,9 +83,12 @@ def test_health_is_not_ok(people: Any, live_url: str) -> None:
     before = AuditEvent.objects.count()
     log.forget()
     with broken_audit():
-        assert not health.audit()
-        said = vitals.problems(
-            vitals.look(), health.vault_state(), health.broker_facts(), audit=health.audit()
+        assert not dependencies.audit()
+        said = status.problems(
+            status.look(),
+            dependencies.vault_state(),
+            dependencies.broker_facts(),
+            audit=dependencies.audit(),
         )
         assert any("audit log cannot be written" in text for text in said)
         assert b"keyvault_audit_writable 0.0" in metrics.text()

@@ -8,10 +8,11 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
-from keyvault import secret_store, versions
-from keyvault.errors import Conflict
+from keyvault.core.errors import Conflict
+from keyvault.core.secret import Secret
+from keyvault.inventory import versions
 from keyvault.models import KeyVersion, VersionState
-from keyvault.secret_text import Secret
+from keyvault.vault import secret_store
 from tests.factories import make_key, secret_of
 
 ALL = list(VersionState)

@@ -6,8 +6,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from keyvault import env_format
 from keyvault.audit.models import AuditEvent
+from keyvault.inventory import export_formats
 from keyvault.models import ApiKey, KeyVersion
 from tests.factories import make_key, secret_of
 from tests.pages import as_
@@ -186,8 +186,8 @@ def test_a_revealed_secret_is_offered_as_a_line_for_each_tool(client, people, ke
     """B36: quoted as that tool reads it, under the name that the vendor gives the variable."""
     as_(client, people.developer)
     page = html.unescape(body(reveal(client, key, people.password)))
-    for code in env_format.FORMATS:
-        assert env_format.written(code, "INFLUTICS_API_KEY", secret_of(key.current)) in page
+    for code in export_formats.FORMATS:
+        assert export_formats.written(code, "INFLUTICS_API_KEY", secret_of(key.current)) in page
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import hvac
 import pytest
 from django.test import override_settings
 
-from keyvault import secret_store
-from keyvault.secret_store import StoreUnavailable
+from keyvault.vault import secret_store
+from keyvault.vault.secret_store import StoreUnavailable
 
 VALUE = {"secret": "canary-vault-8361-value"}
 

@@ -18,10 +18,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keyvault import fetching, keys
-from keyvault.errors import KeyServiceError
+from keyvault.core.errors import KeyServiceError
+from keyvault.delivery import fetch
+from keyvault.inventory import keys
 from keyvault.models import ApiKey, KeyVersion, Role, VersionState
-from rotation import consumers, pasting_keys, policies, workflow
+from rotation.consumers import registry
+from rotation.engine import lifecycle, manual_keys, runner, scheduler
 from rotation.models import (
     Acknowledgement,
     HumanTask,
@@ -32,6 +34,7 @@ from rotation.models import (
     Step,
     WaitingFor,
 )
+from rotation.scheduling import policies
 from sandbox.vendor_client import VendorRefused
 from tests import oracle
 from tests.conftest import _forget_mark, _note_mark, _truncated
@@ -107,7 +110,7 @@ class Rotations(RuleBasedStateMachine):
         self.held = {}
         self.dead_early = set()
         self.consumers = [
-            consumers.add_consumer(
+            registry.add_consumer(
                 self.people.owner, f"web-{n}", self.place.application, self.place.environment
             )
             for n in range(3)
@@ -126,12 +129,12 @@ class Rotations(RuleBasedStateMachine):
     @rule(number=which, leak=st.booleans())
     def start(self, number, leak):
         reason = Reason.LEAK if leak else Reason.MANUAL
-        self.quietly(workflow.start, self.people.operator, self.keys[number], reason)
+        self.quietly(lifecycle.start, self.people.operator, self.keys[number], reason)
 
     @rule(number=which)
     def start_and_leave(self, number):
         """A leaver's queued work does not go on in their name."""
-        self.quietly(workflow.start, self.leaver, self.keys[number])
+        self.quietly(lifecycle.start, self.leaver, self.keys[number])
         self.leaver.is_active = False
         self.leaver.save()
 
@@ -140,12 +143,12 @@ class Rotations(RuleBasedStateMachine):
         rotation = self.rotation(number)
         for _ in range(times if rotation else 0):
             hurry(rotation)
-            workflow.advance(rotation.pk)
+            runner.advance(rotation.pk)
 
     @rule(number=which)
     def another_worker_after_a_lost_lease(self, number):
         """The first has died with its claim: the lease ends and the next one goes on."""
-        from rotation.claims import claim
+        from rotation.engine.lease import claim
 
         rotation = self.rotation(number)
         if rotation:
@@ -159,25 +162,25 @@ class Rotations(RuleBasedStateMachine):
     def cancel(self, number):
         rotation = self.rotation(number)
         if rotation:
-            self.quietly(workflow.cancel, self.people.operator, rotation)
+            self.quietly(lifecycle.cancel, self.people.operator, rotation)
 
     @rule(number=which)
     def retry(self, number):
         rotation = self.rotation(number)
         if rotation:
-            self.quietly(workflow.retry, self.people.operator, rotation)
+            self.quietly(lifecycle.retry, self.people.operator, rotation)
 
     @rule(number=which)
     def waive(self, number):
         rotation = self.rotation(number)
         if rotation:
-            self.quietly(workflow.waive, self.people.operator, rotation, "nothing uses it now")
+            self.quietly(lifecycle.waive, self.people.operator, rotation, "nothing uses it now")
 
     @rule(who=which, number=which)
     def fetch_and_acknowledge(self, who, number):
         new = self.consumers[who]
         token, key = new.token.reveal(), self.keys[number]
-        fetched = self.quietly(fetching.fetch, token, key.pk)
+        fetched = self.quietly(fetch.fetch, token, key.pk)
         if fetched and fetched.secret:
             self.held[who, number] = (fetched.version.pk, fetched.secret.reveal())
             assert type(self).vendor.use(fetched.secret.reveal()) != 401, "a dead key was given out"
@@ -191,7 +194,7 @@ class Rotations(RuleBasedStateMachine):
     def fetch_and_go_on(self, who, number):
         """A program reads its key once, and proves nothing."""
         key, token = self.keys[number], self.consumers[who].token.reveal()
-        fetched = self.quietly(fetching.fetch, token, key.pk)
+        fetched = self.quietly(fetch.fetch, token, key.pk)
         if fetched and fetched.secret:
             self.held[who, number] = (fetched.version.pk, fetched.secret.reveal())
 
@@ -257,12 +260,12 @@ class Rotations(RuleBasedStateMachine):
         wish = policies.Wish(30, timezone.now().time(), "UTC", 0, 1)
         policies.set_policy(self.people.owner, self.keys[number], wish)
         RotationPolicy.objects.update(next_run_at=timezone.now() - datetime.timedelta(hours=1))
-        policies.start_due()
+        scheduler.start_due()
 
     @rule()
     def a_person_makes_a_standby(self):
         made = type(self).vendor.create_key(self.place.vendor_manual["id"])
-        self.quietly(pasting_keys.add_standby, self.people.operator, self.keys[2], made["key"])
+        self.quietly(manual_keys.add_standby, self.people.operator, self.keys[2], made["key"])
         self.forget_if_unknown(made)
 
     @rule()
@@ -276,22 +279,22 @@ class Rotations(RuleBasedStateMachine):
         vendor = type(self).vendor
         if task.kind == HumanTask.Kind.PASTE:
             made = vendor.create_key(self.place.vendor_manual["id"])
-            self.quietly(pasting_keys.paste_for, self.people.operator, task.rotation, made["key"])
+            self.quietly(manual_keys.paste_for, self.people.operator, task.rotation, made["key"])
             self.forget_if_unknown(made)
         elif task.kind == HumanTask.Kind.DELETE and task.version.destroyed_at is None:
             # It may be gone already, and its refusal not steady yet.
             with contextlib.suppress(VendorRefused):
                 vendor.delete_key_by_secret(secret_of(task.version))
-            self.quietly(workflow.ask_again, self.people.operator, task.rotation)
+            self.quietly(lifecycle.ask_again, self.people.operator, task.rotation)
         elif task.kind == HumanTask.Kind.CONFIRM:
-            self.quietly(workflow.waive, self.people.operator, task.rotation, "I looked at each")
+            self.quietly(lifecycle.waive, self.people.operator, task.rotation, "I looked at each")
         elif task.kind == HumanTask.Kind.LOOK:
-            self.quietly(workflow.retry, self.people.operator, task.rotation)
+            self.quietly(lifecycle.retry, self.people.operator, task.rotation)
 
     def forget_if_unknown(self, made):
         """A key that was made by hand and not taken is thrown away again by whoever made it."""
-        from keyvault.fingerprints import fingerprint
-        from keyvault.secret_text import Secret
+        from keyvault.core.hashing import fingerprint
+        from keyvault.core.secret import Secret
 
         if not KeyVersion.objects.filter(fingerprint=fingerprint(Secret(made["key"]))).exists():
             type(self).vendor.delete_key(made["id"])
@@ -330,20 +333,20 @@ class Rotations(RuleBasedStateMachine):
             Outage.objects.update(next_try_at=timezone.now())
             for rotation in Rotation.objects.filter(finished_at=None):
                 hurry(rotation)
-                workflow.advance(rotation.pk)
+                runner.advance(rotation.pk)
             for task in HumanTask.objects.filter(closed_at=None, rotation__finished_at=None):
                 if task.rotation:
                     self.do(task)
             for rotation in Rotation.objects.filter(
                 finished_at=None, step=Step.VERIFY, waiting_for=WaitingFor.ADOPTION
             ):
-                self.quietly(workflow.waive, self.people.operator, rotation, "I looked at each")
+                self.quietly(lifecycle.waive, self.people.operator, rotation, "I looked at each")
             return not Rotation.objects.filter(finished_at=None).exists()
 
         until(ended, 40, "every rotation to end")
-        from rotation import sweeping
+        from rotation.engine import cleanup
 
-        sweeping.finish_destroying()
+        cleanup.finish_destroying()
         oracle.assert_all_is_well(vendor, self.place)
         for key in self.keys:
             assert keys.get_key(self.people.owner, key.pk).current is not None

@@ -6,7 +6,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from keyvault.models import ApiKey
-from rotation import adoption, workflow
+from rotation.consumers import adoption
+from rotation.engine import lifecycle, runner
 from rotation.models import Acknowledgement, Outage, Rotation
 from tests.waiting import until
 
@@ -25,7 +26,7 @@ def due_now(rotation: Rotation) -> None:
 def step(rotation: Rotation) -> Rotation:
     """Advance the rotation once and return it as it is now."""
     hurry(rotation)
-    workflow.advance(rotation.pk)
+    runner.advance(rotation.pk)
     rotation.refresh_from_db()
     return rotation
 
@@ -50,7 +51,7 @@ def drive(
 
 def started(by: object, key: object, **options: object) -> Rotation:
     """Start a rotation that nobody waits for: no overlap, no quiet period."""
-    rotation, new = workflow.start(by, key, **{"overlap_seconds": 0, **options})  # type: ignore[arg-type]
+    rotation, new = lifecycle.start(by, key, **{"overlap_seconds": 0, **options})  # type: ignore[arg-type]
     assert new
     return rotation
 

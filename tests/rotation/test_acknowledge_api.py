@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from keyvault import tokens
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.copies import HEADER
+from keyvault.delivery import tokens
+from keyvault.delivery.instances import HEADER
 from keyvault.models import Fetch
-from rotation import consumers
+from rotation.consumers import registry
 from rotation.models import Acknowledgement, Step
 from tests.api_client import Api, acknowledge, broken_audit, proof
 from tests.factories import make_key, secret_of
@@ -22,7 +22,7 @@ def key(vendor, place, people):
 
 @pytest.fixture
 def app(people, place):
-    made = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    made = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     return Api(token=made.token.reveal())
 
 
@@ -74,7 +74,7 @@ def test_a_proof_does_not_carry_over_to_another_version(vendor, people, app, key
 
 def test_a_proof_does_not_carry_over_to_another_token_or_key(vendor, place, people, app, key):
     second = make_key(vendor, place, people.owner)
-    other = consumers.add_consumer(people.owner, "web-2", place.application, place.environment)
+    other = registry.add_consumer(people.owner, "web-2", place.application, place.environment)
     nonce = app.get(f"keys/{key.pk}/acknowledge").json["nonce"]
     body = {"version": 1, "nonce": nonce, "proof": proof(secret_of(key.current), nonce, key)}
     stolen = Api(token=other.token.reveal()).post(f"keys/{key.pk}/acknowledge", body)
@@ -84,7 +84,7 @@ def test_a_proof_does_not_carry_over_to_another_token_or_key(vendor, place, peop
 
 
 def test_a_token_of_another_place_acknowledges_nothing(vendor, place, people, key):
-    elsewhere = consumers.add_consumer(people.owner, "p", place.application, place.production)
+    elsewhere = registry.add_consumer(people.owner, "p", place.application, place.production)
     api = Api(token=elsewhere.token.reveal())
     assert api.get(f"keys/{key.pk}/acknowledge").status == 404
     assert Api(people.owner).get(f"keys/{key.pk}/acknowledge").status == 401

@@ -7,8 +7,10 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
-from keyvault.errors import BadInput
-from rotation import accounts, addresses, consumers, outbox
+from keyvault.core import outbound_addresses
+from keyvault.core.errors import BadInput
+from keyvault.inventory import accounts
+from rotation.consumers import registry, webhooks
 from rotation.models import Consumer, Delivery, Step
 from tests.factories import make_key
 from tests.rotation.driving import drive, started
@@ -42,7 +44,7 @@ MALFORMED = [
 def set_as(url: str) -> str:
     """Return the code by which the address is refused when it is set; empty when it is taken."""
     try:
-        addresses.require_safe(url, "A webhook's")
+        outbound_addresses.require_safe(url, "A webhook's")
     except BadInput as error:
         return error.code
     return ""
@@ -80,7 +82,7 @@ def test_both_doors_ask(place: Any, people: Any) -> None:
     with override_settings(ALLOW_LOOPBACK_TARGETS=False):
         for url in ("https://10.0.0.1/", "https://[::1", "http://example.com/"):
             with pytest.raises(BadInput):
-                consumers.add_consumer(
+                registry.add_consumer(
                     people.owner, "x", place.application, place.environment, webhook_url=url
                 )
             with pytest.raises(BadInput):
@@ -97,7 +99,7 @@ def test_no_address_of_the_corpus_is_called_by_a_webhook(
 ) -> None:
     """However it came to stand in the row: the address behind it decides when it is called."""
     key = make_key(vendor, place, people.owner)
-    consumers.add_consumer(
+    registry.add_consumer(
         people.owner, "w", place.application, place.environment, webhook_url="http://127.0.0.1:9/"
     )
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
@@ -115,6 +117,6 @@ def _send() -> str:
     Delivery.objects.update(
         state="waiting", attempt=0, claimed_until=None, due_at=timezone.now() - timedelta(seconds=9)
     )
-    for number in outbox.due():
-        outbox.deliver(number)
+    for number in webhooks.due():
+        webhooks.deliver(number)
     return Delivery.objects.get().last_error

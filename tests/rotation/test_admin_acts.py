@@ -2,8 +2,8 @@
 
 import pytest
 
-from keyvault import tokens
 from keyvault.audit.models import AuditEvent
+from keyvault.delivery import tokens
 from keyvault.models import ServiceToken
 from rotation.models import Rotation, Step
 from tests.factories import make_key

@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from keyvault.models import ApiKey, KeyVersion
-from rotation import consumers
-from rotation.adoption import judge
+from rotation.consumers import registry
+from rotation.consumers.adoption import judge
 from rotation.models import Reason, Rotation, WaitingFor
 
 
@@ -138,7 +138,7 @@ def test_a_key_that_died_by_itself_never_fell_quiet(own_key):
 @pytest.fixture
 def nightly(people, place):
     """Return a consumer on record that proves nothing; its key belongs to the application."""
-    return consumers.add_consumer(
+    return registry.add_consumer(
         people.owner, "nightly job", place.application, place.environment
     ).consumer
 

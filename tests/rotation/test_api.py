@@ -3,7 +3,7 @@
 import pytest
 
 from keyvault.models import Account, Application, Role
-from rotation import consumers
+from rotation.consumers import registry
 from rotation.models import (
     Consumer,
     HumanTask,
@@ -37,7 +37,7 @@ def operator(people):
 
 @pytest.fixture
 def consumer(people, place):
-    return consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    return registry.add_consumer(people.owner, "web-1", place.application, place.environment)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from keyvault.models import KeyVersion
-from rotation import workflow
+from rotation.engine import lifecycle
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
@@ -63,7 +63,7 @@ def test_a_like_numbered_rotation_of_another_installation_loses_no_key(vendor, p
 def test_a_second_start_joins_the_open_run(vendor, place, people, key):
     """B39: double clicks and parallel calls make one rotation and one key."""
     first = started(people.operator, key)
-    second, new = workflow.start(people.owner, key)
+    second, new = lifecycle.start(people.owner, key)
     assert (second.pk, new) == (first.pk, False)
     drive(first)
     assert creates(vendor, place.vendor_api) == 1
@@ -173,7 +173,7 @@ def test_a_list_without_labels_says_nothing_about_a_lost_answer(vendor, place, p
     assert stray["id"] in rotation.waiting_text
     assert creates(vendor, place.vendor_api) == 1
     vendor.delete_key(stray["id"])
-    workflow.retry(people.operator, rotation)
+    lifecycle.retry(people.operator, rotation)
     assert drive(rotation).step == Step.DONE
     assert_all_is_well(vendor, place)
 
@@ -320,7 +320,7 @@ def test_a_key_of_another_account_never_reaches_consumers(vendor, place, people,
 def test_a_cancelled_rotation_leaves_no_key_behind(vendor, place, people, key):
     rotation = started(people.operator, key)
     drive(rotation, lambda r: r.new_version_id is not None)
-    workflow.cancel(people.operator, rotation)
+    lifecycle.cancel(people.operator, rotation)
     drive(rotation)
     assert rotation.step == Step.CANCELLED
     key.refresh_from_db()
@@ -340,10 +340,10 @@ def test_a_requester_who_lost_the_right_starts_nothing(vendor, place, people, ke
 
 def test_a_leak_waits_for_nobody(vendor, place, people, key):
     """B44: marking the key as leaked ends overlap and quiet period of the open run."""
-    rotation, _ = workflow.start(people.operator, key, overlap_seconds=3600)
+    rotation, _ = lifecycle.start(people.operator, key, overlap_seconds=3600)
     Rotation.objects.filter(pk=rotation.pk).update(quiet_seconds=3600)
     drive(rotation, lambda r: r.step == Step.VERIFY and r.waiting_for != WaitingFor.VENDOR)
-    joined, new = workflow.start(people.operator, key, Reason.LEAK)
+    joined, new = lifecycle.start(people.operator, key, Reason.LEAK)
     assert (joined.pk, new) == (rotation.pk, False)
     drive(rotation)
     assert rotation.step == Step.DONE
@@ -367,10 +367,10 @@ def test_an_old_key_still_in_use_is_not_deleted(vendor, place, people, key):
 def test_every_obstacle_is_named_at_once(vendor, place, people, key):
     """B16: the message lists all problems, not only the first, and the vendor hears of none."""
     from keyvault.models import Account
-    from rotation import consumers
+    from rotation.consumers import registry
     from rotation.models import Consumer
 
-    consumers.add_consumer(
+    registry.add_consumer(
         people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
     )
     Consumer.objects.update(webhook_path=None)

@@ -9,14 +9,15 @@ import time_machine
 from django.utils import timezone
 
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Denied
+from keyvault.core.errors import BadInput, Denied
 from keyvault.models import ApiKey, KeyVersion
-from rotation import bulk, campaigns, freezes, policies
-from rotation.campaign_models import Campaign
-from rotation.guide_models import SavedView
+from rotation.campaigns import bulk, service
 from rotation.models import HumanTask, Rotation, RotationPolicy
-from rotation.policies import Wish
-from rotation.replanning import replan
+from rotation.models.campaigns import Campaign
+from rotation.models.onboarding import SavedView
+from rotation.scheduling import freezes, policies
+from rotation.scheduling.policies import Wish
+from rotation.scheduling.replanner import replan
 from tests.factories import lone_key, make_key
 from tests.pages import as_, statements, text
 
@@ -36,7 +37,7 @@ def test_a_bulk_rotation_is_shown_before_it_begins_and_then_all_rotate(client, p
     sent = {"all": "yes", "query": "q=bulk", "title": "Yearly", "start": "yes"}
     page = client.post("/keys/bulk", sent, follow=True)
     assert "Yearly" in text(page)
-    assert campaigns.work() == 5
+    assert service.work() == 5
     assert Rotation.objects.filter(reason="manual", requested_by=people.owner).count() == 5
 
 
@@ -92,7 +93,7 @@ def test_an_operator_sees_the_campaign_that_they_began_and_can_end_it(
     assert "Begin nothing more" in text(client.get(f"/campaigns/{campaign.pk}/"))
     assert as_(client, people.developer).get(f"/campaigns/{campaign.pk}/").status_code == 403
     as_(client, people.operator).post(f"/campaigns/{campaign.pk}/end")
-    assert campaigns.work() == 0
+    assert service.work() == 0
     assert not Rotation.objects.exists()
     assert client.post(f"/campaigns/{campaign.pk}/end").status_code == 409
 
@@ -115,7 +116,7 @@ def test_a_plan_until_friday_spreads_evenly_within_windows_and_freezes(vendor, p
     for hour in range(0, int((friday - monday).total_seconds() // 3600)):
         now = monday + timedelta(hours=hour)
         with time_machine.travel(now, tick=False):
-            if campaigns.work():
+            if service.work():
                 begun.append(now)
         Rotation.objects.filter(finished_at=None).update(step="cancelled", finished_at=now)
     assert Rotation.objects.count() == 4
@@ -136,12 +137,12 @@ def test_a_plan_that_its_windows_do_not_let_finish_is_told(people, keys):
         )
         Campaign.objects.update(started_at=monday)
     with time_machine.travel(monday + timedelta(days=2), tick=False):
-        assert campaigns.work() == 0
+        assert service.work() == 0
         task = HumanTask.objects.get(about=f"campaign-late:{campaign.pk}")
         assert "1 of its keys have not begun" in task.text
         replan(None)
         bulk.campaigns.accept(people.owner, campaign.items.get(), "It may wait.")
-        campaigns.work()
+        service.work()
     task.refresh_from_db()
     assert task.closed_at is not None
 

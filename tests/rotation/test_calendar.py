@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from icalendar import Calendar
 
 from keyvault.models import ApiKey, Member, Role
-from rotation import calendar, channels, policies
-from rotation.forecast import coming
 from rotation.models import Freeze, RotationPolicy
-from rotation.policies import Wish
-from rotation.windows import parse
+from rotation.notifications import preferences
+from rotation.scheduling import calendar, policies
+from rotation.scheduling.forecast import coming
+from rotation.scheduling.policies import Wish
+from rotation.scheduling.windows import parse
 from tests import leakscan
 from tests.api_client import counting, sign_in
 from tests.commands import call
@@ -115,7 +116,7 @@ def text(client: Client, path: str = "/calendar/") -> str:
 def test_the_page_shows_a_month_in_ones_own_zone_with_its_freezes(
     people: Any, place: Any, key: ApiKey
 ) -> None:
-    channels.set_preference(
+    preferences.set_preference(
         people.owner, mail=True, only_urgent=False, weekly=True, time_zone="Asia/Tokyo"
     )
     RotationPolicy.objects.update(next_run_at=datetime(2027, 3, 9, 20, 30, tzinfo=UTC))
@@ -144,7 +145,7 @@ def test_who_chose_no_zone_sees_the_installations(people: Any, key: ApiKey, sett
     settings.TIME_ZONE = "Asia/Tokyo"
     assert "Asia/Tokyo" in text(sign_in(Client(), people.viewer))
     feed_of(people.viewer)
-    assert channels.preference_of(people.viewer).time_zone == "Asia/Tokyo", "a feed chooses none"
+    assert preferences.preference_of(people.viewer).time_zone == "Asia/Tokyo", "a feed chooses none"
 
 
 def test_nobody_sees_runs_of_keys_that_are_not_theirs_to_see(
@@ -204,7 +205,7 @@ def test_the_command_and_the_keys_page_say_why_a_run_is_moved(people: Any, key: 
         Freeze.objects.create(
             name="Black Friday", first_day=date(2026, 11, 14), last_day=date(2026, 11, 30)
         )
-        runs = call("dueplan", "--days", 60, "--json").json
+        runs = call("listduerotations", "--days", 60, "--json").json
         assert [run["at"][:10] for run in runs][:2] == ["2026-11-09", "2026-12-01"]
         assert runs[1]["moved"] == "a freeze"
         page = text(sign_in(Client(), people.operator), f"/keys/{key.pk}/")

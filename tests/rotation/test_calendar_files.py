@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotation.calendar_days import horizon
-from rotation.calendar_files import Unreadable, read
+from rotation.scheduling.ics import Unreadable, read
+from rotation.scheduling.ics_days import horizon
 
 TODAY = date(2026, 11, 27)
 SINGLE = "SUMMARY:S\nUID:a\n"

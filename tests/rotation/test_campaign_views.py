@@ -6,10 +6,11 @@ import pytest
 from django.test import Client
 
 from keyvault.models import ApprovalRule, Grant, Group, KeyVersion, Role
-from rotation import campaigns, workflow
-from rotation.campaign_models import Campaign
-from rotation.campaigns import Choice
+from rotation.campaigns import service
+from rotation.campaigns.service import Choice
+from rotation.engine import lifecycle
 from rotation.models import Reason, Rotation
+from rotation.models.campaigns import Campaign
 from tests.api_client import counting, sign_in
 from tests.factories import grant, make_key, make_member, show
 from tests.rotation.driving import drive
@@ -40,7 +41,7 @@ def test_an_incident_from_preview_to_the_last_key(
     started = owner.post("/campaigns/", {**form, "start": "1"})
     campaign = Campaign.objects.get()
     assert started["Location"] == f"/campaigns/{campaign.pk}/"
-    campaigns.work()
+    service.work()
     drive(Rotation.objects.get(key=first))
     page = text(owner.get(f"/campaigns/{campaign.pk}/"))
     assert "<b>1 of 2</b> settled" in page
@@ -50,7 +51,7 @@ def test_an_incident_from_preview_to_the_last_key(
     path = f"/campaigns/{campaign.pk}/{item.pk}"
     assert owner.post(f"{path}/accept", {"reason": "no"}).status_code == 400
     owner.post(f"{path}/accept", {"reason": "the account was closed"})
-    campaigns.work()
+    service.work()
     live = text(owner.get(f"/campaigns/{campaign.pk}/live"))
     assert "<b>2 of 2</b> settled; closed" in live
     assert "hx-get" not in live
@@ -75,16 +76,16 @@ def test_what_a_person_knows_and_what_tokens_read_and_never_two_ways_at_once(
 
 def test_the_counts_say_what_the_report_says(vendor: Any, place: Any, people: Any) -> None:
     keys = [make_key(vendor, place, people.owner, name=f"key {n}") for n in range(5)]
-    exposed = campaigns.exposed_by(Choice(account=place.api_account))
-    campaign = campaigns.start(people.owner, "x", Reason.LEAK, exposed)
+    exposed = service.exposed_by(Choice(account=place.api_account))
+    campaign = service.start(people.owner, "x", Reason.LEAK, exposed)
     items = list(campaign.items.order_by("pk"))
-    campaigns.accept(people.owner, items[0], "it is the test key")
-    campaigns.work()
+    service.accept(people.owner, items[0], "it is the test key")
+    service.work()
     drive(Rotation.objects.get(key=keys[1]))
-    workflow.cancel(people.owner, Rotation.objects.get(key=keys[2]))
+    lifecycle.cancel(people.owner, Rotation.objects.get(key=keys[2]))
     drive(Rotation.objects.get(key=keys[2]))
-    report = campaigns.progress(campaigns.report(campaign))
-    assert campaigns.counts(campaign) == report
+    report = service.progress(service.report(campaign))
+    assert service.counts(campaign) == report
     assert report["rotated"] == report["accepted"] == report["failed"] == 1
 
 
@@ -93,16 +94,16 @@ def test_a_secret_that_was_given_up_is_named_and_not_said_to_wait(
 ) -> None:
     """What a leaver pasted into a rotation that failed may live on at the vendor."""
     key = make_key(vendor, place, people.owner, name="pasted")
-    exposed = campaigns.exposed_by(Choice(account=place.api_account))
-    campaign = campaigns.start(people.owner, "x", Reason.LEAK, exposed)
+    exposed = service.exposed_by(Choice(account=place.api_account))
+    campaign = service.start(people.owner, "x", Reason.LEAK, exposed)
     assert key.current is not None
     KeyVersion.objects.filter(pk=key.current.pk).update(state="discarded", refused_at=None)
-    assert campaigns.work() in (0, 1)
+    assert service.work() in (0, 1)
     campaign.items.update(rotation=None)
-    (said,) = campaigns.report(campaign)
+    (said,) = service.report(campaign)
     assert said.state == "open"
     assert "Delete it at the vendor" in said.text
-    assert campaigns.counts(campaign) == {"open": 1}
+    assert service.counts(campaign) == {"open": 1}
 
 
 def test_pages_of_campaigns_cost_the_same_however_many_keys(
@@ -112,8 +113,8 @@ def test_pages_of_campaigns_cost_the_same_however_many_keys(
     for number in (1, 6):
         for part in range(number):
             make_key(vendor, place, people.owner, name=f"key {number} {part}")
-        exposed = campaigns.exposed_by(Choice(account=place.api_account))
-        made = campaigns.start(people.owner, "x", Reason.LEAK, exposed)
+        exposed = service.exposed_by(Choice(account=place.api_account))
+        made = service.start(people.owner, "x", Reason.LEAK, exposed)
         costs = []
         for path in ("/campaigns/", f"/campaigns/{made.pk}/", f"/campaigns/{made.pk}/live"):
             with counting() as statements:
@@ -126,8 +127,8 @@ def test_pages_of_campaigns_cost_the_same_however_many_keys(
 
 def test_campaigns_are_for_owners(vendor: Any, place: Any, people: Any) -> None:
     make_key(vendor, place, people.owner)
-    exposed = campaigns.exposed_by(Choice(account=place.api_account))
-    made = campaigns.start(people.owner, "x", Reason.LEAK, exposed)
+    exposed = service.exposed_by(Choice(account=place.api_account))
+    made = service.start(people.owner, "x", Reason.LEAK, exposed)
     item = made.items.get()
     for who in (people.operator, people.viewer, people.auditor):
         client = sign_in(Client(), who)

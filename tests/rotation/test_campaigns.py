@@ -5,12 +5,14 @@ from datetime import time
 import pytest
 from django.test import override_settings
 
-from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.keys import NewKey, register_key
+from keyvault.core.errors import BadInput, Conflict, Denied
+from keyvault.inventory.keys import NewKey, register_key
 from keyvault.models import ApiKey, VersionState
-from rotation import campaigns, policies, workflow
-from rotation.campaigns import Choice
+from rotation import queue
+from rotation.campaigns import service
+from rotation.campaigns.service import Choice
 from rotation.models import Campaign, CampaignItem, Reason, Rotation, Step
+from rotation.scheduling import policies
 from tests.api_client import Api
 from tests.factories import make_key, secret_of, show
 from tests.oracle import assert_all_is_well, creates
@@ -19,19 +21,19 @@ from tests.rotation.driving import drive, hurry, started
 
 def begin(people, keys=None, reason=Reason.INCIDENT):
     found = ApiKey.objects.all() if keys is None else keys
-    return campaigns.start(
-        people.owner, "The supplier was broken into", reason, campaigns.secrets_of(found)
+    return service.start(
+        people.owner, "The supplier was broken into", reason, service.secrets_of(found)
     )
 
 
 def states(campaign):
-    return {one.item.key.name: one.state for one in campaigns.report(campaign)}
+    return {one.item.key.name: one.state for one in service.report(campaign)}
 
 
 def go_on(campaign, rounds=3):
     """Let the loop turn, and every rotation go as far as it goes."""
     for _ in range(rounds):
-        campaigns.work()
+        service.work()
         for rotation in Rotation.objects.filter(finished_at=None):
             drive(rotation, lambda r: r.waiting_for in ("key", "deletion", "person", "adoption"))
     campaign.refresh_from_db()
@@ -50,10 +52,10 @@ def test_every_key_is_in_it_and_it_stays_open_until_each_is_dead_or_accepted(ven
     lost = make_key(vendor, place, people.owner, name="no secret")
     ApiKey.objects.filter(pk=lost.pk).update(current=None)
     campaign = begin(people)
-    assert len(campaigns.report(campaign)) == ApiKey.objects.count() == 6
+    assert len(service.report(campaign)) == ApiKey.objects.count() == 6
 
     refused = {"success": False, "error": "No", "code": "FORBIDDEN"}
-    campaigns.work()
+    service.work()
     bad = CampaignItem.objects.get(key=failing).rotation
     vendor.fault("create", kind="status", status=400, times=1, body=refused)
     drive(bad)
@@ -71,17 +73,17 @@ def test_every_key_is_in_it_and_it_stays_open_until_each_is_dead_or_accepted(ven
     assert campaign.closed_at is None
 
     item = campaign.items.get(key=failing)
-    campaigns.retry(people.operator, item)
+    service.retry(people.operator, item)
     vendor.delete_key_by_secret(secret_of(manual.current))
-    campaigns.accept(people.owner, campaign.items.get(key=lost), "its account was closed")
+    service.accept(people.owner, campaign.items.get(key=lost), "its account was closed")
     go_on(campaign)
     assert states(campaign)["failing"] == "rotated"
     left = {name for name, state in states(campaign).items() if state not in DONE}
     for name in left:
-        campaigns.accept(people.owner, campaign.items.get(key__name=name), "replaced by hand")
+        service.accept(people.owner, campaign.items.get(key__name=name), "replaced by hand")
     go_on(campaign)
     assert campaign.closed_at is not None
-    assert campaigns.progress(campaigns.report(campaign))["rotated"] >= 3
+    assert service.progress(service.report(campaign))["rotated"] >= 3
 
 
 DONE = ("rotated", "dead", "accepted")
@@ -91,7 +93,7 @@ def test_a_rotation_that_replaces_the_exposed_secret_already_counts(vendor, plac
     key = make_key(vendor, place, people.owner)
     rotation = started(people.operator, key)
     campaign = begin(people)
-    assert campaigns.work() == 0
+    assert service.work() == 0
     assert campaign.items.get().rotation == rotation
     go_on(campaign)
     assert list(states(campaign).values()) == ["rotated"]
@@ -112,11 +114,11 @@ def test_it_starts_at_the_pace_of_the_caps_and_what_ends_first_goes_first(vendor
             key.current.expires_at = timezone.now() + timedelta(days=days)
             key.current.save()
     campaign = begin(people)
-    assert campaigns.work() == 2
+    assert service.work() == 2
     names = list(Rotation.objects.order_by("pk").values_list("key__name", flat=True))
     assert names == ["key-2", "key-3"]
-    assert campaigns.work() == 1, "the account's cap"
-    assert campaigns.work() == 0
+    assert service.work() == 1, "the account's cap"
+    assert service.work() == 0
     go_on(campaign, rounds=4)
     assert campaign.closed_at is not None
     assert_all_is_well(vendor, place)
@@ -138,34 +140,32 @@ def test_what_a_person_saw_brought_or_owns_is_exposed_to_them(vendor, place, peo
         ),
         made["key"],
     ).version.key
-    exposed = {key for key, _ in campaigns.exposed_by(Choice(person=people.developer))}
+    exposed = {key for key, _ in service.exposed_by(Choice(person=people.developer))}
     assert exposed == {seen.pk, own.pk}
     assert other.pk not in exposed
-    assert campaigns.exposed_by(Choice(person=people.viewer)) == []
+    assert service.exposed_by(Choice(person=people.viewer)) == []
 
 
 def test_only_an_owner_starts_and_accepts_and_nothing_is_accepted_twice(vendor, place, people):
     key = make_key(vendor, place, people.owner)
     with pytest.raises(Denied):
-        campaigns.start(
-            people.operator, "x", Reason.LEAK, campaigns.secrets_of(ApiKey.objects.all())
-        )
+        service.start(people.operator, "x", Reason.LEAK, service.secrets_of(ApiKey.objects.all()))
     with pytest.raises(BadInput, match="No key matches"):
         begin(people, ApiKey.objects.none())
     with pytest.raises(BadInput, match="title"):
-        campaigns.start(people.owner, "  ", Reason.LEAK, campaigns.secrets_of(ApiKey.objects.all()))
+        service.start(people.owner, "  ", Reason.LEAK, service.secrets_of(ApiKey.objects.all()))
     campaign = begin(people)
     item = campaign.items.get(key=key)
     with pytest.raises(Denied):
-        campaigns.accept(people.operator, item, "it is unused")
+        service.accept(people.operator, item, "it is unused")
     with pytest.raises(BadInput, match="your name"):
-        campaigns.accept(people.owner, item, "no")
+        service.accept(people.owner, item, "no")
     with pytest.raises(Conflict, match="Nothing has failed"):
-        campaigns.retry(people.operator, item)
-    campaigns.accept(people.owner, item, "the account is closed")
+        service.retry(people.operator, item)
+    service.accept(people.owner, item, "the account is closed")
     with pytest.raises(Conflict, match="settled already"):
-        campaigns.accept(people.owner, item, "the account is closed")
-    campaigns.work()
+        service.accept(people.owner, item, "the account is closed")
+    service.work()
     assert not Rotation.objects.exists(), "an accepted key is left alone"
     campaign.refresh_from_db()
     assert campaign.closed_at is not None
@@ -175,7 +175,7 @@ def test_a_secret_that_died_at_the_vendor_without_us_is_dead_only_with_proof(ven
     key = make_key(vendor, place, people.owner, manual=True)
     campaign = begin(people)
     vendor.delete_key_by_secret(secret_of(key.current))
-    campaigns.work()
+    service.work()
     assert states(campaign)[key.name] == "under way"
     assert campaign.items.get().exposed.state == VersionState.CURRENT
 
@@ -190,7 +190,7 @@ def test_campaigns_by_api_are_for_owners(vendor, place, people):
     assert Api(people.operator).get(f"campaigns/{number}/").status == 404
     assert Api(people.operator).get("campaigns/").json["results"] == []
     assert Api(people.owner).get("campaigns/").json["results"][0]["title"] == "Leak"
-    campaigns.work()
+    service.work()
     assert Rotation.objects.get().reason == Reason.LEAK
     accepted = Api(people.owner).post(
         f"campaigns/{number}/items/{item}/accept", {"reason": "closed account"}
@@ -200,4 +200,4 @@ def test_campaigns_by_api_are_for_owners(vendor, place, people):
     assert Api(people.owner).post(f"campaigns/{number}/items/9999/retry", {}).status == 404
     assert Api(people.owner).post("campaigns/", {**body, "person": 9999}).status == 404
     assert Campaign.objects.count() == 1
-    assert workflow.open_rotation(ApiKey.objects.get()).step == Step.GENERATE
+    assert queue.open_rotation(ApiKey.objects.get()).step == Step.GENERATE

@@ -7,11 +7,11 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from keyvault.management.commands.rotatekey import FAILED, follow
 from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
-from rotation import workflow
-from rotation.management.commands.rotatekey import FAILED, follow
+from rotation.engine import lifecycle
 from rotation.models import Consumer, Reason, Rotation, RotationPolicy, Step
-from rotation.policies import Wish, set_policy
+from rotation.scheduling.policies import Wish, set_policy
 from tests.commands import Ran, call, manage
 from tests.factories import make_key, secret_of
 from tests.rotation.driving import drive, started
@@ -95,32 +95,32 @@ def test_the_list_needs_as_many_statements_for_many_keys_as_for_one(
         assert len(call("listkeys", "--json").json) == 5
 
 
-# --- dueplan ---
+# --- listduerotations ---
 
 
 def test_the_plan_names_each_run_in_its_order(vendor, place, people, key, manual_key):
     every(7, people.owner, key)
     every(20, people.owner, manual_key)
-    runs = call("dueplan", "--json").json
+    runs = call("listduerotations", "--json").json
     assert [run["name"].rsplit(" / ")[-1] for run in runs].count("invoices") == 4
     assert [run["at"] for run in runs] == sorted(run["at"] for run in runs)
     assert all(run["at"].endswith("03:00:00Z") for run in runs)
     # The first run is at three o'clock, so up to a day later than the seven from now.
-    assert len(call("dueplan", "--days", "8", "--json").json) == 1
-    assert "every 20 days" in call("dueplan").out
+    assert len(call("listduerotations", "--days", "8", "--json").json) == 1
+    assert "every 20 days" in call("listduerotations").out
 
 
 def test_missed_runs_stand_in_the_plan_as_one(people, key):
     every(7, people.owner, key)
     RotationPolicy.objects.update(next_run_at=timezone.now() - timedelta(days=21))
-    runs = call("dueplan", "--days", "5", "--json").json
+    runs = call("listduerotations", "--days", "5", "--json").json
     assert [run["overdue"] for run in runs] == [True]
 
 
 def test_a_policy_that_is_off_is_not_in_the_plan(people, key):
     every(7, people.owner, key)
     RotationPolicy.objects.update(enabled=False)
-    assert call("dueplan").out.strip() == "Nothing is planned."
+    assert call("listduerotations").out.strip() == "Nothing is planned."
 
 
 def test_the_plan_names_what_is_in_the_way_of_each_run(vendor, place, people, key):
@@ -130,17 +130,17 @@ def test_the_plan_names_what_is_in_the_way_of_each_run(vendor, place, people, ke
     KeyVersion.objects.filter(key=other).update(expires_at=timezone.now() + timedelta(days=10))
     RotationPolicy.objects.update(next_run_at=timezone.now() + timedelta(days=8))
     with override_settings(MAX_OPEN_PER_ACCOUNT=1):
-        runs = call("dueplan", "--days", "20", "--json").json
+        runs = call("listduerotations", "--days", "20", "--json").json
         assert "another key of its application is due" in runs[0]["conflict"]
         assert "more are due at Sandbox than may run there at once" in runs[0]["conflict"]
     second = [run for run in runs if run["key"] == other.pk][1]
     assert "the key ends before it" in second["conflict"]
-    assert "take turns" in call("dueplan").out
+    assert "take turns" in call("listduerotations").out
 
 
 @pytest.mark.parametrize("days", ["0", "-3", "4000"])
 def test_the_plan_refuses_impossible_spans(database, days):
-    assert call("dueplan", f"--days={days}").code == 2
+    assert call("listduerotations", f"--days={days}").code == 2
 
 
 # --- rotatekey ---
@@ -187,7 +187,7 @@ def test_waiting_says_what_a_person_must_do_and_where(people, manual_key):
 
 def test_waiting_ends_badly_when_the_rotation_was_cancelled(people, manual_key):
     rotation = started(people.operator, manual_key)
-    workflow.cancel(people.operator, rotation)
+    lifecycle.cancel(people.operator, rotation)
     drive(rotation)
     told: list[str] = []
     assert follow(rotation, 20, told.append) == FAILED

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from keyvault.audit.log import system_actor
-from rotation import watching
-from rotation.api.tasks import _BODIES
+from keyvault.api.tasks import _BODIES
+from keyvault.audit.actors import system_actor
 from rotation.human_tasks import open_alert
 from rotation.models import HumanTask, Watch
+from rotation.monitoring import key_checks
 from tests.api_client import Api
 from tests.factories import make_key
 
@@ -18,10 +18,10 @@ from tests.factories import make_key
 def incident(vendor: Any, key: Any) -> HumanTask:
     """Have the watch see that the vendor refuses the key."""
     vendor.patch_key(key.current.vendor_id, disabled=True)
-    watching.claim_due()
-    for _ in range(watching.REFUSALS):
+    key_checks.claim_due()
+    for _ in range(key_checks.REFUSALS):
         Watch.objects.update(next_check_at=timezone.now() - timedelta(minutes=1))
-        watching.check(key.pk)
+        key_checks.check(key.pk)
     return HumanTask.objects.get(kind="incident", closed_at=None)
 
 

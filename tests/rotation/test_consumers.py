@@ -2,13 +2,14 @@
 
 import pytest
 
-from keyvault import fetching
-from keyvault.errors import BadInput, Conflict, Denied, NotFound
-from keyvault.secret_text import Secret
-from keyvault.tokens import TokenRefused
-from rotation import adoption, consumers, workflow
+from keyvault.core.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.core.secret import Secret
+from keyvault.delivery import fetch
+from keyvault.delivery.tokens import TokenRefused
+from rotation.consumers import adoption, registry
+from rotation.engine import lifecycle
+from rotation.engine.steps.verify import TELL_A_PERSON_AFTER
 from rotation.models import Acknowledgement, HumanTask, Rotation, Step, WaitingFor
-from rotation.steps.switch import TELL_A_PERSON_AFTER
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, started, step
@@ -20,18 +21,18 @@ def key(vendor, place, people):
 
 
 def add(people, place, name="web-1", **options):
-    return consumers.add_consumer(
+    return registry.add_consumer(
         people.owner, name, place.application, place.environment, **options
     )
 
 
 def acknowledge(new, key, secret=None, version=None):
     token = new.token.reveal()
-    nonce, number = consumers.nonce(token, key.pk)
+    nonce, number = registry.nonce(token, key.pk)
     version = version or number
-    held = Secret(secret) if secret else fetching.fetch(token, key.pk).secret
-    proof = consumers.proof_of(held, nonce, key.pk, version)
-    return consumers.acknowledge(token, key.pk, version, nonce, proof)
+    held = Secret(secret) if secret else fetch.fetch(token, key.pk).secret
+    proof = registry.proof_of(held, nonce, key.pk, version)
+    return registry.acknowledge(token, key.pk, version, nonce, proof)
 
 
 def test_a_rotation_waits_for_each_consumer_by_name(vendor, place, people, key):
@@ -67,7 +68,7 @@ def test_a_person_is_asked_by_name_about_what_does_not_move(vendor, place, peopl
     task = HumanTask.objects.get(rotation=rotation, kind="confirm", closed_at=None)
     assert "nightly job" in task.text
     assert vendor.lookup(old)["accepted_now"]
-    workflow.waive(people.operator, rotation, "the job was switched off")
+    lifecycle.waive(people.operator, rotation, "the job was switched off")
     drive(rotation)
     assert rotation.step == Step.DONE
     assert_all_is_well(vendor, place)
@@ -93,12 +94,12 @@ def test_an_old_version_cannot_be_acknowledged(vendor, place, people, key):
 
 def test_a_nonce_of_another_token_is_refused(vendor, place, people, key):
     first, second = add(people, place, "web-1"), add(people, place, "web-2")
-    nonce, version = consumers.nonce(first.token.reveal(), key.pk)
-    proof = consumers.proof_of(Secret(secret_of(key.current)), nonce, key.pk, version)
+    nonce, version = registry.nonce(first.token.reveal(), key.pk)
+    proof = registry.proof_of(Secret(secret_of(key.current)), nonce, key.pk, version)
     with pytest.raises(BadInput, match="another token"):
-        consumers.acknowledge(second.token.reveal(), key.pk, version, nonce, proof)
+        registry.acknowledge(second.token.reveal(), key.pk, version, nonce, proof)
     with pytest.raises(BadInput, match="not ours"):
-        consumers.acknowledge(first.token.reveal(), key.pk, version, "made:up:nonce", proof)
+        registry.acknowledge(first.token.reveal(), key.pk, version, "made:up:nonce", proof)
 
 
 def test_acknowledging_twice_changes_nothing(vendor, place, people, key):
@@ -109,20 +110,20 @@ def test_acknowledging_twice_changes_nothing(vendor, place, people, key):
 
 def test_a_removed_consumer_is_not_waited_for(vendor, place, people, key):
     consumer = add(people, place)
-    consumers.remove_consumer(people.owner, consumer.consumer)
+    registry.remove_consumer(people.owner, consumer.consumer)
     assert adoption.not_moved(key, key.current) == []
     with pytest.raises(TokenRefused):
-        consumers.nonce(consumer.token.reveal(), key.pk)
+        registry.nonce(consumer.token.reveal(), key.pk)
     with pytest.raises(Conflict):
-        consumers.remove_consumer(people.owner, consumer.consumer)
+        registry.remove_consumer(people.owner, consumer.consumer)
 
 
 def test_a_token_of_another_environment_reaches_nothing(vendor, place, people, key):
-    elsewhere = consumers.add_consumer(people.owner, "prod-1", place.application, place.production)
+    elsewhere = registry.add_consumer(people.owner, "prod-1", place.application, place.production)
     with pytest.raises(NotFound):
-        fetching.fetch(elsewhere.token.reveal(), key.pk)
+        fetch.fetch(elsewhere.token.reveal(), key.pk)
     with pytest.raises(NotFound):
-        consumers.nonce(elsewhere.token.reveal(), key.pk)
+        registry.nonce(elsewhere.token.reveal(), key.pk)
 
 
 @pytest.mark.parametrize(
@@ -144,4 +145,4 @@ def test_it_refuses_unsafe_webhook_addresses(people, place, url):
 def test_only_an_owner_adds_consumers(people, place):
     for member in (people.operator, people.viewer, people.developer, people.outsider):
         with pytest.raises((Denied, NotFound)):
-            consumers.add_consumer(member, "x", place.application, place.environment)
+            registry.add_consumer(member, "x", place.application, place.environment)

@@ -5,14 +5,18 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault import approvals, secret_store
-from keyvault.approval_models import Act
+from keyvault.access import approvals
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied, Unavailable
-from keyvault.leftover_models import Leftover
+from keyvault.core.errors import BadInput, Conflict, Denied, Unavailable
+from keyvault.inventory import accounts
 from keyvault.models import Account
-from rotation import accounts, credentials, freezing, leftovers, reconciling, workflow
+from keyvault.models.approvals import Act
+from keyvault.models.stored_secrets import Leftover
+from keyvault.vault import secret_store
+from rotation import orphaned_secrets
+from rotation.engine import management_credentials, runner
 from rotation.models import Step, WaitingFor
+from rotation.recovery import deletion_lock, reconciliation
 from tests import leakscan
 from tests.api_client import Api, sign_in
 from tests.factories import lone_key, make_key, make_member
@@ -69,7 +73,9 @@ def test_a_credential_is_replaced_under_running_rotations(
     drive(rotations[0], lambda r: r.waiting_for == WaitingFor.OVERLAP)
     old = place.api_account.management_path
     with acting_as(stack.openbao, "web", monkeypatch):
-        credentials.replace_credential(people.owner, place.api_account, f" {other['key']}\n")
+        management_credentials.replace_credential(
+            people.owner, place.api_account, f" {other['key']}\n"
+        )
     assert credential_of(place.api_account) == other["key"]
     vendor.patch_account(place.vendor_api["id"], management_credential="mgmt_withdrawn")
     for rotation in rotations:
@@ -77,7 +83,7 @@ def test_a_credential_is_replaced_under_running_rotations(
         assert drive(rotation).step == Step.DONE
     with acting_as(stack.openbao, "worker", monkeypatch):
         age()
-        assert leftovers.destroy_all() == 1
+        assert orphaned_secrets.destroy_all() == 1
     with pytest.raises(secret_store.StoreMissing):
         secret_store.read("accounts", old)
     act = AuditEvent.objects.get(action="account.credential_replaced")
@@ -95,9 +101,9 @@ def test_a_rotation_that_waits_for_another_credential_goes_on_at_once(
     type(rotation).objects.filter(pk=rotation.pk).update(overlap_seconds=0)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
     assert "Replace the management credential" in rotation.waiting_text
-    credentials.replace_credential(people.owner, place.api_account, other["key"])
+    management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     for _ in range(20):
-        workflow.advance(rotation.pk)  # without hurrying it: the replacement made it due
+        runner.advance(rotation.pk)  # without hurrying it: the replacement made it due
         rotation.refresh_from_db()
         if rotation.waiting_for != WaitingFor.PERSON:
             break
@@ -114,7 +120,7 @@ def test_a_credential_of_another_account_is_refused(vendor, place, people, key, 
             vendor.patch_account(account["id"], tells_account=False)
     old = place.api_account.management_path
     with pytest.raises(BadInput) as refused:
-        credentials.replace_credential(
+        management_credentials.replace_credential(
             people.owner, place.api_account, place.vendor_manual["management_credential"]
         )
     assert refused.value.code == "other_account"
@@ -127,27 +133,27 @@ def test_what_is_refused_leaves_the_old_one_in_use(vendor, place, people, key, o
     """U5: a wrong one, the same again, and one for a vendor that has no API."""
     for text, kind in (("mgmt_wrong-credential-0123456789", BadInput), ("", BadInput)):
         with pytest.raises(kind):
-            credentials.replace_credential(people.owner, place.api_account, text)
-    credentials.replace_credential(people.owner, place.api_account, other["key"])
+            management_credentials.replace_credential(people.owner, place.api_account, text)
+    management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     with pytest.raises(Conflict):
-        credentials.replace_credential(people.owner, place.api_account, other["key"])
+        management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     with pytest.raises(BadInput):
-        credentials.replace_credential(people.owner, place.manual_account, other["key"])
+        management_credentials.replace_credential(people.owner, place.manual_account, other["key"])
     with pytest.raises(Denied):
-        credentials.replace_credential(people.operator, place.api_account, other["key"])
+        management_credentials.replace_credential(people.operator, place.api_account, other["key"])
 
 
 def test_two_at_once_leave_one_in_use_and_none_behind(vendor, place, people, key, other):
     """U5: the slower of two is told, and what it wrote is destroyed."""
     third = vendor.create_key(place.vendor_api["id"], "manager", scopes=["keys:manage"])
     stale = Account.objects.get(pk=place.api_account.pk)
-    credentials.replace_credential(people.owner, place.api_account, other["key"])
+    management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     with pytest.raises(Conflict):
-        credentials.replace_credential(people.owner, stale, third["key"])
+        management_credentials.replace_credential(people.owner, stale, third["key"])
     assert credential_of(place.api_account) == other["key"]
     age()
-    assert leftovers.destroy_all() == 2
-    assert freezing.known() == ""
+    assert orphaned_secrets.destroy_all() == 2
+    assert deletion_lock.known() == ""
 
 
 def test_a_rule_has_a_second_person_agree_to_exactly_this_one(vendor, place, people, key, other):
@@ -156,15 +162,15 @@ def test_a_rule_has_a_second_person_agree_to_exactly_this_one(vendor, place, peo
     second.grants.create(role="owner")
     approvals.add_rule(people.owner, Act.VENDOR)
     with pytest.raises(approvals.NeedsApproval):
-        credentials.replace_credential(people.owner, place.api_account, other["key"])
+        management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     asked = approvals.visible_approvals(second).get()
     assert "Replace the management credential" in asked.what
     assert other["key"] not in f"{asked.what}{asked.parameters}"
     approvals.decide(second, asked, granted=True)
     third = vendor.create_key(place.vendor_api["id"], "manager", scopes=["keys:manage"])
     with pytest.raises(approvals.NeedsApproval):
-        credentials.replace_credential(people.owner, place.api_account, third["key"])
-    credentials.replace_credential(people.owner, place.api_account, other["key"])
+        management_credentials.replace_credential(people.owner, place.api_account, third["key"])
+    management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     assert credential_of(Account.objects.get(pk=place.api_account.pk)) == other["key"]
 
 
@@ -202,8 +208,8 @@ def test_the_page_replaces_it(stack: Any, vendor, place, people, key, other):
 
 def test_the_comparison_names_no_credential_as_an_unknown_key(vendor, place, people, key, other):
     """F5: where the credential is a key of the list, nobody is told to delete it."""
-    credentials.replace_credential(people.owner, place.api_account, other["key"])
+    management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     stranger = vendor.create_key(place.vendor_api["id"])
-    found = [one.subject for one in reconciling.reconcile().findings]
+    found = [one.subject for one in reconciliation.reconcile().findings]
     assert [subject for subject in found if stranger["id"] in subject]
     assert not [subject for subject in found if other["id"] in subject]

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from keyvault import secret_store
-from keyvault.audit.context import acting
 from keyvault.audit.crosscheck import compare
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.audit.tags import opened, tag
+from keyvault.core.request_context import acting, opened, tag
+from keyvault.vault import secret_store
 from rotation.models import HumanTask, Rotation, Step
 from tests.api_client import Api
 from tests.commands import call
@@ -108,7 +107,7 @@ def test_a_whole_rotation_by_a_real_worker_and_a_fetch_fit(
 ):
     rotation = started(people.operator, key)
     until(lambda: Rotation.objects.filter(pk=rotation.pk, step=Step.DONE).exists(), 40, "the end")
-    from keyvault import tokens
+    from keyvault.delivery import tokens
 
     text = tokens.issue(people.owner, "web", place.application, place.environment)[1].reveal()
     assert requests.get(

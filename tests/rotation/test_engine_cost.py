@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from keyvault import secret_store
 from keyvault.models import ApiKey
-from rotation import workflow
+from keyvault.vault import secret_store
+from rotation.engine import runner
 from rotation.models import Attempt, Rotation, Step
 from tests.api_client import counting
 from tests.factories import lone_key
@@ -54,7 +54,7 @@ def last_step(by: Any, key: ApiKey) -> list[str]:
     )
     hurry(rotation)
     with counting() as statements:
-        workflow.advance(rotation.pk)
+        runner.advance(rotation.pk)
     rotation.refresh_from_db()
     assert rotation.step == Step.DONE, rotation.outcome
     return statements
@@ -67,7 +67,7 @@ def test_a_rotation_sends_at_most_170_statements(people: Any, key: ApiKey) -> No
     while rotation.is_open:
         hurry(rotation)
         with counting() as statements:
-            workflow.advance(rotation.pk)
+            runner.advance(rotation.pk)
         rotation.refresh_from_db()
         if rotation.waiting_for != "quiet":  # how often that is asked is a matter of time
             sent += statements
@@ -92,7 +92,7 @@ def test_rotations_that_start_together_share_one_probe_and_one_read_of_the_crede
     secret_store.forget_login()
     with asked_of_store(stack) as paths:
         for one in (key, other):
-            workflow.advance(started(people.owner, one).pk)
+            runner.advance(started(people.owner, one).pk)
     assert paths.count("data/probe") == 3, "written, read back, and looked for after its end"
     assert paths.count("data/accounts") == 1
 
@@ -120,7 +120,7 @@ def test_another_credential_of_the_account_is_used_at_once(
     type(place.api_account).objects.filter(pk=place.api_account.pk).update(management_path=path)
     key.refresh_from_db()
     rotation = started(people.owner, key)
-    workflow.advance(rotation.pk)
+    runner.advance(rotation.pk)
     rotation.refresh_from_db()
     assert "Invalid management credential" in rotation.waiting_text
 
@@ -132,7 +132,7 @@ def test_a_try_like_the_last_one_raises_its_count(people: Any, key: ApiKey) -> N
     rows = [(row.pk, row.count) for row in before]
     for _ in range(3):
         hurry(rotation)
-        workflow.advance(rotation.pk)
+        runner.advance(rotation.pk)
     again = [(row.pk, row.count) for row in before.all()]
     assert again[:-1] == rows[:-1]
     assert again[-1] == (rows[-1][0], rows[-1][1] + 3)

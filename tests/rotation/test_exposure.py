@@ -11,9 +11,13 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from keyvault import grants, keys, tokens
+from keyvault.access import exposure, roles
+from keyvault.access.permissions import hold
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import Conflict, Denied
+from keyvault.core.errors import Conflict, Denied
+from keyvault.delivery import tokens
+from keyvault.delivery.tokens import TokenRefused
+from keyvault.inventory import keys
 from keyvault.models import (
     ApiKey,
     Grant,
@@ -24,11 +28,10 @@ from keyvault.models import (
     TokenText,
     VersionState,
 )
-from keyvault.permissions import hold
-from keyvault.tokens import TokenRefused
-from rotation import campaigns, exposure, offboarding, pasting_keys, workflow
-from rotation.campaign_models import Campaign
+from rotation.campaigns import offboarding, service
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import Reason, Rotation, Step
+from rotation.models.campaigns import Campaign
 from rotation.tasks import tick
 from tests.api_client import Api
 from tests.factories import grant, make_key, make_member, secret_of, show
@@ -53,7 +56,7 @@ def test_a_token_that_ended_after_the_secret_was_published_still_counts(
     token, _ = tokens.issue(leaver, "cron", place.application, place.environment)
     tokens.revoke(leaver, token)
     assert list(ways(leaver)) == ["read by cron"]
-    rotation, _ = workflow.start(people.owner, key, Reason.LEAK)
+    rotation, _ = lifecycle.start(people.owner, key, Reason.LEAK)
     drive(rotation)
     assert ways(leaver) == {}, "its present secret came after the token's end"
 
@@ -96,18 +99,18 @@ def test_what_was_brought_into_a_running_rotation_is_rotated_once_it_is_in_force
     vendor: Any, place: Any, people: Any, leaver: Member
 ) -> None:
     key = make_key(vendor, place, people.owner, manual=True)
-    rotation, _ = workflow.start(leaver, key, Reason.MANUAL)
+    rotation, _ = lifecycle.start(leaver, key, Reason.MANUAL)
     drive(rotation)
     made = vendor.create_key(place.vendor_manual["id"])
-    pasting_keys.paste_for(leaver, Rotation.objects.get(), made["key"])
+    manual_keys.paste_for(leaver, Rotation.objects.get(), made["key"])
     offboarding.off_board(people.owner, leaver, heir=people.owner)
     item = Campaign.objects.get().items.get()
     assert item.exposed is not None
     assert item.exposed.state == VersionState.PENDING
     assert secret_of(item.exposed) == made["key"]
     assert Rotation.objects.get().requested_by == people.owner, "or its preflight would give up"
-    assert campaigns.work() == 0
-    assert campaigns.report(Campaign.objects.get())[0].state == "waiting"
+    assert service.work() == 0
+    assert service.report(Campaign.objects.get())[0].state == "waiting"
 
 
 def test_an_item_joins_the_rotation_that_replaces_its_secret_already(
@@ -115,9 +118,9 @@ def test_an_item_joins_the_rotation_that_replaces_its_secret_already(
 ) -> None:
     key = make_key(vendor, place, people.owner)
     show(leaver, key)
-    rotation, _ = workflow.start(people.operator, key, Reason.MANUAL)
+    rotation, _ = lifecycle.start(people.operator, key, Reason.MANUAL)
     offboarding.off_board(people.owner, leaver, heir=people.owner)
-    assert campaigns.work() == 0
+    assert service.work() == 0
     assert Campaign.objects.get().items.get().rotation == rotation
 
 
@@ -126,9 +129,9 @@ def test_a_campaign_goes_on_when_whoever_started_it_has_left(
 ) -> None:
     starter = grant(make_member("starter@example.com"), Role.OWNER)
     key = make_key(vendor, place, people.owner)
-    campaigns.start(starter, "An incident", Reason.INCIDENT, campaigns.secrets_of(_all()))
+    service.start(starter, "An incident", Reason.INCIDENT, service.secrets_of(_all()))
     offboarding.off_board(people.owner, starter, heir=people.owner)
-    assert campaigns.work() == 1
+    assert service.work() == 1
     drive(Rotation.objects.get())
     assert Rotation.objects.get().step == Step.DONE
     key.refresh_from_db()
@@ -160,7 +163,7 @@ def test_two_owners_who_off_board_each_other_leave_one(people: Any) -> None:
         )
         Grant.objects.exclude(member__in=[one, two]).delete()
         _both(lambda a=one, b=two: _off(a, b), lambda a=one, b=two: _off(b, a))
-        assert grants.owners().count() == 1
+        assert roles.owners().count() == 1
 
 
 def _off(by: Member, member: Member) -> None:
@@ -199,7 +202,7 @@ def test_what_is_in_flight_while_somebody_is_off_boarded_is_refused(
         "token": lambda: tokens.make(leaver, "x", place.application, place.environment),
         "renewal": lambda: tokens.renew(leaver, token),
         "register": lambda: keys.register_key(leaver, new, stored),
-        "standby": lambda: pasting_keys.add_standby(leaver, key, _fresh(vendor, place)),
+        "standby": lambda: manual_keys.add_standby(leaver, key, _fresh(vendor, place)),
     }
     said: list[BaseException] = []
 

@@ -8,14 +8,16 @@ import pytest
 from django.conf import settings
 from django.urls import get_resolver
 
-from keyvault import keys, secret_store, versions
 from keyvault.audit.models import AuditEvent
-from keyvault.keys import NewKey
+from keyvault.inventory import keys, versions
+from keyvault.inventory.keys import NewKey
 from keyvault.models import Application
-from rotation import consumers, outbox, workflow
+from keyvault.vault import secret_store
+from rotation.consumers import registry, webhooks
+from rotation.engine import lifecycle
+from rotation.engine.outcomes import Retry
+from rotation.engine.transitions import LONGEST_PAUSE, _pause
 from rotation.models import Delivery, HumanTask, Rotation, Step, WaitingFor
-from rotation.outcomes import Retry
-from rotation.settling import LONGEST_PAUSE, _pause
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
@@ -53,15 +55,15 @@ def receiver():
 
 def send_all():
     Delivery.objects.filter(state="waiting").update(due_at="2020-01-01T00:00:00Z")
-    for delivery_id in outbox.due():
-        outbox.deliver(delivery_id)
+    for delivery_id in webhooks.due():
+        webhooks.deliver(delivery_id)
 
 
 def test_one_consumer_of_three_cannot_be_told(vendor, place, people, key, receiver):
     """B17: only that one is told again, of the same key; the old key lives; a second start joins."""
     base = f"http://127.0.0.1:{receiver.server_port}"
     for name in ("web-1", "web-2", "web-3"):
-        consumers.add_consumer(
+        registry.add_consumer(
             people.owner, name, place.application, place.environment, webhook_url=f"{base}/{name}"
         )
     receiver.answers["/web-2"] = 500
@@ -71,7 +73,7 @@ def test_one_consumer_of_three_cannot_be_told(vendor, place, people, key, receiv
     for _ in range(3):
         send_all()
     assert sorted(receiver.got) == ["/web-1", "/web-2", "/web-2", "/web-2", "/web-3"]
-    assert workflow.start(people.operator, key)[1] is False
+    assert lifecycle.start(people.operator, key)[1] is False
     step(rotation)
     assert rotation.step == Step.VERIFY
     assert "web-2" in rotation.waiting_text

@@ -4,12 +4,12 @@ import uuid
 
 import pytest
 
-from keyvault import secret_store
-from keyvault.errors import BadInput
-from keyvault.fingerprints import fingerprint
-from keyvault.keys import NewKey, register_key
+from keyvault.core.errors import BadInput
+from keyvault.core.hashing import fingerprint
+from keyvault.core.secret import Secret
+from keyvault.inventory.keys import NewKey, register_key
 from keyvault.models import Account, KeyVersion
-from keyvault.secret_text import Secret
+from keyvault.vault import secret_store
 from rotation.models import Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates

@@ -7,11 +7,11 @@ from django.conf import settings
 from django.test import override_settings
 from django.utils import timezone
 
-from rotation import notices
-from rotation.forgetting import forget_told
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import HumanTask, Message, Notice
-from rotation.notices import News, tell
+from rotation.notifications import triggers
+from rotation.notifications.notify import News, tell
+from rotation.notifications.retention import forget_told
 from tests.api_client import counting
 from tests.rotation.test_notices import ACTOR
 
@@ -42,7 +42,7 @@ def test_old_notices_go_with_their_messages(people: Any) -> None:
 def test_what_still_waits_stays_and_nothing_is_told_twice(people: Any) -> None:
     """A task that nobody did for years was told once, and is not told anew each year."""
     task = open_alert(ACTOR, HumanTask.Kind.FINDING, "here", "text")
-    notices.scan()
+    triggers.scan()
     Message.objects.update(state="sent")
     told("waits", people)
     Message.objects.filter(notice__about="waits").update(state="waiting")
@@ -50,7 +50,7 @@ def test_what_still_waits_stays_and_nothing_is_told_twice(people: Any) -> None:
     assert forget_told() == 0
     known = Notice.objects.count()
     HumanTask.objects.update(opened_at=timezone.now())
-    notices.scan()
+    triggers.scan()
     assert Notice.objects.count() == known
     close_alert(ACTOR, HumanTask.Kind.FINDING, "here", "done")
     assert forget_told() == 0, "that it is over was not told yet"
@@ -62,9 +62,9 @@ def test_what_still_waits_stays_and_nothing_is_told_twice(people: Any) -> None:
 @override_settings(NOTICES_KEPT_DAYS=1)
 def test_the_marks_of_a_keys_rungs_outlive_the_ladder(people: Any) -> None:
     told("expiry:1:30", people)
-    age(max(notices.ladder()) + 29)
+    age(max(triggers.ladder()) + 29)
     assert forget_told() == 0
-    age(max(notices.ladder()) + 31)
+    age(max(triggers.ladder()) + 31)
     assert forget_told() == 1
 
 

@@ -9,10 +9,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
-from keyvault.errors import BadInput, Conflict, Denied
-from rotation import freeze_feeds, freezes, notices, policies
+from keyvault.core.errors import BadInput, Conflict, Denied
 from rotation.models import Freeze, FreezeFeed, HumanTask, Notice, RotationPolicy
-from rotation.policies import Wish
+from rotation.notifications import triggers
+from rotation.scheduling import freeze_calendars, freezes, policies
+from rotation.scheduling.policies import Wish
 from tests import leakscan
 from tests.api_client import Api
 from tests.factories import make_key
@@ -44,7 +45,7 @@ def calendar():
 
 def read_again():
     FreezeFeed.objects.update(next_read_at=timezone.now())
-    return freeze_feeds.read_due()
+    return freeze_calendars.read_due()
 
 
 def names():
@@ -54,10 +55,10 @@ def names():
 def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, calendar):
     key = make_key(vendor, place, people.owner)
     policies.set_policy(people.operator, key, Wish(30))
-    feed = freeze_feeds.add_feed(people.owner, "Company", calendar.url, place.environment)
-    assert freeze_feeds.read_due() == 1
+    feed = freeze_calendars.add_feed(people.owner, "Company", calendar.url, place.environment)
+    assert freeze_calendars.read_due() == 1
     assert names() == ["Black Friday", "Year end"]
-    assert freeze_feeds.read_due() == 0, "an hour has to pass"
+    assert freeze_calendars.read_due() == 0, "an hour has to pass"
     with pytest.raises(BadInput, match="comes from the calendar"):
         freezes.end_freeze(people.owner, Freeze.objects.first())
     today = timezone.now().date()
@@ -69,7 +70,7 @@ def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, cal
     assert read_again() == 1
     assert Freeze.objects.get(name="Black Friday").first_day == begins
     assert RotationPolicy.objects.get().next_run_at.date() >= begins + timedelta(days=5)
-    freeze_feeds.end_feed(people.owner, feed)
+    freeze_calendars.end_feed(people.owner, feed)
     assert names() == []
     assert RotationPolicy.objects.get().next_run_at.date() < begins + timedelta(days=5)
     assert begins > today
@@ -90,8 +91,8 @@ def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, cal
 def test_one_that_cannot_be_read_leaves_what_it_said_last(
     place, people, calendar, status, content, why
 ):
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
-    freeze_feeds.read_due()
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
+    freeze_calendars.read_due()
     calendar.status, calendar.content = status, content
     assert read_again() == 0
     assert names() == ["Black Friday", "Year end"]
@@ -123,15 +124,15 @@ def test_what_is_not_read_exactly_freezes_and_is_named_at_once(client, place, pe
     begins = timezone.now().date() + timedelta(days=20)
     broken = event(begins, "SUMMARY:Fair", f"DTEND;VALUE=DATE:{begins + timedelta(days=3)}")
     calendar.content = CALENDAR.replace(b"END:VCALENDAR", broken + b"END:VCALENDAR")
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
-    assert freeze_feeds.read_due() == 1
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
+    assert freeze_calendars.read_due() == 1
     assert names() == ["Black Friday", "Fair", "Year end"]
     fair = Freeze.objects.get(name="Fair")
     assert (fair.first_day, fair.last_day) == (begins, begins + timedelta(days=3))
     assert "“Fair” cannot be read exactly" in FreezeFeed.objects.get().remarks
     task = HumanTask.objects.get(closed_at=None)
     assert "“Fair” cannot be read exactly" in task.text
-    assert notices.scan() == 1
+    assert triggers.scan() == 1
     assert Notice.objects.get().messages.filter(member=people.owner).exists()
     as_(client, people.owner)
     assert "“Fair” cannot be read exactly" in text(client.get("/calendar/"))
@@ -145,9 +146,9 @@ def test_what_is_not_read_exactly_freezes_and_is_named_at_once(client, place, pe
 
 def test_a_new_calendar_that_cannot_be_read_is_told_at_once(place, people, calendar):
     """B120: nothing of it is frozen yet, so nobody waits six hours; one that was cut off counts so far."""
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
     calendar.status = 500
-    assert freeze_feeds.read_due() == 0
+    assert freeze_calendars.read_due() == 0
     assert "nothing of it is frozen" in HumanTask.objects.get(closed_at=None).text
     calendar.status, calendar.content = 200, CALENDAR[: CALENDAR.index(b"RRULE")]
     assert read_again() == 1
@@ -166,8 +167,8 @@ def test_a_series_freezes_the_days_of_each_time_and_a_lost_key_age_is_asked_abou
     series = event(first, "SUMMARY:Deploy stop", "RRULE:FREQ=WEEKLY;COUNT=3", "DURATION:P2D")
     long = event(first + timedelta(days=60), "SUMMARY:Long", "DURATION:P40D")
     calendar.content = with_events(series, long)
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
-    assert freeze_feeds.read_due() == 1, FreezeFeed.objects.get().last_error
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
+    assert freeze_calendars.read_due() == 1, FreezeFeed.objects.get().last_error
     stops = Freeze.objects.filter(name="Deploy stop").values_list("first_day", "last_day")
     assert list(stops) == [
         (first + timedelta(days=7 * n), first + timedelta(days=7 * n + 1)) for n in range(3)
@@ -177,8 +178,8 @@ def test_a_series_freezes_the_days_of_each_time_and_a_lost_key_age_is_asked_abou
 
 def test_a_calendar_that_is_empty_all_at_once_is_believed_after_a_day(place, people, calendar):
     """B120: its freezes held for ever; and an empty answer may be its server's mistake."""
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
-    freeze_feeds.read_due()
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
+    freeze_calendars.read_due()
     calendar.content = with_events()
     assert read_again() == 0
     assert "empty all at once" in FreezeFeed.objects.get().last_error
@@ -195,8 +196,8 @@ def test_more_or_longer_than_is_kept_freezes_what_comes_first_and_says_so(place,
     today = timezone.now().date()
     over = [event(today - timedelta(days=20 + n)) for n in range(0, 1200, 2)]
     calendar.content = with_events(*over, event(today + timedelta(days=3), "DURATION:P300D"))
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
-    assert freeze_feeds.read_due() == 1
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
+    assert freeze_calendars.read_due() == 1
     last = Freeze.objects.order_by("last_day").last()
     assert last.first_day == today + timedelta(days=3)
     assert last.last_day == last.first_day + timedelta(days=200)
@@ -209,8 +210,8 @@ def test_more_or_longer_than_is_kept_freezes_what_comes_first_and_says_so(place,
 
 
 def test_its_address_lies_in_vault_only(stack, place, people, calendar):
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
-    freeze_feeds.read_due()
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
+    freeze_calendars.read_due()
     calendar.status = 500
     read_again()
     assert leakscan.hits(stack, ["private-canary-feed-4417"]) == []
@@ -218,13 +219,13 @@ def test_its_address_lies_in_vault_only(stack, place, people, calendar):
 
 def test_who_may_and_which_address(place, people, calendar):
     with pytest.raises(Denied):
-        freeze_feeds.add_feed(people.operator, "Mine", calendar.url)
+        freeze_calendars.add_feed(people.operator, "Mine", calendar.url)
     for odd in ("http://10.0.0.1/a.ics", "ftp://example.com/a.ics", "https://me:x@example.com/"):
         with pytest.raises(BadInput):
-            freeze_feeds.add_feed(people.owner, "Odd", odd)
-    freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+            freeze_calendars.add_feed(people.owner, "Odd", odd)
+    freeze_calendars.add_feed(people.owner, "Company", calendar.url)
     with pytest.raises((Conflict, BadInput)):
-        freeze_feeds.add_feed(people.owner, "Company", calendar.url)
+        freeze_calendars.add_feed(people.owner, "Company", calendar.url)
     assert FreezeFeed.objects.count() == 1
 
 

@@ -4,10 +4,12 @@ import uuid
 
 import pytest
 
-from keyvault import secret_store, versions
+from keyvault.inventory import versions
 from keyvault.models import KeyVersion, VersionState
-from rotation import freezing, sweeping
+from keyvault.vault import secret_store
+from rotation.engine import cleanup
 from rotation.models import Epoch, HumanTask, Rotation, Step, WaitingFor
+from rotation.recovery import deletion_lock
 from tests.factories import make_key
 from tests.keyvault.vault import acting_as
 from tests.oracle import assert_all_is_well
@@ -44,19 +46,19 @@ RESTORES = (older_database, older_vault, lost_vault, emptied_database)
 
 
 def restored(how):
-    freezing.roll()
+    deletion_lock.roll()
     bring_back = how()
-    freezing.roll()
+    deletion_lock.roll()
     bring_back()
-    freezing.forget()
+    deletion_lock.forget()
 
 
 def test_rolling_keeps_both_in_step_and_never_freezes():
     marks = set()
     for _ in range(5):
-        freezing.roll()
-        freezing.forget()
-        assert freezing.why() == ""
+        deletion_lock.roll()
+        deletion_lock.forget()
+        assert deletion_lock.why() == ""
         marks.add(secret_store.read_mark()[0])
     assert len(marks) == 5
     assert str(Epoch.objects.get().current) in marks
@@ -75,8 +77,8 @@ def test_a_restore_of_either_freezes_before_anything_is_deleted(vendor, place, p
     old = KeyVersion.objects.get(pk=rotation.old_version_id)
     assert vendor.lookup(versions.read_secret(old).reveal())["accepted_now"]
     assert HumanTask.objects.filter(kind="finding", about="freeze", closed_at=None).count() == 1
-    sweeping.sweep()
-    assert freezing.why()
+    cleanup.sweep()
+    assert deletion_lock.why()
 
 
 def test_while_frozen_keys_are_made_published_and_given_but_none_is_ended(
@@ -113,12 +115,12 @@ def test_while_frozen_nobody_is_asked_to_delete_a_key_by_hand(vendor, place, peo
     key = make_key(vendor, place, people.owner, manual=True)
     rotation = started(people.operator, key)
     drive(rotation)
-    from rotation import pasting_keys, workflow
+    from rotation.engine import lifecycle, manual_keys
 
     made = vendor.create_key(place.vendor_manual["id"])
-    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    manual_keys.paste_for(people.operator, rotation, made["key"])
     drive(rotation, lambda r: r.step == Step.VERIFY and r.verified_at is not None)
-    workflow.waive(people.operator, rotation, "nothing uses it")
+    lifecycle.waive(people.operator, rotation, "nothing uses it")
     restored(older_database)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.RECONCILE)
     assert not HumanTask.objects.filter(kind="delete").exists()
@@ -132,7 +134,7 @@ def test_while_frozen_no_secret_is_destroyed_and_no_stray_is_deleted(vendor, pla
     KeyVersion.objects.filter(pk=key.current_id).update(refused_at="2026-01-01T00:00:00Z")
     before = len(vendor.keys(place.vendor_api["id"]))
     drive(rotation, lambda r: r.waiting_for == WaitingFor.RECONCILE, seconds=10)
-    sweeping.sweep()
+    cleanup.sweep()
     states = [k["state"] for k in vendor.keys(place.vendor_api["id"])]
     assert len(states) == before
     assert "deleted" not in states
@@ -148,37 +150,37 @@ freezing.roll()
 
 @pytest.mark.parametrize("point", ["epoch.pending", "epoch.written"])
 def test_a_roll_that_dies_between_its_writes_is_no_restore(stack, point):
-    freezing.roll()
+    deletion_lock.roll()
     assert run_code_until_death(stack, RUN_ROLL, point) == -9
-    freezing.forget()
-    assert freezing.why() == ""
+    deletion_lock.forget()
+    assert deletion_lock.why() == ""
     Epoch.objects.update(claimed_until=None)
-    freezing.roll()
-    freezing.forget()
-    assert freezing.why() == ""
+    deletion_lock.roll()
+    deletion_lock.forget()
+    assert deletion_lock.why() == ""
     epoch = Epoch.objects.get()
     assert (str(epoch.current), epoch.pending) == (secret_store.read_mark()[0], None)
 
 
 def test_a_roll_under_way_elsewhere_is_no_difference():
     """The two are read one after the other; a roll between the two looks must not freeze."""
-    freezing.roll()
+    deletion_lock.roll()
     late = Epoch.objects.get()
-    freezing.roll()
-    assert freezing._difference(late, secret_store.read_mark()[0])
-    assert freezing._settled_difference(late) == ""
+    deletion_lock.roll()
+    assert deletion_lock._difference(late, secret_store.read_mark()[0])
+    assert deletion_lock._settled_difference(late) == ""
 
 
 def test_a_sleeping_roller_that_writes_late_is_no_restore():
-    freezing.roll()
+    deletion_lock.roll()
     mark, writes = secret_store.read_mark()
     pending = uuid.uuid4()
     Epoch.objects.update(pending=pending, claimed_until=None)
-    freezing.roll()  # another one finishes it with the sleeper's own mark
+    deletion_lock.roll()  # another one finishes it with the sleeper's own mark
     with pytest.raises(secret_store.StoreConflict):
         secret_store.write_mark(str(pending), writes)
-    freezing.forget()
-    assert freezing.why() == ""
+    deletion_lock.forget()
+    assert deletion_lock.why() == ""
     assert secret_store.read_mark()[0] != mark
 
 
@@ -186,8 +188,8 @@ def test_without_vaults_word_nothing_is_deleted(stack, vendor, place, people, ke
     rotation = started(people.operator, key, overlap_seconds=3600)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
     Rotation.objects.update(overlap_seconds=0)
-    freezing.roll()
-    freezing.forget()
+    deletion_lock.roll()
+    deletion_lock.forget()
     stack.openbao.stop()
     secret_store.forget_login()
     try:
@@ -202,10 +204,10 @@ def test_without_vaults_word_nothing_is_deleted(stack, vendor, place, people, ke
 
 def test_the_worker_may_move_the_mark_and_web_may_not_read_it(stack, monkeypatch):
     with acting_as(stack.openbao, "worker", monkeypatch):
-        freezing.roll()
-        freezing.roll()
-        freezing.forget()
-        assert freezing.why() == ""
+        deletion_lock.roll()
+        deletion_lock.roll()
+        deletion_lock.forget()
+        assert deletion_lock.why() == ""
     with (
         acting_as(stack.openbao, "web", monkeypatch),
         pytest.raises(secret_store.StoreDenied),
@@ -216,9 +218,9 @@ def test_the_worker_may_move_the_mark_and_web_may_not_read_it(stack, monkeypatch
 def test_a_real_worker_sees_it_too(stack, vendor, place, people, key, worker):
     from tests.waiting import until
 
-    freezing.roll()
+    deletion_lock.roll()
     rotation = started(people.operator, key)
     until(
         lambda: Rotation.objects.filter(pk=rotation.pk, step=Step.DONE).exists(), 40, "the rotation"
     )
-    assert freezing.known() == ""
+    assert deletion_lock.known() == ""

@@ -16,9 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from keyvault import health, secret_store
-from rotation import freezing, metrics, policies, vitals
+from keyvault.vault import secret_store
+from rotation import dependencies
 from rotation.models import Heartbeat, Rotation, RotationPolicy, Step
+from rotation.monitoring import metrics, status
+from rotation.recovery import deletion_lock
+from rotation.scheduling import policies
 from tests.commands import manage
 from tests.conftest import ROOT, Process
 from tests.factories import make_key, secret_of
@@ -28,7 +31,7 @@ from tests.waiting import until
 
 
 def told(**headers):
-    return vitals.all_problems()
+    return status.all_problems()
 
 
 def beat(name, **ago):
@@ -56,7 +59,8 @@ def test_a_quiet_night_is_no_missing_checkpoint(alive, people):
     """X2: the oldest row that is not signed counts, not when something was last signed."""
     from dataclasses import replace
 
-    from keyvault.audit.log import member_actor, record_now
+    from keyvault.audit.actors import member_actor
+    from keyvault.audit.log import record_now
     from keyvault.audit.models import Action
 
     with connections["owner"].cursor() as cursor:
@@ -64,11 +68,11 @@ def test_a_quiet_night_is_no_missing_checkpoint(alive, people):
     assert told() == []
     record_now(Action.MEMBER_SIGNED_OUT, member_actor(people.owner), people.owner)
     assert told() == []
-    seen = vitals.look()
+    seen = status.look()
     assert 0 < seen.oldest_unsealed_age < 60
     assert seen.unsealed_rows == 1
     late = replace(seen, oldest_unsealed_age=181.0)
-    said = vitals.problems(late, health.vault_state(), health.broker_facts())
+    said = status.problems(late, dependencies.vault_state(), dependencies.broker_facts())
     assert said == ["No audit checkpoint was signed for 3 minutes: look at the worker's log."]
 
 
@@ -105,12 +109,12 @@ def test_started_and_done_are_different_and_a_rotation_nobody_moves_shows(
 
 
 def test_a_freeze_an_outage_and_a_broker_that_evicts_show(stack, alive):
-    freezing.roll()
-    freezing.freeze("The test restored something.")
+    deletion_lock.roll()
+    deletion_lock.freeze("The test restored something.")
     link = redis.Redis.from_url(stack.valkey.client_url)
     link.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        assert health.broker_facts().evicts
+        assert dependencies.broker_facts().evicts
         problems = told()
         assert "keyvault.W004" in manage(stack, "check", "--database", "default").err
     finally:
@@ -120,13 +124,16 @@ def test_a_freeze_an_outage_and_a_broker_that_evicts_show(stack, alive):
 
 
 def test_clocks_that_differ_show():
-    seen = vitals.look()
+    seen = status.look()
     assert abs(seen.database_skew) < 2
     state = {**secret_store.health(), "server_time": 1_000_000_000}
-    assert vitals.vault_skew(state) < -1000
-    assert any("Vault's clock" in t for t in vitals.problems(seen, state, health.Broker(True)))
+    assert status.vault_skew(state) < -1000
+    assert any(
+        "Vault's clock" in t for t in status.problems(seen, state, dependencies.Broker(True))
+    )
     assert not any(
-        "clock" in t for t in vitals.problems(seen, secret_store.health(), health.Broker(True))
+        "clock" in t
+        for t in status.problems(seen, secret_store.health(), dependencies.Broker(True))
     )
 
 

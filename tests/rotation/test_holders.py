@@ -6,12 +6,13 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from keyvault import copies, fetching, tokens
-from keyvault.audit.context import acting
 from keyvault.audit.models import Action, AuditEvent
+from keyvault.core.request_context import acting
+from keyvault.delivery import fetch, instances, tokens
 from keyvault.models import Fetch, ServiceToken
-from rotation import consumers, holders, pasting_keys, workflow
-from rotation.adoption import judge
+from rotation.consumers import holders, registry
+from rotation.consumers.adoption import judge
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
 from tests.factories import make_key
 from tests.oracle import assert_all_is_well
@@ -29,9 +30,7 @@ def manual(vendor, place, people):
 
 
 def add(people, place, name="web", **options):
-    new = consumers.add_consumer(
-        people.owner, name, place.application, place.environment, **options
-    )
+    new = registry.add_consumer(people.owner, name, place.application, place.environment, **options)
     return new.token.reveal()
 
 
@@ -41,10 +40,10 @@ def issue(people, place, name="nightly batch", **options):
 
 
 def acknowledge(token, key, copy=""):
-    held = fetching.fetch(token, key.pk, instance=copy)
-    nonce, number = consumers.nonce(token, key.pk)
-    proof = consumers.proof_of(held.secret, nonce, key.pk, number)
-    consumers.acknowledge(token, key.pk, number, nonce, proof, copy)
+    held = fetch.fetch(token, key.pk, instance=copy)
+    nonce, number = registry.nonce(token, key.pk)
+    proof = registry.proof_of(held.secret, nonce, key.pk, number)
+    registry.acknowledge(token, key.pk, number, nonce, proof, copy)
 
 
 def published(by, key, vendor=None, place=None):
@@ -53,7 +52,7 @@ def published(by, key, vendor=None, place=None):
     if vendor:
         drive(rotation, lambda r: r.waiting_for == WaitingFor.KEY)
         made = vendor.create_key(place.vendor_manual["id"], label="by hand")
-        pasting_keys.paste_for(by, rotation, made["key"])
+        manual_keys.paste_for(by, rotation, made["key"])
     return drive(rotation, lambda r: r.verified_at is not None)
 
 
@@ -83,13 +82,13 @@ def test_one_of_two_copies_is_not_both(vendor, place, people, key):
     """B114: two fetchers of one token, of which one acknowledges."""
     token = add(people, place)
     for copy in ("a", "b"):
-        fetching.fetch(token, key.pk, instance=copy)
+        fetch.fetch(token, key.pk, instance=copy)
     rotation = published(people.operator, key)
     acknowledge(token, key, "a")
     step(rotation)
     assert (rotation.step, rotation.waiting_for) == (Step.VERIFY, WaitingFor.ADOPTION)
     assert "web (1 of 2 copies" in rotation.waiting_text
-    fetching.fetch(token, key.pk, instance="b")
+    fetch.fetch(token, key.pk, instance="b")
     assert Fetch.objects.get(instance="b").version == rotation.new_version, "given from memory"
     step(rotation)
     assert "1 of 2 copies" in rotation.waiting_text, "to fetch is not to use"
@@ -104,7 +103,7 @@ def test_two_addresses_behind_one_token_are_two_copies(vendor, place, people, ke
     token = add(people, place)
     for source in ("10.0.0.1", "10.0.0.2"):
         with acting("r", source):
-            fetching.fetch(token, key.pk)
+            fetch.fetch(token, key.pk)
     rotation = published(people.operator, key)
     with acting("r", "10.0.0.1"):
         acknowledge(token, key)
@@ -115,9 +114,9 @@ def test_two_addresses_behind_one_token_are_two_copies(vendor, place, people, ke
 def test_a_copy_that_only_knows_the_new_version_is_not_waited_for(vendor, place, people, key):
     """A copy that starts after the switch was never given the old key."""
     token = add(people, place)
-    fetching.fetch(token, key.pk, instance="a")
+    fetch.fetch(token, key.pk, instance="a")
     rotation = published(people.operator, key)
-    fetching.fetch(token, key.pk, instance="later")
+    fetch.fetch(token, key.pk, instance="later")
     acknowledge(token, key, "a")
     (found,) = holders.of_rotation(rotation)
     assert (found.copies_moved, found.copies, found.moved) == (2, 2, True)
@@ -131,7 +130,7 @@ def test_a_dead_token_takes_no_key_out_of_a_program(vendor, place, people, manua
     good = add(people, place, "web")
     lost = add(people, place, "old job") if kind == "consumer" else issue(people, place, "old job")
     for token in (good, lost):
-        fetching.fetch(token, manual.pk)
+        fetch.fetch(token, manual.pk)
     row = ServiceToken.objects.get(name="old job")
     if end == "expired":
         ServiceToken.objects.filter(pk=row.pk).update(expires_at=timezone.now())
@@ -153,7 +152,7 @@ def test_a_token_without_a_consumer_is_named_and_may_prove(vendor, place, people
     """F7: a plain service token holds the key as any consumer does."""
     web, batch = add(people, place), issue(people, place)
     for token in (web, batch):
-        fetching.fetch(token, manual.pk)
+        fetch.fetch(token, manual.pk)
     rotation = published(people.operator, manual, vendor, place)
     acknowledge(web, manual)
     step(rotation)
@@ -167,8 +166,8 @@ def test_a_token_without_a_consumer_is_named_and_may_prove(vendor, place, people
 def test_removing_a_consumer_takes_no_key_out_of_its_program(vendor, place, people, manual):
     """F7: its token ends, and who it was stays known."""
     token = add(people, place, "old place")
-    fetching.fetch(token, manual.pk)
-    consumers.remove_consumer(people.owner, ServiceToken.objects.get().consumer)
+    fetch.fetch(token, manual.pk)
+    registry.remove_consumer(people.owner, ServiceToken.objects.get().consumer)
     rotation = published(people.operator, manual, vendor, place)
     assert "old place (removed consumer, last fetch" in step(rotation).waiting_text
 
@@ -177,10 +176,10 @@ def test_the_task_to_delete_names_whoever_may_still_hold_the_key(vendor, place, 
     """F7: a person who deletes by hand sees before whom it may cut off, also after a waiver."""
     web, batch = add(people, place), issue(people, place)
     for token in (web, batch):
-        fetching.fetch(token, manual.pk)
+        fetch.fetch(token, manual.pk)
     rotation = published(people.operator, manual, vendor, place)
     acknowledge(web, manual)
-    workflow.waive(people.operator, step(rotation), "the batch was switched off")
+    lifecycle.waive(people.operator, step(rotation), "the batch was switched off")
     drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
     task = HumanTask.objects.get(rotation=rotation, kind="delete", closed_at=None)
     assert "nightly batch (service token, last fetch" in task.text
@@ -192,8 +191,8 @@ def test_the_vendor_speaks_for_a_token_only_after_its_own_rhythm(place, people, 
     token = issue(people, place)
     with time_machine.travel(timezone.now() - timedelta(days=3), tick=False) as clock:
         for _ in range(3):
-            fetching.forget()
-            fetching.fetch(token, key.pk)
+            fetch.forget()
+            fetch.fetch(token, key.pk)
             clock.shift(timedelta(days=1))
     rotation = published(people.operator, key)
     (job,) = holders.left(rotation)
@@ -214,7 +213,7 @@ def test_the_vendor_speaks_for_a_token_only_after_its_own_rhythm(place, people, 
 
 def test_what_fetched_once_may_well_run_each_night(place, people, key):
     """B118: one fetch is no rhythm; and what was away for long is waited for longer."""
-    fetching.fetch(issue(people, place), key.pk)
+    fetch.fetch(issue(people, place), key.pk)
     rotation = published(people.operator, key)
     for hours, done in ((2, False), (25, False), (27, True)):
         later(rotation, timedelta(hours=hours))
@@ -234,7 +233,7 @@ def test_a_copy_that_went_away_is_let_go_by_the_vendor_alone_and_never_before_an
     """B114: the way out for copies that ended without a word, as each deploy leaves them."""
     token = add(people, place)
     for copy in ("a", "b"):
-        fetching.fetch(token, key.pk, instance=copy)
+        fetch.fetch(token, key.pk, instance=copy)
     rotation = published(people.operator, key)
     later(rotation, timedelta(days=3))
     verdict = last_use_was(rotation, timedelta(days=3))
@@ -255,7 +254,7 @@ def test_a_copy_that_went_away_is_let_go_by_the_vendor_alone_and_never_before_an
 def test_what_proved_before_copies_were_told_apart_need_not_do_it_again(place, people, key):
     """An upgrade in the middle of a rotation."""
     token = add(people, place)
-    fetching.fetch(token, key.pk)
+    fetch.fetch(token, key.pk)
     rotation = published(people.operator, key)
     acknowledge(token, key)
     Fetch.objects.update(proved=None, proved_at=None, former=rotation.old_version, instance="")
@@ -265,9 +264,9 @@ def test_what_proved_before_copies_were_told_apart_need_not_do_it_again(place, p
 def test_only_what_holds_this_old_version_is_waited_for(vendor, place, people, key):
     """What fetched a version that is dead since, and nothing after it, has nothing to lose."""
     batch = issue(people, place)
-    fetching.fetch(batch, key.pk)
+    fetch.fetch(batch, key.pk)
     first = published(people.operator, key)
-    workflow.waive(people.operator, first, "the batch was switched off")
+    lifecycle.waive(people.operator, first, "the batch was switched off")
     drive(first)
     key.refresh_from_db()
     second = published(people.operator, key)
@@ -278,19 +277,19 @@ def test_only_what_holds_this_old_version_is_waited_for(vendor, place, people, k
 def test_a_waiver_says_on_record_whom_it_outvoted(place, people, key):
     """F7: by name, since it is the one way past somebody who holds the key."""
     token = add(people, place)
-    fetching.fetch(token, key.pk)
+    fetch.fetch(token, key.pk)
     rotation = published(people.operator, key)
-    workflow.waive(people.operator, rotation, "it was switched off")
+    lifecycle.waive(people.operator, rotation, "it was switched off")
     row = AuditEvent.objects.get(action=Action.ADOPTION_WAIVED)
     assert '"web"' in row.payload
 
 
 def test_copies_beyond_the_number_that_is_told_apart_are_waited_for(place, people, key):
     token = add(people, place)
-    for number in range(copies.MOST + 3):
-        fetching.fetch(token, key.pk, instance=f"copy-{number}")
+    for number in range(instances.MOST + 3):
+        fetch.fetch(token, key.pk, instance=f"copy-{number}")
     rotation = published(people.operator, key)
-    for number in range(3, copies.MOST + 3):
-        copies.prove(ServiceToken.objects.get(), key, rotation.new_version, f"copy-{number}")
+    for number in range(3, instances.MOST + 3):
+        instances.prove(ServiceToken.objects.get(), key, rotation.new_version, f"copy-{number}")
     acknowledge(token, key, "copy-9")
-    assert f"web ({copies.MOST} of {copies.MOST + 3} copies" in step(rotation).waiting_text
+    assert f"web ({instances.MOST} of {instances.MOST + 3} copies" in step(rotation).waiting_text

@@ -7,11 +7,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from keyvault import kept, versions
-from keyvault.approvals import NeedsApproval
+from keyvault.access.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.kept import OnHold
+from keyvault.core.errors import BadInput, Conflict, Denied
+from keyvault.inventory import hold_status, versions
+from keyvault.inventory.hold_status import OnHold
 from keyvault.models import (
     Approval,
     KeyHold,
@@ -19,17 +19,8 @@ from keyvault.models import (
     Role,
     VersionState,
 )
-from rotation import (
-    holding,
-    holds,
-    offboarding,
-    pasting_keys,
-    policies,
-    reconciling,
-    sweeping,
-    watching,
-    workflow,
-)
+from rotation.campaigns import offboarding
+from rotation.engine import blockers, cleanup, holds, lifecycle, manual_keys, scheduler
 from rotation.models import (
     HumanTask,
     Intent,
@@ -40,7 +31,10 @@ from rotation.models import (
     WaitingFor,
     Watch,
 )
-from rotation.policies import Wish
+from rotation.monitoring import key_checks
+from rotation.recovery import reconciliation
+from rotation.scheduling import policies
+from rotation.scheduling.policies import Wish
 from tests.api_client import Api, sign_in
 from tests.commands import call
 from tests.factories import grant, make_key, make_member, secret_of
@@ -106,7 +100,7 @@ def test_a_hold_that_ends_by_itself_lets_things_go_on(vendor, place, people):
     rotation = drive(started(people.operator, key, reason=Reason.LEAK), waits)
     KeyHold.objects.filter(pk=hold.pk).update(ends_at=timezone.now())
     assert drive(rotation).step == Step.DONE
-    assert not kept.on(key.pk)
+    assert not hold_status.on(key.pk)
 
 
 def test_several_holds_stand_each_for_itself(vendor, place, people):
@@ -197,11 +191,11 @@ def test_no_door_destroys_the_secret_of_a_key_on_hold(vendor, place, people):
     hold = holds.place(people.owner, key, WHY).hold
     with pytest.raises(OnHold):
         versions.destroy_secret(old)
-    assert sweeping.finish_destroying() == 0
+    assert cleanup.finish_destroying() == 0
     KeyVersion.objects.filter(pk=old.pk).update(retired_at=timezone.now() - timedelta(days=9))
-    assert not [one for one in reconciling.reconcile().findings if one.kind == "not_destroyed"]
+    assert not [one for one in reconciliation.reconcile().findings if one.kind == "not_destroyed"]
     lift(people, hold)
-    assert sweeping.finish_destroying() == 1
+    assert cleanup.finish_destroying() == 1
 
 
 def test_nobody_is_asked_to_delete_what_is_on_hold(vendor, place, people):
@@ -209,7 +203,7 @@ def test_nobody_is_asked_to_delete_what_is_on_hold(vendor, place, people):
     key = make_key(vendor, place, people.owner, manual=True)
     rotation = started(people.operator, key, reason=Reason.LEAK)
     step(rotation)
-    pasting_keys.paste_for(
+    manual_keys.paste_for(
         people.operator, rotation, vendor.create_key(place.vendor_manual["id"])["key"]
     )
     drive(rotation, lambda one: one.waiting_for == WaitingFor.DELETION)
@@ -270,7 +264,7 @@ def test_a_cancelled_rotation_leaves_the_new_key_alive(vendor, place, people):
     drive(rotation, lambda one: one.new_version is not None)
     assert rotation.step == Step.GENERATE
     hold = holds.place(people.owner, key, WHY).hold
-    workflow.cancel(people.operator, rotation)
+    lifecycle.cancel(people.operator, rotation)
     assert drive(rotation, waits).step == Step.ROLL_BACK
     assert alive(vendor, place) == 2
     assert not Intent.objects.filter(kind=Intent.Kind.DELETE).exists()
@@ -283,9 +277,9 @@ def test_a_key_whose_rotation_waits_for_a_hold_is_watched_meanwhile(vendor, plac
     key = make_key(vendor, place, people.owner)
     holds.place(people.owner, key, WHY)
     drive(started(people.operator, key, reason=Reason.LEAK), waits)
-    watching.claim_due()
+    key_checks.claim_due()
     Watch.objects.update(next_check_at=timezone.now() - timedelta(minutes=1))
-    assert watching.claim_due() == [key.pk]
+    assert key_checks.claim_due() == [key.pk]
 
 
 def test_a_new_key_that_is_refused_goes_back_to_the_old_one_and_is_kept(vendor, place, people):
@@ -305,7 +299,7 @@ def test_a_new_key_that_is_refused_goes_back_to_the_old_one_and_is_kept(vendor, 
 def test_a_refused_standby_is_not_thrown_away(vendor, place, people):
     key = make_key(vendor, place, people.owner)
     made = vendor.create_key(place.vendor_api["id"])
-    standby = pasting_keys.add_standby(people.operator, key, made["key"]).version
+    standby = manual_keys.add_standby(people.operator, key, made["key"]).version
     vendor.delete_key(made["id"])
     holds.place(people.owner, key, WHY)
     rotation = drive(started(people.operator, key, reason=Reason.LEAK), waits)
@@ -320,11 +314,13 @@ def test_reconcile_and_off_boarding_advise_to_delete_nothing_of_it(vendor, place
     key.refresh_from_db()
     leaver = grant(make_member("leaver@example.com"), Role.OPERATOR, application=place.application)
     made = vendor.create_key(place.vendor_api["id"])
-    standby = pasting_keys.add_standby(leaver, key, made["key"]).version
+    standby = manual_keys.add_standby(leaver, key, made["key"]).version
     old = key.versions.get(number=1)
     KeyVersion.objects.filter(pk=old.pk).update(vendor_id=made["id"])
     holds.place(people.owner, key, WHY)
-    found = [one for one in reconciling.reconcile().findings if one.kind == "alive_after_deletion"]
+    found = [
+        one for one in reconciliation.reconcile().findings if one.kind == "alive_after_deletion"
+    ]
     assert [one.do for one in found] == [
         "Its key is on hold: delete nothing of it, at the vendor or in Vault, until an owner lifts "
         "the hold."
@@ -350,8 +346,8 @@ def test_an_owner_sets_it_and_a_second_one_agrees_before_it_is_lifted(vendor, pl
         holds.lift(people.operator, hold, "no longer needed")
     with pytest.raises(NeedsApproval):
         holds.lift(people.owner, hold, "no longer needed")
-    assert kept.on(key.pk) == [hold]
-    from keyvault import approvals
+    assert hold_status.on(key.pk) == [hold]
+    from keyvault.access import approvals
 
     approvals.decide(second, Approval.objects.get(), granted=True)
     with pytest.raises(NeedsApproval):
@@ -390,9 +386,9 @@ def test_pages_api_and_command_show_it(vendor, place, people):
     assert owner.get("holds/?open=true").json["results"] == []
     posted = client.post(f"/keys/{key.pk}/hold", {"hold-reason": "Audit of 2027"})
     assert posted.status_code == 302
-    (hold,) = kept.on(key.pk)
+    (hold,) = hold_status.on(key.pk)
     client.post(f"/holds/{hold.pk}/lift", {"reason": "the audit is over"})
-    assert not kept.on(key.pk)
+    assert not hold_status.on(key.pk)
 
 
 def test_a_key_that_waits_for_its_hold_takes_up_no_turn(vendor, place, people):
@@ -402,5 +398,5 @@ def test_a_key_that_waits_for_its_hold_takes_up_no_turn(vendor, place, people):
     rotation = drive(started(people.operator, key, reason=Reason.LEAK), waits)
     hurry(rotation)
     policy = plan(people.owner, sibling)
-    assert holding.why(policy) is None
-    assert policies.start_due() == 1
+    assert blockers.why(policy) is None
+    assert scheduler.start_due() == 1

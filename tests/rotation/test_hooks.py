@@ -11,11 +11,11 @@ import pytest
 from django.test import Client
 from standardwebhooks.webhooks import Webhook
 
-from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.models import ApiKey, Application
-from rotation import apprising, channels, notices
 from rotation.human_tasks import open_alert
 from rotation.models import Hook, HumanTask, Message, Notice, Preference
+from rotation.notifications import apprise, channels, preferences, triggers
 from tests import leakscan
 from tests.api_client import Api, sign_in
 from tests.rotation.test_notices import ACTOR, Sink, ends_in, key, mails, send_all
@@ -54,7 +54,7 @@ def test_a_further_chat_is_told_by_apprise_and_its_address_lies_in_vault(
     url = receiver.url.replace("http://", "json://")
     hook = channels.add_hook(people.owner, "Teams", Hook.Kind.APPRISE, url).hook
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     send_all()
     [(_, body)] = receiver.got
     said = json.loads(body)
@@ -75,7 +75,7 @@ def test_a_service_that_does_not_take_a_message_is_tried_again(
     hook = channels.add_hook(people.owner, "Teams", Hook.Kind.APPRISE, url).hook
     receiver.status = 500
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     send_all()
     message = Message.objects.get(hook=hook)
     assert (message.state, message.last_error) == ("waiting", "The service did not take it.")
@@ -128,7 +128,7 @@ def test_no_address_of_ones_own_is_let_through_outside_of_a_sandbox(
     ],
 )
 def test_services_are_known_by_their_address(url: str) -> None:
-    assert apprising.require_usable(url) in apprising.SERVICES.values()
+    assert apprise.require_usable(url) in apprise.SERVICES.values()
 
 
 @pytest.mark.pure
@@ -138,7 +138,7 @@ def test_each_named_service_is_one_that_apprise_knows() -> None:
     known = {
         scheme for one in Apprise().details()["schemas"] for scheme in one["secure_protocols"] or []
     }
-    assert set(apprising.SERVICES) <= known
+    assert set(apprise.SERVICES) <= known
 
 
 def test_a_chat_and_a_program_are_told_and_their_addresses_lie_in_vault(
@@ -153,13 +153,13 @@ def test_a_chat_and_a_program_are_told_and_their_addresses_lie_in_vault(
     assert program.secret is not None
     ApiKey.objects.update(name="a <!channel> & b")
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     send_all()
     assert len(receiver.got) == 1, "the pager is told of what is urgent only"
     text = json.loads(receiver.got[0][1])["text"]
     assert "&lt;!channel&gt; &amp; b" in text
     open_alert(ACTOR, HumanTask.Kind.INCIDENT, "refused:1", "It is refused.", key=key)
-    notices.scan()
+    triggers.scan()
     send_all()
     signed = [
         one
@@ -196,7 +196,7 @@ def test_a_hook_is_told_of_its_application_only(
     other = Application.objects.create(name="Other")
     channels.add_hook(people.owner, "#other", Hook.Kind.CHAT, receiver.url, application=other)
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     assert not Message.objects.filter(channel="hook").exists()
 
 
@@ -212,9 +212,9 @@ def test_bad_hooks_and_wishes_are_refused_with_words(people: Any) -> None:
         add(people.owner, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
     base: dict[str, Any] = {"mail": True, "only_urgent": False, "weekly": True}
     with pytest.raises(BadInput, match="time zone"):
-        channels.set_preference(people.viewer, **base, time_zone="Mars/Olympus")
+        preferences.set_preference(people.viewer, **base, time_zone="Mars/Olympus")
     with pytest.raises(BadInput, match="a beginning and an end"):
-        channels.set_preference(people.viewer, **base, time_zone="UTC", quiet_from=time(22))
+        preferences.set_preference(people.viewer, **base, time_zone="UTC", quiet_from=time(22))
     assert not Preference.objects.exists()
 
 
@@ -222,7 +222,7 @@ def test_the_page_shows_what_i_was_told_and_changes_how(
     mails: Sink, receiver: Any, people: Any, key: ApiKey
 ) -> None:
     ends_in(key, days=2)
-    notices.scan()
+    triggers.scan()
     client = sign_in(Client(), people.owner)
     page = client.get("/notices/").content.decode()
     assert "ends within 3 days" in page
@@ -259,7 +259,7 @@ def test_the_page_shows_what_i_was_told_and_changes_how(
 
 def test_the_api_of_notices(receiver: Any, people: Any, key: ApiKey) -> None:
     ends_in(key, days=2)
-    notices.scan()
+    triggers.scan()
     owner, viewer = Api(people.owner), Api(people.viewer)
     assert owner.get("notices/").json["results"][0]["kind"] == "expiry"
     assert viewer.get("notices/").json["results"] == []

@@ -6,14 +6,16 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from keyvault.errors import BadInput, Conflict, Denied
+from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.models import KeyVersion
-from rotation import consumers, freezing, outbox, workflow
-from rotation.claims import claim
+from rotation.consumers import registry, webhooks
+from rotation.engine import lifecycle
+from rotation.engine.lease import claim
+from rotation.engine.manual_keys import add_standby, paste_for
+from rotation.engine.steps import replace_in_place
 from rotation.models import Delivery, HumanTask, Intent, Reason, Rotation, Step, WaitingFor
-from rotation.pasting_keys import add_standby, paste_for
-from rotation.policies import Wish, set_policy
-from rotation.steps import in_place
+from rotation.recovery import deletion_lock
+from rotation.scheduling.policies import Wish, set_policy
 from tests.api_client import Api
 from tests.commands import call
 from tests.factories import make_key, secret_of
@@ -62,12 +64,12 @@ def test_it_asks_a_person_before_the_old_key_dies(vendor, place, people, key):
     assert task.kind == "confirm"
     assert "No overlap" in task.text
     with pytest.raises(BadInput):
-        workflow.waive(people.owner, rotation, "ok")
+        lifecycle.waive(people.owner, rotation, "ok")
     with pytest.raises(Denied):
-        workflow.waive(people.developer, rotation, WHY)
+        lifecycle.waive(people.developer, rotation, WHY)
     assert calls(vendor, place) == 0
     assert_all_is_well(vendor, place)
-    workflow.waive(people.owner, rotation, WHY)
+    lifecycle.waive(people.owner, rotation, WHY)
     drive(rotation)
     assert (rotation.step, rotation.last_error) == (Step.DONE, "")
     assert calls(vendor, place) == 1
@@ -78,7 +80,7 @@ def test_it_asks_a_person_before_the_old_key_dies(vendor, place, people, key):
 def test_it_may_be_cancelled_while_it_asks(vendor, place, people, key):
     rotation = started(people.operator, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
-    workflow.cancel(people.operator, rotation)
+    lifecycle.cancel(people.operator, rotation)
     drive(rotation)
     assert rotation.step == Step.CANCELLED
     assert calls(vendor, place) == 0
@@ -88,26 +90,26 @@ def test_it_may_be_cancelled_while_it_asks(vendor, place, people, key):
 def test_a_cancel_that_comes_just_before_the_call_wins(vendor, place, people, key):
     rotation = agreed(people, key)
     held = claim(rotation.pk)
-    workflow.cancel(people.operator, rotation)
-    assert in_place.replace(held).text == "Cancelled meanwhile."
+    lifecycle.cancel(people.operator, rotation)
+    assert replace_in_place.replace(held).text == "Cancelled meanwhile."
     assert calls(vendor, place) == 0
     assert not rotation.intents.exists()
 
 
 def test_consumers_are_told_before_and_after(vendor, place, people, key):
     """Applications are prepared first: the call waits until each was told, or for a minute."""
-    consumers.add_consumer(
+    registry.add_consumer(
         people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
     )
     rotation = agreed(people, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
     (first,) = Delivery.objects.all()
     assert (first.event, first.version_id) == ("key.updating", rotation.old_version_id)
-    assert outbox.payload(first)["type"] == "key.updating"
+    assert webhooks.payload(first)["type"] == "key.updating"
     for _ in range(2):
         step(rotation)
     assert calls(vendor, place) == 0
-    outbox.deliver(first.pk)
+    webhooks.deliver(first.pk)
     Delivery.objects.filter(pk=first.pk).update(state="sent", due_at=None)
     drive(rotation)
     assert rotation.step == Step.DONE
@@ -118,7 +120,7 @@ def test_consumers_are_told_before_and_after(vendor, place, people, key):
 
 
 def test_a_consumer_that_cannot_be_told_holds_it_up_for_a_minute_only(vendor, place, people, key):
-    consumers.add_consumer(
+    registry.add_consumer(
         people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
     )
     rotation = agreed(people, key)
@@ -142,11 +144,11 @@ def test_a_lost_answer_asks_for_a_key_by_hand_at_once(vendor, place, people, key
         assert key.current.vendor_id in task.text
         assert made["id"] in task.text
     for _ in range(4):
-        workflow.retry(people.operator, rotation)
+        lifecycle.retry(people.operator, rotation)
         step(rotation)
     assert calls(vendor, place) == 1
     with pytest.raises(Conflict, match="no longer be cancelled"):
-        workflow.cancel(people.operator, rotation)
+        lifecycle.cancel(people.operator, rotation)
     fresh = vendor.create_key(place.vendor_api["id"], label="by hand")
     paste_for(people.operator, rotation, fresh["key"])
     drive(rotation)
@@ -271,8 +273,8 @@ def test_a_leak_needs_no_agreement(vendor, place, people, key):
 
 
 def test_nothing_is_replaced_while_deleting_is_frozen(vendor, place, people, key):
-    freezing.roll()
-    freezing.freeze("A test froze it.")
+    deletion_lock.roll()
+    deletion_lock.freeze("A test froze it.")
     rotation = agreed(people, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.RECONCILE)
     assert calls(vendor, place) == 0
@@ -291,7 +293,7 @@ def test_a_standby_is_used_first_and_overlaps(vendor, place, people, key):
 def test_an_agreement_where_keys_overlap_is_refused_before_anything_starts(vendor, place, people):
     key = make_key(vendor, place, people.owner)
     with pytest.raises(BadInput, match="no outage to accept"):
-        workflow.start(people.owner, key, accept_outage=WHY)
+        lifecycle.start(people.owner, key, accept_outage=WHY)
     assert not Rotation.objects.exists()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from keyvault.models import KeyVersion, Link
-from rotation import workflow
+from rotation.engine import lifecycle
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
 from tests.factories import lone_key, secret_of
 from tests.rotation.driving import drive, started, step
@@ -49,7 +49,7 @@ def test_a_refuted_id_is_not_called_by_later_when_nothing_shows_it_any_more(
     first, second = pair
     rotation = parked(agreed(people, first))
     vendor.patch_account(place.vendor_api["id"], shows_masks=False)
-    workflow.retry(people.owner, rotation)
+    lifecycle.retry(people.owner, rotation)
     step(rotation)
     assert "does not belong to this secret" in rotation.waiting_text
     assert calls(vendor, place) == 0
@@ -91,7 +91,7 @@ def test_a_leak_asks_when_nothing_proves_the_id(client, vendor, place, people, p
     client.force_login(people.owner)
     for page in (f"/keys/{first.pk}/", f"/rotations/{rotation.pk}/"):
         assert said in client.get(page).content.decode().replace("&#x27;", "'")
-    workflow.cancel(people.owner, rotation)
+    lifecycle.cancel(people.owner, rotation)
     drive(rotation)
     assert rotation.step == Step.CANCELLED
 
@@ -104,7 +104,7 @@ def test_agreed_with_nothing_that_proves_the_id_it_goes_on(vendor, place, people
     has_id(second, theirs)
     rotation = started(people.owner, first)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
-    workflow.waive(people.owner, rotation, WHY)
+    lifecycle.waive(people.owner, rotation, WHY)
     assert drive(rotation).step == Step.DONE
     assert accepted(vendor, second)
     assert calls(vendor, place) == 1

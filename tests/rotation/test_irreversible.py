@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from keyvault.audit.models import AuditEvent
 from keyvault.models import KeyVersion, Link
-from rotation import freezing, workflow
+from rotation.engine import lifecycle
 from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
+from rotation.recovery import deletion_lock
 from tests.factories import lone_key, make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
@@ -126,7 +127,7 @@ def test_a_refuted_id_is_left_alone_however_often_it_is_tried(
     rotation = parked(agreed(people.owner, first))
     vendor.clear_ledger()
     for _ in range(3):
-        workflow.retry(people.owner, rotation)
+        lifecycle.retry(people.owner, rotation)
         step(rotation)
         assert rotation.waiting_for == WaitingFor.PERSON
     assert not [e for e in vendor.ledger() if e["route"] in ("disable", "delete", "enable")]
@@ -237,7 +238,7 @@ def test_a_restore_enables_what_was_disabled_for_a_proof(
     first, second = pair
     rotation = drive(agreed(people.owner, first), is_disabled)
     assert not accepted(vendor, second)
-    freezing.freeze("Vault was restored.")
+    deletion_lock.freeze("Vault was restored.")
     step(rotation)
     assert rotation.waiting_for == WaitingFor.RECONCILE
     assert accepted(vendor, second)

@@ -9,11 +9,16 @@ import hvac
 import pytest
 from django.utils import timezone
 
-from keyvault.errors import Conflict
-from keyvault.leftovers import SETTLED_AFTER, keep, write
+from keyvault.core.errors import Conflict
+from keyvault.inventory.stored_secrets import SETTLED_AFTER, keep, write
 from keyvault.models import Leftover
-from rotation import channels, consumers, freeze_feeds, freezing, leftovers, sweeping
+from rotation import orphaned_secrets
+from rotation.consumers import registry
+from rotation.engine import cleanup
 from rotation.models import FreezeFeed, Hook, HumanTask
+from rotation.notifications import channels
+from rotation.recovery import deletion_lock
+from rotation.scheduling import freeze_calendars
 from tests.keyvault.vault import acting_as, inspector, vault_at
 
 URL = "https://hooks.example.com/services/T0/leftover-canary-2206"
@@ -41,16 +46,16 @@ def a_hook(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], 
 
 
 def a_consumer(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
-    made = consumers.add_consumer(
+    made = registry.add_consumer(
         people.owner, name, place.application, place.environment, webhook_url=URL
     ).consumer
     assert made.webhook_path is not None
-    return made.webhook_path, lambda: consumers.remove_consumer(people.owner, made)
+    return made.webhook_path, lambda: registry.remove_consumer(people.owner, made)
 
 
 def a_calendar(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
-    feed = freeze_feeds.add_feed(people.owner, name, URL)
-    return feed.path, lambda: freeze_feeds.end_feed(people.owner, feed)
+    feed = freeze_calendars.add_feed(people.owner, name, URL)
+    return feed.path, lambda: freeze_calendars.end_feed(people.owner, feed)
 
 
 @pytest.mark.parametrize("make", [a_hook, a_consumer, a_calendar])
@@ -64,10 +69,10 @@ def test_what_is_removed_leaves_vault_too(
         assert not Leftover.objects.exists()
         remove()
     with acting_as(stack.openbao, "worker", monkeypatch):
-        assert leftovers.destroy_all() == 0, "a request may still be under way"
+        assert orphaned_secrets.destroy_all() == 0, "a request may still be under way"
         assert lies_in_vault(stack, path)
         age()
-        assert leftovers.destroy_all() == 1
+        assert orphaned_secrets.destroy_all() == 1
     assert (lies_in_vault(stack, path), lies_in_vault(stack, other)) == (False, True)
     assert not Leftover.objects.exists()
 
@@ -87,7 +92,7 @@ def test_a_refused_save_leaves_nothing_for_good(stack: Any, people: Any, place: 
     lost = Leftover.objects.get().path
     assert lies_in_vault(stack, lost)
     age()
-    leftovers.destroy_all()
+    orphaned_secrets.destroy_all()
     assert (lies_in_vault(stack, path), lies_in_vault(stack, lost)) == (True, False)
     assert FreezeFeed.objects.get().path == path
 
@@ -95,7 +100,7 @@ def test_a_refused_save_leaves_nothing_for_good(stack: Any, people: Any, place: 
 def test_a_request_that_was_cut_off_leaves_nothing_for_good(stack: Any, database: None) -> None:
     path = write("webhooks", {"url": URL})
     age()
-    assert leftovers.destroy_all() == 1
+    assert orphaned_secrets.destroy_all() == 1
     assert not lies_in_vault(stack, path)
 
 
@@ -103,7 +108,7 @@ def test_a_row_without_a_secret_goes_as_well(database: None) -> None:
     """The process died between the row and the write."""
     Leftover.objects.create(path=uuid.uuid4())
     age()
-    assert leftovers.destroy_all() == 1
+    assert orphaned_secrets.destroy_all() == 1
 
 
 def test_what_is_being_destroyed_can_be_named_no_more(database: None) -> None:
@@ -120,12 +125,12 @@ def test_the_sweep_destroys_them_and_nothing_while_deleting_is_frozen(
 ) -> None:
     path = write("webhooks", {"url": URL})
     age()
-    sweeping.sweep()
+    cleanup.sweep()
     assert not lies_in_vault(stack, path)
     path = write("webhooks", {"url": URL})
     age()
-    freezing.freeze("The test restored a backup.")
-    sweeping.sweep()
+    deletion_lock.freeze("The test restored a backup.")
+    cleanup.sweep()
     assert lies_in_vault(stack, path)
 
 
@@ -133,8 +138,8 @@ def test_vault_away_keeps_them_for_the_next_time(stack: Any, database: None) -> 
     write("webhooks", {"url": URL})
     age()
     with vault_at("http://127.0.0.1:9"):
-        assert leftovers.destroy_all() == 0
-    assert leftovers.destroy_all() == 1
+        assert orphaned_secrets.destroy_all() == 0
+    assert orphaned_secrets.destroy_all() == 1
 
 
 def test_a_policy_of_before_is_told_once_and_settled(
@@ -144,10 +149,10 @@ def test_a_policy_of_before_is_told_once_and_settled(
     age()
     with acting_as(stack.openbao, "web", monkeypatch):
         for _ in range(2):
-            assert leftovers.destroy_all() == 0
-    task = HumanTask.objects.get(about=leftovers.ABOUT)
+            assert orphaned_secrets.destroy_all() == 0
+    task = HumanTask.objects.get(about=orphaned_secrets.ABOUT)
     assert "deploy/vault-setup" in task.text
     assert str(path) not in task.text
-    leftovers.destroy_all()
+    orphaned_secrets.destroy_all()
     task.refresh_from_db()
     assert task.closed_at is not None

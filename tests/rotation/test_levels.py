@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Denied
+from keyvault.core.errors import BadInput, Denied
 from keyvault.models import ApiKey
-from rotation import freezes, levels, policies, rules, standbys
+from rotation import recurrence
+from rotation.engine import scheduler, standby_stock
+from rotation.engine.manual_keys import add_standby
 from rotation.models import Freeze, HumanTask, PolicyLevel, Rotation, RotationPolicy
-from rotation.pasting_keys import add_standby
-from rotation.policies import Wish
-from rotation.schedule import following
+from rotation.scheduling import freezes, inheritance, policies
+from rotation.scheduling.next_run import following
+from rotation.scheduling.policies import Wish
 from tests.factories import lone_key, make_key
 from tests.waiting import until
 
@@ -35,14 +37,14 @@ def policy(key):
 
 
 def source(key, name):
-    return levels.explain(key, RotationPolicy.objects.filter(key=key).first())[name].source
+    return inheritance.explain(key, RotationPolicy.objects.filter(key=key).first())[name].source
 
 
 def test_the_nearer_level_wins_setting_by_setting(people, place, key):
-    levels.set_level(people.owner, None, Wish(90, time(2), "Europe/Berlin"))
-    levels.set_level(people.owner, place.api_account, Wish(60, overlap_seconds=7200))
-    levels.set_level(people.owner, place.environment, Wish(window="Tue-Thu 10:00-16:00"))
-    levels.set_level(people.owner, place.application, Wish(30))
+    inheritance.set_level(people.owner, None, Wish(90, time(2), "Europe/Berlin"))
+    inheritance.set_level(people.owner, place.api_account, Wish(60, overlap_seconds=7200))
+    inheritance.set_level(people.owner, place.environment, Wish(window="Tue-Thu 10:00-16:00"))
+    inheritance.set_level(people.owner, place.application, Wish(30))
     found = policy(key)
     assert (found.every_days, found.at_time, found.time_zone) == (30, time(2), "Europe/Berlin")
     assert (found.overlap_seconds, found.window) == (7200, "Tue-Thu 10:00-16:00")
@@ -59,49 +61,49 @@ def test_the_nearer_level_wins_setting_by_setting(people, place, key):
         ["every_days", "window"],
     )
     assert source(key, "every_days") == "this key"
-    levels.forget_own(people.operator, key)
+    inheritance.forget_own(people.operator, key)
     assert policy(key).every_days == 30
 
 
 def test_a_change_of_a_level_plans_its_keys_anew_at_once(vendor, people, place, key):
     other = lone_key(vendor, place, people.owner)
-    levels.set_level(people.owner, None, Wish(90, time(2), "UTC"))
+    inheritance.set_level(people.owner, None, Wish(90, time(2), "UTC"))
     before = policy(key).next_run_at
-    levels.set_level(people.owner, place.application, Wish(10))
+    inheritance.set_level(people.owner, place.application, Wish(10))
     assert policy(key).next_run_at == before - timedelta(days=80)
     assert policy(other).next_run_at == policies.planning.due_at(policy(other), [])
-    levels.set_level(people.owner, place.application, Wish())
+    inheritance.set_level(people.owner, place.application, Wish())
     assert policy(key).next_run_at == before
-    levels.set_level(people.owner, None, Wish())
+    inheritance.set_level(people.owner, None, Wish())
     assert not RotationPolicy.objects.exists(), "nothing says how often any more"
 
 
 def test_a_rule_replaces_a_number_of_days_and_the_other_way_round(people, place, key):
-    levels.set_level(people.owner, None, Wish(90))
-    levels.set_level(people.owner, place.environment, Wish(rule="first Monday"))
+    inheritance.set_level(people.owner, None, Wish(90))
+    inheritance.set_level(people.owner, place.environment, Wish(rule="first Monday"))
     assert policy(key).rule == "FREQ=MONTHLY;BYDAY=1MO"
     local = policy(key).next_run_at.astimezone(ZoneInfo(policy(key).time_zone))
     assert (local.weekday(), local.day <= 7) == (0, True)
-    levels.set_level(people.owner, place.application, Wish(45))
+    inheritance.set_level(people.owner, place.application, Wish(45))
     assert (policy(key).rule, policy(key).every_days) == ("", 45)
     assert "every 45 days" in str(policy(key))
 
 
 def test_a_key_recorded_later_follows_the_levels_too(vendor, people, place, key):
-    levels.set_level(people.owner, None, Wish(90))
+    inheritance.set_level(people.owner, None, Wish(90))
     late = make_key(vendor, place, people.owner)
     assert not RotationPolicy.objects.filter(key=late).exists()
-    levels.settle_new()
+    inheritance.settle_new()
     assert policy(late).every_days == 90
 
 
 def test_a_level_with_many_keys_is_carried_on_by_the_worker(vendor, people, place):
     keys = [make_key(vendor, place, people.owner) for _ in range(5)]
-    level = levels.set_level(people.owner, None, Wish(90), at_once=2)
+    level = inheritance.set_level(people.owner, None, Wish(90), at_once=2)
     assert level.applied_at is None
     assert RotationPolicy.objects.count() == 2
-    levels.carry_on(at_once=2)
-    levels.carry_on(at_once=2)
+    inheritance.carry_on(at_once=2)
+    inheritance.carry_on(at_once=2)
     level.refresh_from_db()
     assert level.applied_at is not None
     assert RotationPolicy.objects.count() == len(keys)
@@ -121,9 +123,9 @@ def test_a_level_with_many_keys_is_carried_on_by_the_worker(vendor, people, plac
     ],
 )
 def test_an_impossible_level_is_refused_and_changes_nothing(people, place, key, wish, why):
-    levels.set_level(people.owner, None, Wish(90))
+    inheritance.set_level(people.owner, None, Wish(90))
     with pytest.raises(BadInput, match=why):
-        levels.set_level(people.owner, place.environment, wish)
+        inheritance.set_level(people.owner, place.environment, wish)
     assert not PolicyLevel.objects.filter(environment=place.environment).exists()
     assert policy(key).every_days == 90
 
@@ -133,7 +135,7 @@ def test_a_level_with_a_quiet_period_that_shows_nothing_is_refused(people, place
     place.api_account.settings = {"last_use_resolution_seconds": 86400}
     place.api_account.save()
     with pytest.raises(BadInput, match="172800 seconds is the shortest"):
-        levels.set_level(people.owner, place.environment, Wish(90, quiet_seconds=3600))
+        inheritance.set_level(people.owner, place.environment, Wish(90, quiet_seconds=3600))
     assert not PolicyLevel.objects.exists()
 
 
@@ -141,10 +143,10 @@ def test_who_may_set_which_level(people, place, key):
     for who in (people.operator, people.developer, people.viewer, people.outsider):
         for where in (None, place.api_account, place.environment, place.application):
             with pytest.raises(Denied):
-                levels.set_level(who, where, Wish(90))
+                inheritance.set_level(who, where, Wish(90))
     with pytest.raises(BadInput, match="Neither this key nor a level above it"):
         policies.set_policy(people.operator, key, Wish(window="Sat 02:00-04:00"))
-    levels.set_level(people.owner, None, Wish(90))
+    inheritance.set_level(people.owner, None, Wish(90))
     row = AuditEvent.objects.filter(action="policy.changed").latest("seq")
     assert row.object_label == "policy of the installation"
     assert '"every_days":"90"' in row.payload.replace(" ", "")
@@ -181,21 +183,21 @@ def test_a_missed_window_waits_or_is_made_up_for_but_never_in_a_freeze(people, p
     with time_machine.travel(saturday + timedelta(days=1), tick=False):
         freeze = freezes.add_freeze(people.owner, "Fair", date(2030, 6, 2), date(2030, 6, 2))
         RotationPolicy.objects.update(next_run_at=saturday)
-        assert policies.start_due() == 0
+        assert scheduler.start_due() == 0
         freezes.end_freeze(people.owner, freeze)
         RotationPolicy.objects.update(next_run_at=saturday)
-        assert policies.start_due() == 1, "late, but at once"
+        assert scheduler.start_due() == 1, "late, but at once"
     assert Rotation.objects.count() == 1
 
 
 def test_jitter_spreads_keys_and_is_the_same_each_time(vendor, people, place):
     for _ in range(6):
         make_key(vendor, place, people.owner)
-    levels.set_level(people.owner, None, Wish(30, time(3), "UTC", jitter_minutes=120))
+    inheritance.set_level(people.owner, None, Wish(30, time(3), "UTC", jitter_minutes=120))
     times = [one.next_run_at for one in RotationPolicy.objects.order_by("pk")]
     assert len(set(times)) == 6
     assert all(time(3) <= at.time() <= time(5) for at in times)
-    levels.settle(ApiKey.objects.all())
+    inheritance.settle(ApiKey.objects.all())
     assert [one.next_run_at for one in RotationPolicy.objects.order_by("pk")] == times
 
 
@@ -206,7 +208,7 @@ def test_a_recurring_freeze_holds_each_year(people, key):
     )
     with time_machine.travel(datetime(2030, 12, 24, 12, tzinfo=UTC), tick=False):
         RotationPolicy.objects.update(next_run_at=timezone.now())
-        assert policies.start_due() == 0
+        assert scheduler.start_due() == 0
         assert policy(key).next_run_at.date() == date(2031, 1, 7)
     assert "again by the rule FREQ=YEARLY" in str(made)
     with pytest.raises(BadInput, match="recur before its 9 days are over"):
@@ -253,10 +255,10 @@ def test_freezes_come_from_a_calendar_file_all_or_none(people, place, key):
 
 def test_a_level_that_one_key_cannot_keep_is_told_by_the_worker(people, place, key):
     policies.set_policy(people.operator, key, Wish(overlap_seconds=20 * 86400, max_age_days=40))
-    level = levels.set_level(people.owner, None, Wish(90), at_once=0)
+    level = inheritance.set_level(people.owner, None, Wish(90), at_once=0)
     PolicyLevel.objects.filter(pk=level.pk).update(every_days=10, max_age_days=10)
     RotationPolicy.objects.filter(key=key).update(own=["overlap_seconds"])
-    levels.carry_on()
+    inheritance.carry_on()
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert "cannot be kept" in task.text
     assert policy(key).max_age_days == 40, "it keeps what it had"
@@ -266,18 +268,18 @@ def test_the_standbys_that_a_level_asks_for_are_asked_of_people_until_they_are_t
     vendor, people, place
 ):
     key = make_key(vendor, place, people.owner, manual=True)
-    levels.set_level(people.owner, place.manual_account, Wish(90, standbys=1))
-    standbys.ask()
-    standbys.ask()
+    inheritance.set_level(people.owner, place.manual_account, Wish(90, standbys=1))
+    standby_stock.ask()
+    standby_stock.ask()
     task = HumanTask.objects.get(closed_at=None)
     assert task.key == key
     assert "is to have 1 standby" in task.text
     add_standby(people.owner, key, vendor.create_key(place.vendor_manual["id"])["key"])
-    standbys.ask()
+    standby_stock.ask()
     task.refresh_from_db()
     assert task.closed_at is not None
     with pytest.raises(BadInput, match="Standbys are 0 to 5"):
-        levels.set_level(people.owner, None, Wish(90, standbys=9))
+        inheritance.set_level(people.owner, None, Wish(90, standbys=9))
 
 
 def waits_for_the_lock(act):
@@ -293,7 +295,7 @@ def waits_for_the_lock(act):
 
     thread = threading.Thread(target=run)
     with transaction.atomic():
-        levels.hold()
+        inheritance.hold()
         thread.start()
         until(_somebody_waits, 2.5, "the other to wait")
     thread.join()
@@ -310,9 +312,9 @@ def test_no_two_write_policies_at_once_so_that_no_setting_is_lost(people, place,
     """A level that is carried to its keys would write over what a key was just given for itself."""
     policies.set_policy(people.operator, key, Wish(20))
     assert waits_for_the_lock(lambda: policies.set_policy(people.operator, key, Wish(7)))
-    assert waits_for_the_lock(lambda: levels.set_level(people.owner, None, Wish(90)))
-    assert waits_for_the_lock(lambda: levels.settle(ApiKey.objects.all()))
-    assert waits_for_the_lock(lambda: levels.forget_own(people.operator, key))
+    assert waits_for_the_lock(lambda: inheritance.set_level(people.owner, None, Wish(90)))
+    assert waits_for_the_lock(lambda: inheritance.settle(ApiKey.objects.all()))
+    assert waits_for_the_lock(lambda: inheritance.forget_own(people.operator, key))
     assert policy(key).every_days == 90
 
 
@@ -328,7 +330,7 @@ def test_a_freeze_can_always_be_ended_whatever_a_policy_cannot_keep(people, plac
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert "cannot be kept" in task.text
     RotationPolicy.objects.update(overlap_seconds=0)
-    levels.settle(ApiKey.objects.all(), strict=False)
+    inheritance.settle(ApiKey.objects.all(), strict=False)
     task.refresh_from_db()
     assert task.closed_at is not None, "it is answered once it can be kept"
 
@@ -354,7 +356,7 @@ class Timing:
     st.datetimes(datetime(2020, 1, 1), datetime(2035, 12, 31)),
     st.sampled_from(sorted(available_timezones())),
     st.times(),
-    st.sampled_from(["", *map(rules.parse, ["tue", "last", "FREQ=DAILY;INTERVAL=3"])]),
+    st.sampled_from(["", *map(recurrence.parse, ["tue", "last", "FREQ=DAILY;INTERVAL=3"])]),
     st.integers(1, 400),
     st.integers(0, 1440),
     st.one_of(st.none(), st.integers(1, 400)),

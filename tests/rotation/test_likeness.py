@@ -5,12 +5,12 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from django.utils import timezone
 
-from keyvault.keys import NewKey, register_key
+from keyvault.inventory.keys import NewKey, register_key
 from keyvault.models import KeyVersion
-from rotation import planning
-from rotation.expiry import before_expiry, lead_of
 from rotation.models import HumanTask, RotationPolicy, Step
-from rotation.policies import Wish, set_policy
+from rotation.scheduling import planner
+from rotation.scheduling.next_run import before_expiry, lead_of
+from rotation.scheduling.policies import Wish, set_policy
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
@@ -168,7 +168,7 @@ def test_the_end_on_record_plans_the_run_before_it(people, key):
     KeyVersion.objects.filter(pk=key.current_id).update(expires_at=ends)
     assert policy(people, key).next_run_at == ends - lead_of(10 * DAY, 0, 1)
     KeyVersion.objects.filter(pk=key.current_id).update(expires_at=None)
-    planning.plan_next(key.pk)
+    planner.plan_next(key.pk)
     assert RotationPolicy.objects.get(key=key).next_run_at > ends
 
 

@@ -3,11 +3,15 @@
 import pytest
 from django.test import override_settings
 
-from keyvault import fetching, secret_cache, secret_store, tokens
+from keyvault.delivery import fetch, tokens
 from keyvault.models import KeyVersion, VersionState
-from keyvault.secret_store import StoreMissing
-from rotation import consumers, losses, notices, pasting_keys, retiring, workflow
+from keyvault.vault import secret_cache, secret_store
+from keyvault.vault.secret_store import StoreMissing
+from rotation import lost_secrets, queue
+from rotation.consumers import registry
+from rotation.engine import lifecycle, manual_keys, retirement, runner
 from rotation.models import HumanTask, Notice, Reason, Rotation, Step, WaitingFor
+from rotation.notifications import triggers
 from tests.factories import make_key, secret_of
 from tests.keyvault.vault import inspector
 from tests.oracle import assert_all_is_well
@@ -45,7 +49,7 @@ def incident(key):
 
 
 def fetched(token, key):
-    return fetching.fetch(token, key.pk).secret.reveal()
+    return fetch.fetch(token, key.pk).secret.reveal()
 
 
 def test_a_fetch_that_finds_nothing_says_so_and_leads_back_at_once(
@@ -62,8 +66,8 @@ def test_a_fetch_that_finds_nothing_says_so_and_leads_back_at_once(
     assert (caught.value.code, caught.value.status) == ("vault_missing", 503)
     assert "goes back to the former key by itself" in caught.value.message
     assert "A rotation replaces it" not in caught.value.message
-    assert rotation.pk in workflow.due()
-    workflow.advance(rotation.pk)
+    assert rotation.pk in queue.due()
+    runner.advance(rotation.pk)
     assert fetched(token, key) == old
     rotation.refresh_from_db()
     assert rotation.step == Step.FAILED
@@ -79,17 +83,17 @@ def test_it_is_noticed_while_waiting_though_nobody_fetches(vendor, place, people
     step(rotation)
     key.refresh_from_db()
     assert key.current == rotation.old_version
-    notices.scan()
+    triggers.scan()
     told = Notice.objects.get(task=incident(key))
     assert told.urgent
     assert "Applications get the former key again" in told.text
 
 
 def test_a_wait_for_hours_is_looked_at_each_minute(people, place, vendor, key):
-    consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     rotation = overlapping(people, key)
     Rotation.objects.filter(pk=rotation.pk).update(reason=Reason.MANUAL)
-    workflow.waive(people.operator, rotation, "nothing else uses it")
+    lifecycle.waive(people.operator, rotation, "nothing else uses it")
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
     assert (rotation.due_at - rotation.waiting_since).total_seconds() < 70
 
@@ -147,24 +151,24 @@ def test_a_secret_that_comes_back_to_vault_is_waited_for_alike(vendor, place, pe
 def test_every_door_leads_somewhere_while_holders_are_waited_for(vendor, place, people, key, token):
     """F4: rotate, cancel, retry, standby and the confirmation, in the state in which nothing led out."""
     rotation = overlapping(people, key)
-    workflow.waive(people.operator, rotation, "about the old key only")
+    lifecycle.waive(people.operator, rotation, "about the old key only")
     fetched(token, key)
     lose(rotation.new_version)
     drive(rotation, lambda r: r.step == Step.ROLL_BACK and r.waiting_for == WaitingFor.ADOPTION)
     assert rotation.waived_at is None, "what was agreed about the old key is not about the new one"
-    joined, new = workflow.start(people.operator, key)
+    joined, new = lifecycle.start(people.operator, key)
     assert (joined, new) == (rotation, False)
-    workflow.retry(people.operator, rotation)
-    pasting_keys.add_standby(
+    lifecycle.retry(people.operator, rotation)
+    manual_keys.add_standby(
         people.operator, key, vendor.create_key(place.vendor_api["id"], label="spare")["key"]
     )
-    workflow.waive(people.operator, rotation, "that copy was taken down")
+    lifecycle.waive(people.operator, rotation, "that copy was taken down")
     drive(rotation)
     assert rotation.step == Step.FAILED
     again = drive(started(people.operator, key))
     assert again.step == Step.DONE
     assert again.new_version.source == "pasted", "the standby was taken"
-    losses.close_over()
+    lost_secrets.close_over()
     assert incident(key).closed_at is not None
 
 
@@ -175,7 +179,7 @@ def test_a_leak_while_the_new_secret_is_lost_goes_back_and_says_to_rotate_again(
     rotation = overlapping(people, key)
     fetched(token, key)
     lose(rotation.new_version)
-    workflow.start(people.operator, key, Reason.LEAK)
+    lifecycle.start(people.operator, key, Reason.LEAK)
     drive(rotation)
     key.refresh_from_db()
     assert (rotation.step, key.current) == (Step.FAILED, rotation.old_version)
@@ -192,9 +196,9 @@ def test_lost_while_a_person_is_asked_to_delete_the_old_key(vendor, place, peopl
     key = make_key(vendor, place, people.owner, manual=True)
     rotation = drive(started(people.operator, key))
     text = vendor.create_key(place.vendor_manual["id"])["key"]
-    pasting_keys.paste_for(people.operator, rotation, text)
+    manual_keys.paste_for(people.operator, rotation, text)
     drive(rotation, lambda r: r.step == Step.VERIFY and r.waiting_for == WaitingFor.ADOPTION)
-    workflow.waive(people.operator, rotation, "the batch job was redeployed")
+    lifecycle.waive(people.operator, rotation, "the batch job was redeployed")
     drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
     lose(rotation.new_version)
     drive(rotation)
@@ -252,7 +256,7 @@ def test_a_lost_current_secret_keeps_nobody_from_pasting_the_one_that_mends_it(
     key = make_key(vendor, place, people.owner, manual=True)
     lose(key.current)
     rotation = drive(started(people.operator, key))
-    pasting_keys.paste_for(
+    manual_keys.paste_for(
         people.operator, rotation, vendor.create_key(place.vendor_manual["id"])["key"]
     )
     drive(rotation, lambda r: r.step == Step.VERIFY)
@@ -290,7 +294,7 @@ def unseen(people, key, begin):
     lose(key.current)
     rotation = begin()
     drive(rotation, lambda r: not r.is_open or r.step == Step.VERIFY)
-    workflow.waive(people.owner, rotation, "I looked at every host.")
+    lifecycle.waive(people.owner, rotation, "I looked at every host.")
     return drive(rotation, lambda r: not r.is_open or r.waiting_for == WaitingFor.PERSON)
 
 
@@ -314,7 +318,7 @@ def test_an_empty_list_shows_no_end_of_a_key_that_is_retired(vendor, place, peop
     """F5 with F4: another account's credential is shown an empty list, and the key lives on."""
     secret = secret_of(key.current)
     foreign(vendor, place)
-    rotation = unseen(people, key, lambda: retiring.retire(people.owner, key, "It is gone."))
+    rotation = unseen(people, key, lambda: retirement.retire(people.owner, key, "It is gone."))
     assert rotation.step == Step.DELETE
     assert "nobody can see whether the vendor refuses it" in rotation.waiting_text
     assert vendor.lookup(secret)["accepted_now"]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from keyvault.errors import BadInput, Conflict, Denied, Unavailable
+from keyvault.core.errors import BadInput, Conflict, Denied, Unavailable
 from keyvault.models import KeyVersion
-from rotation import pasting_keys, workflow
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import HumanTask, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
@@ -38,13 +38,13 @@ def open_task(rotation, kind):
 def adopt(people, rotation):
     """Say that nothing uses the old key: there is no consumer on record."""
     drive(rotation, lambda r: r.step == Step.VERIFY and r.waiting_for == WaitingFor.ADOPTION)
-    workflow.waive(people.operator, rotation, "the batch job was redeployed")
+    lifecycle.waive(people.operator, rotation, "the batch job was redeployed")
 
 
 def test_it_goes_from_paste_to_proof(vendor, place, people, key, rotation):
     old = key.current
     assert open_task(rotation, "paste")
-    pasting_keys.paste_for(people.operator, rotation, "  " + make(vendor, place)["key"] + "\n")
+    manual_keys.paste_for(people.operator, rotation, "  " + make(vendor, place)["key"] + "\n")
     adopt(people, rotation)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
     assert open_task(rotation, "paste") is None
@@ -63,7 +63,7 @@ def test_it_goes_from_paste_to_proof(vendor, place, people, key, rotation):
 
 def test_it_says_what_it_took_off_the_paste(vendor, place, people, rotation):
     """B37, B96: white space and the word Bearer go, and the person is told."""
-    added = pasting_keys.paste_for(
+    added = manual_keys.paste_for(
         people.operator, rotation, f" Bearer {make(vendor, place)['key']}\r\n"
     )
     assert len(added.notes) == 2
@@ -72,7 +72,7 @@ def test_it_says_what_it_took_off_the_paste(vendor, place, people, rotation):
 def test_it_refuses_a_key_that_the_vendor_refuses(vendor, place, people, rotation):
     """B80: the right shape is not enough."""
     with pytest.raises(BadInput, match="vendor refuses"):
-        pasting_keys.paste_for(people.operator, rotation, "inf_" + "x1y2z3w4" * 5)
+        manual_keys.paste_for(people.operator, rotation, "inf_" + "x1y2z3w4" * 5)
     assert rotation.key.versions.count() == 1
     step(rotation)
     assert rotation.waiting_for == WaitingFor.KEY
@@ -80,7 +80,7 @@ def test_it_refuses_a_key_that_the_vendor_refuses(vendor, place, people, rotatio
 
 def test_it_refuses_the_key_that_is_current(vendor, place, people, key, rotation):
     with pytest.raises(Conflict, match="recorded already") as caught:
-        pasting_keys.paste_for(people.operator, rotation, secret_of(key.current))
+        manual_keys.paste_for(people.operator, rotation, secret_of(key.current))
     assert secret_of(key.current) not in caught.value.message
 
 
@@ -89,7 +89,7 @@ def test_it_refuses_a_key_of_another_account(vendor, place, people, rotation):
     other = vendor.create_account("other", plan="business", credits=777)
     made = vendor.create_key(other["id"])
     with pytest.raises(BadInput, match="another account"):
-        pasting_keys.paste_for(people.operator, rotation, made["key"])
+        manual_keys.paste_for(people.operator, rotation, made["key"])
     assert rotation.key.versions.count() == 1
 
 
@@ -97,26 +97,26 @@ def test_it_stores_nothing_while_the_vendor_cannot_tell(vendor, place, people, r
     made = make(vendor, place)
     vendor.fault("usage", times=None, kind="status", status=503, body="busy")
     with pytest.raises(Unavailable, match="could not be asked"):
-        pasting_keys.paste_for(people.operator, rotation, made["key"])
+        manual_keys.paste_for(people.operator, rotation, made["key"])
     vendor.clear_faults()
-    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    manual_keys.paste_for(people.operator, rotation, made["key"])
     assert KeyVersion.objects.filter(key=rotation.key).count() == 2
 
 
 def test_a_viewer_cannot_paste(vendor, place, people, rotation):
     with pytest.raises(Denied):
-        pasting_keys.paste_for(people.viewer, rotation, make(vendor, place)["key"])
+        manual_keys.paste_for(people.viewer, rotation, make(vendor, place)["key"])
 
 
 def test_a_second_paste_is_refused(vendor, place, people, rotation):
-    pasting_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
+    manual_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
     with pytest.raises(Conflict, match="does not wait"):
-        pasting_keys.paste_for(people.owner, rotation, make(vendor, place)["key"])
+        manual_keys.paste_for(people.owner, rotation, make(vendor, place)["key"])
 
 
 def test_it_needs_a_person_when_no_consumer_is_known(vendor, place, people, rotation):
     """B09: without last-used data and without consumers a person confirms; time alone is no proof."""
-    pasting_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
+    manual_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
     drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
     for _ in range(3):
         step(rotation)
@@ -127,14 +127,14 @@ def test_it_needs_a_person_when_no_consumer_is_known(vendor, place, people, rota
 def test_a_waiver_before_the_new_key_is_out_is_refused(people, rotation):
     """B45: nobody can confirm a switch that has not happened."""
     with pytest.raises(Conflict, match="nothing to confirm"):
-        workflow.waive(people.operator, rotation, "I am sure about this")
+        lifecycle.waive(people.operator, rotation, "I am sure about this")
     with pytest.raises(BadInput, match="how you know"):
-        workflow.waive(people.operator, rotation, " ")
+        lifecycle.waive(people.operator, rotation, " ")
 
 
 def test_cancelling_after_the_paste_keeps_the_key_as_a_standby(vendor, place, people, rotation):
-    pasting_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
-    workflow.cancel(people.operator, rotation)
+    manual_keys.paste_for(people.operator, rotation, make(vendor, place)["key"])
+    lifecycle.cancel(people.operator, rotation)
     drive(rotation)
     assert rotation.step == Step.CANCELLED
     assert rotation.key.versions.get(state="standby")
@@ -144,7 +144,7 @@ def test_cancelling_after_the_paste_keeps_the_key_as_a_standby(vendor, place, pe
 
 def test_a_standby_needs_no_person_until_the_deletion(vendor, place, people, key):
     made = make(vendor, place)
-    pasting_keys.add_standby(people.operator, key, made["key"])
+    manual_keys.add_standby(people.operator, key, made["key"])
     rotation = drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
     assert not HumanTask.objects.filter(kind="paste").exists()
     key.refresh_from_db()
@@ -160,7 +160,7 @@ def test_a_standby_needs_no_person_until_the_deletion(vendor, place, people, key
 
 def test_a_dead_standby_is_passed_over(vendor, place, people, key):
     made = make(vendor, place)
-    added = pasting_keys.add_standby(people.operator, key, made["key"])
+    added = manual_keys.add_standby(people.operator, key, made["key"])
     vendor.delete_key(made["id"])
     rotation = drive(started(people.operator, key))
     assert rotation.waiting_for == WaitingFor.KEY
@@ -171,7 +171,7 @@ def test_a_dead_standby_is_passed_over(vendor, place, people, key):
 def test_a_standby_that_one_node_refuses_is_not_thrown_away(vendor, place, people, key):
     """B33: one refusal among good answers is no verdict; the key is used."""
     made = make(vendor, place)
-    added = pasting_keys.add_standby(people.operator, key, made["key"])
+    added = manual_keys.add_standby(people.operator, key, made["key"])
     body = {"success": False, "error": "Invalid API key", "code": "INVALID_API_KEY"}
     vendor.fault("usage", times=1, kind="status", status=401, key_id=made["id"], body=body)
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
@@ -182,7 +182,7 @@ def test_a_standby_that_one_node_refuses_is_not_thrown_away(vendor, place, peopl
 
 def test_a_standby_is_given_to_nobody(vendor, place, people, key):
     made = make(vendor, place)
-    pasting_keys.add_standby(people.operator, key, made["key"])
+    manual_keys.add_standby(people.operator, key, made["key"])
     key.refresh_from_db()
     assert key.current.number == 1
 
@@ -192,10 +192,10 @@ def test_a_refused_paste_after_the_switch_goes_back_to_the_old_key(
 ):
     """B18: someone deleted the wrong key, the new one; consumers get the old one again."""
     made = make(vendor, place)
-    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    manual_keys.paste_for(people.operator, rotation, made["key"])
     drive(rotation, lambda r: r.step == Step.VERIFY and r.verified_at is not None)
     vendor.delete_key(made["id"])
-    workflow.waive(people.operator, rotation, "all moved, I looked")
+    lifecycle.waive(people.operator, rotation, "all moved, I looked")
     drive(rotation)
     assert rotation.step == Step.FAILED
     key.refresh_from_db()
@@ -210,7 +210,7 @@ def test_deleting_the_wrong_key_by_hand_gives_consumers_the_old_one_again(
     """B45: the likeliest slip of a tired person: the new key is deleted where the old one was meant."""
     old_secret = secret_of(key.current)
     made = make(vendor, place)
-    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    manual_keys.paste_for(people.operator, rotation, made["key"])
     adopt(people, rotation)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
     assert open_task(rotation, "delete")
@@ -228,7 +228,7 @@ def test_deleting_the_wrong_key_by_hand_gives_consumers_the_old_one_again(
 def test_nobody_is_asked_to_delete_a_key_that_is_needed_again(vendor, place, people, key, rotation):
     """While the way back is still under way, the open task is about the new key, not the old one."""
     made = make(vendor, place)
-    pasting_keys.paste_for(people.operator, rotation, made["key"])
+    manual_keys.paste_for(people.operator, rotation, made["key"])
     adopt(people, rotation)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.DELETION)
     assert open_task(rotation, "delete").version_id == rotation.old_version_id

@@ -7,13 +7,14 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
+from keyvault.access.permissions import visible_keys
+from keyvault.console import key_matrix
+from keyvault.console.key_matrix import cells_of
 from keyvault.models import ApiKey, Application, KeyVersion, Role
-from keyvault.permissions import visible_keys
-from rotation import policies, workflow
+from rotation.engine import lifecycle
 from rotation.models import Reason, RotationPolicy
-from rotation.policies import Wish
-from rotation.views import matrix
-from rotation.views.matrix import cells_of
+from rotation.scheduling import policies
+from rotation.scheduling.policies import Wish
 from tests.api_client import counting, sign_in
 from tests.factories import grant, make_key, make_member
 from tests.rotation.driving import drive, started
@@ -34,7 +35,7 @@ def test_each_cell_shows_how_many_and_the_worst_state(vendor: Any, place: Any, p
     assert '<span class="num">1</span> key<' in page
     drive(started(people.operator, keys[0]))
     drive(started(people.operator, keys[0]))
-    workflow.start(people.operator, keys[0], Reason.MANUAL)
+    lifecycle.start(people.operator, keys[0], Reason.MANUAL)
     page = text(owner)
     assert "1 rotating" in page
     assert '<span class="num">3</span> keys' in page, "once, however often it was rotated"
@@ -94,7 +95,7 @@ def test_a_count_that_took_long_stands_for_a_minute_and_for_those_who_see_the_sa
     other = visible_keys(people.owner).filter(pk__gt=key.pk)
     assert cells_of(other, shown).value[cell]["total"] == 1, "another question"
     assert cells_of(other, []).value == {}
-    matrix.forget()
+    key_matrix.forget()
     assert cells_of(every, shown).value[cell]["total"] == 2
     owner = sign_in(Client(), people.owner)
     assert "Counted <time" not in text(owner), "it was counted just now"

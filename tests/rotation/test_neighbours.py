@@ -5,11 +5,12 @@ import uuid
 import pytest
 from hvac.exceptions import InvalidPath
 
-from keyvault import keys, secret_store
+from keyvault.inventory import keys
 from keyvault.models import Account, KeyVersion, VersionState
-from keyvault.secret_store import StoreDenied
+from keyvault.vault import secret_store
+from keyvault.vault.secret_store import StoreDenied
+from rotation.engine.manual_keys import add_standby
 from rotation.models import Step
-from rotation.pasting_keys import add_standby
 from tests.factories import make_key, secret_of
 from tests.keyvault.vault import acting_as, inspector
 from tests.oracle import assert_all_is_well

@@ -11,9 +11,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.utils import timezone
 
-from keyvault.audit.log import system_actor
+from keyvault.audit.actors import system_actor
 from keyvault.models import ApiKey, KeyVersion, Member, Role
-from rotation import channels, digest, messages, notices, pausing, policies
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import (
     Heartbeat,
@@ -24,7 +23,9 @@ from rotation.models import (
     Rotation,
     RotationPolicy,
 )
-from rotation.quiet import due_for
+from rotation.notifications import delivery, digest, preferences, triggers
+from rotation.notifications.quiet_hours import due_for
+from rotation.scheduling import pauses, policies
 from tests import leakscan
 from tests.api_client import counting
 from tests.factories import grant, make_key, make_member, secret_of, show
@@ -72,8 +73,8 @@ def key(vendor: Any, place: Any, people: Any) -> ApiKey:
 
 def send_all() -> None:
     Message.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
-    for number in messages.due():
-        messages.deliver(number)
+    for number in delivery.due():
+        delivery.deliver(number)
 
 
 def told(kind: str = "") -> list[tuple[str, set[str]]]:
@@ -97,25 +98,25 @@ def test_the_ladder_tells_the_owner_then_the_team_then_the_owners_of_everything(
     """Each rung once; whoever was away for a week is told the present rung and no older one."""
     ApiKey.objects.update(created_by=people.developer)
     ends_in(key, days=40)
-    assert notices.scan() == 0
+    assert triggers.scan() == 0
     ends_in(key, days=29)
-    assert (notices.scan(), notices.scan()) == (1, 0)
+    assert (triggers.scan(), triggers.scan()) == (1, 0)
     assert told("expiry") == [(f"{key} ends within 30 days", {"developer"})]
     ends_in(key, days=6)
-    assert notices.scan() == 1
+    assert triggers.scan() == 1
     title, who = told("expiry")[0]
     assert title.endswith("ends within 7 days")
     assert {"developer", "operator"} <= who
     ends_in(key, hours=20)
-    notices.scan()
+    triggers.scan()
     assert {"developer", "operator", "owner"} <= told("expiry")[0][1]
     assert Notice.objects.filter(urgent=True).count() == 1
     ends_in(key, hours=-1)
-    notices.scan()
+    triggers.scan()
     assert told("expiry")[0][0].endswith("has ended")
     assert Notice.objects.count() == 4
     ends_in(key, days=-30)
-    assert notices.scan() == 0
+    assert triggers.scan() == 0
 
 
 def test_who_recorded_a_key_and_may_see_it_no_more_is_not_its_owner(
@@ -124,7 +125,7 @@ def test_who_recorded_a_key_and_may_see_it_no_more_is_not_its_owner(
     """The team is told in their place, at once: nobody learns from the outage."""
     ApiKey.objects.update(created_by=people.outsider)
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     who = told("expiry")[0][1]
     assert "outsider" not in who
     assert "operator" in who
@@ -133,13 +134,13 @@ def test_who_recorded_a_key_and_may_see_it_no_more_is_not_its_owner(
 def test_a_person_who_left_is_never_written_to(mails: Sink, people: Any, key: ApiKey) -> None:
     ApiKey.objects.update(created_by=people.developer)
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     Member.objects.filter(pk=people.developer.pk).update(is_active=False)
     send_all()
     assert mails.got == []
     assert Message.objects.get(channel="mail").state == "dropped"
     ends_in(key, days=13)
-    notices.scan()
+    triggers.scan()
     assert "developer" not in told("expiry")[0][1]
     assert told("expiry")[0][1], "then others hear of it"
 
@@ -150,17 +151,17 @@ def test_an_incident_is_told_at_once_and_its_end_to_the_same_people(
     quiet: dict[str, Any] = {"quiet_from": time(0, 0), "quiet_to": time(23, 59)}
     wish: dict[str, Any] = {"mail": False, "only_urgent": True, "weekly": False, "time_zone": "UTC"}
     for who in (people.owner, people.operator):
-        channels.set_preference(who, **wish, **quiet)
+        preferences.set_preference(who, **wish, **quiet)
     open_alert(ACTOR, HumanTask.Kind.INCIDENT, "refused:1", "It is refused.", key=key)
-    assert (notices.scan(), notices.scan()) == (1, 0)
-    for number in messages.due():
-        messages.deliver(number)
+    assert (triggers.scan(), triggers.scan()) == (1, 0)
+    for number in delivery.due():
+        delivery.deliver(number)
     assert {one for to, _ in mails.got for one in to} >= {
         "owner@example.com",
         "operator@example.com",
     }
     close_alert(ACTOR, HumanTask.Kind.INCIDENT, "refused:1", "It works again.")
-    assert (notices.scan(), notices.scan()) == (1, 0)
+    assert (triggers.scan(), triggers.scan()) == (1, 0)
     begun, over = told("incident")[0], told("recovery")[0]
     assert over[0].startswith("Over:")
     assert over[1] == begun[1]
@@ -174,7 +175,7 @@ def test_what_one_person_did_alone_is_told_to_every_owner(
     key = make_key(vendor, place, people.owner, environment=place.production)
     reason = "the night shift cannot reach anybody and the shop is down"
     show(people.developer, key, reason, break_glass=True)
-    notices.scan()
+    triggers.scan()
     send_all()
     to = {one for addresses, _ in mails.got for one in addresses}
     assert {"owner@example.com", second.email} <= to
@@ -183,12 +184,12 @@ def test_what_one_person_did_alone_is_told_to_every_owner(
 
 def test_a_task_is_told_reminded_of_and_told_to_the_owners_then(people: Any, key: ApiKey) -> None:
     open_alert(ACTOR, HumanTask.Kind.FINDING, "x:1", "Look.", key=key)
-    notices.scan()
+    triggers.scan()
     assert "owner" in told("task")[0][1]
     HumanTask.objects.update(opened_at=timezone.now() - timedelta(hours=23))
-    assert notices.scan() == 0
+    assert triggers.scan() == 0
     HumanTask.objects.update(opened_at=timezone.now() - timedelta(hours=25))
-    assert (notices.scan(), notices.scan()) == (1, 0)
+    assert (triggers.scan(), triggers.scan()) == (1, 0)
     assert told("reminder")[0][0].startswith("Still open")
     assert "owner" in told("reminder")[0][1]
 
@@ -208,7 +209,7 @@ def test_a_failed_and_an_overdue_rotation_are_told_once(people: Any, key: ApiKey
     wish = policies.Wish(30, time(3, 30), "UTC", overlap_seconds=0, quiet_seconds=1)
     policies.set_policy(people.operator, key, wish)
     RotationPolicy.objects.update(next_run_at=timezone.now() - timedelta(days=1))
-    assert (notices.scan(), notices.scan()) == (2, 0)
+    assert (triggers.scan(), triggers.scan()) == (2, 0)
     assert "developer" in told("failed")[0][1]
     assert "The vendor said no." in Notice.objects.get(kind="failed").text
     assert "is overdue" in told("overdue")[0][0]
@@ -221,7 +222,7 @@ def test_a_mail_has_text_and_html_and_no_secret(
     ApiKey.objects.update(name="<b>billing</b>\u2019s")
     key.refresh_from_db()
     ends_in(key, hours=5)
-    notices.scan()
+    triggers.scan()
     send_all()
     _, mail = mails.got[0]
     plain = mail.get_body(("plain",)).get_content()
@@ -243,7 +244,7 @@ def test_a_mail_server_that_is_away_delays_and_loses_nothing(
     mails: Sink, people: Any, key: ApiKey, settings: Any
 ) -> None:
     ends_in(key, days=29)
-    notices.scan()
+    triggers.scan()
     good, settings.EMAIL_PORT = settings.EMAIL_PORT, 9
     send_all()
     waiting = Message.objects.get(channel="mail")
@@ -266,8 +267,8 @@ def test_a_mail_server_that_is_away_delays_and_loses_nothing(
 
 def test_two_senders_send_it_once(mails: Sink, people: Any, key: ApiKey) -> None:
     ends_in(key, days=29)
-    notices.scan()
-    number = messages.due()[0]
+    triggers.scan()
+    number = delivery.due()[0]
     threads = [threading.Thread(target=_deliver, args=[number]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -279,7 +280,7 @@ def test_two_senders_send_it_once(mails: Sink, people: Any, key: ApiKey) -> None
 def _deliver(number: int) -> None:
     from django.db import connections
 
-    messages.deliver(number)
+    delivery.deliver(number)
     connections.close_all()
 
 
@@ -297,7 +298,7 @@ def test_two_scans_at_once_tell_it_once(people: Any, key: ApiKey) -> None:
 def _scan() -> None:
     from django.db import connections
 
-    notices.scan()
+    triggers.scan()
     connections.close_all()
 
 
@@ -326,7 +327,7 @@ def test_the_week_comes_on_monday_morning_where_the_person_is(people: Any, key: 
     import time_machine
 
     for who in Member.objects.all():
-        channels.set_preference(
+        preferences.set_preference(
             who,
             mail=True,
             only_urgent=False,
@@ -351,14 +352,14 @@ def test_a_scan_costs_the_same_whether_there_are_few_keys_or_many(
     vendor: Any, place: Any, people: Any, key: ApiKey
 ) -> None:
     ends_in(key, days=20)
-    notices.scan()
+    triggers.scan()
     costs = []
     for number in range(2):
         with counting() as statements:
-            assert notices.scan() == 0
+            assert triggers.scan() == 0
         costs.append(len(statements))
         for part in range(4):
             ends_in(make_key(vendor, place, people.owner, name=f"k {number} {part}"), days=20)
-        notices.scan()
+        triggers.scan()
     assert costs[0] == costs[1] <= 10
-    assert pausing.visible_pauses(people.owner).count() == 0
+    assert pauses.visible_pauses(people.owner).count() == 0

@@ -3,9 +3,10 @@
 import pytest
 from django.utils import timezone
 
-from keyvault import secret_store, versions
+from keyvault.core.secret import Secret
+from keyvault.inventory import versions
 from keyvault.models import KeyVersion, Link
-from keyvault.secret_text import Secret
+from keyvault.vault import secret_store
 from rotation.models import HumanTask, Outage, Rotation, Step, WaitingFor
 from tests.factories import lone_key, make_key, secret_of
 from tests.oracle import assert_all_is_well

@@ -6,15 +6,17 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from keyvault import fetching, grants, tokens
+from keyvault.access import exposure, roles
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied
-from keyvault.keys import NewKey, register_key
+from keyvault.core.errors import BadInput, Conflict, Denied
+from keyvault.delivery import fetch, tokens
+from keyvault.delivery.tokens import TokenRefused
+from keyvault.inventory.keys import NewKey, register_key
 from keyvault.models import ApiKey, Grant, Group, Invitation, Member, MemberSession, Role
-from keyvault.tokens import TokenRefused
-from rotation import exposure, offboarding, pasting_keys, workflow
-from rotation.campaign_models import Campaign
+from rotation.campaigns import offboarding
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import HumanTask, Reason, Rotation
+from rotation.models.campaigns import Campaign
 from tests import leakscan
 from tests.api_client import Api, sign_in
 from tests.commands import call
@@ -63,7 +65,7 @@ def test_what_was_rotated_since_is_exposed_no_more(
 ) -> None:
     key = make_key(vendor, place, people.owner, name="seen")
     show(leaver, key)
-    rotation, _ = workflow.start(people.owner, key, Reason.LEAK)
+    rotation, _ = lifecycle.start(people.owner, key, Reason.LEAK)
     drive(rotation)
     assert Rotation.objects.get().step == "done"
     assert exposed(leaver) == {}
@@ -86,14 +88,14 @@ def test_one_act_takes_everything_back_and_rotates_what_they_know(
     assert not Grant.objects.filter(member=leaver).exists()
     assert not Group.objects.filter(members=leaver).exists()
     with pytest.raises(TokenRefused):
-        fetching.fetch(text.reveal(), key.pk)
+        fetch.fetch(text.reveal(), key.pk)
     assert ApiKey.objects.get(name="own").member == people.developer
     campaign = Campaign.objects.get()
     assert done.campaign == campaign
     assert {item.key.name for item in campaign.items.all()} == {"seen", "own"}
-    from rotation import campaigns
+    from rotation.campaigns import service
 
-    assert campaigns.work() == 2
+    assert service.work() == 2
     started = Rotation.objects.get(key=key)
     assert (started.reason, started.requested_by) == ("leaver", people.owner)
     drive(started)
@@ -143,7 +145,7 @@ def test_tokens_in_use_may_be_given_time(
     key = make_key(vendor, place, people.owner)
     token, text = tokens.issue(leaver, "cron", place.application, place.environment)
     offboarding.off_board(people.owner, leaver, heir=people.owner, token_hours=24)
-    assert fetching.fetch(text.reveal(), key.pk).secret
+    assert fetch.fetch(text.reveal(), key.pk).secret
     token.refresh_from_db()
     assert token.expires_at
 
@@ -153,10 +155,10 @@ def test_a_standby_that_the_leaver_brought_in_is_never_used(
 ) -> None:
     key = make_key(vendor, place, people.owner)
     made = vendor.create_key(place.vendor_api["id"])
-    pasting_keys.add_standby(leaver, key, made["key"])
+    manual_keys.add_standby(leaver, key, made["key"])
     offboarding.off_board(people.owner, leaver, heir=people.owner)
     assert "brought in this standby" in HumanTask.objects.get(kind="finding").text
-    rotation, _ = workflow.start(people.owner, key, Reason.LEAK)
+    rotation, _ = lifecycle.start(people.owner, key, Reason.LEAK)
     drive(rotation)
     assert secret_of(ApiKey.objects.get(pk=key.pk).current) != made["key"]
 
@@ -206,11 +208,13 @@ def test_the_command_shows_first_and_does_it_with_yes(
     vendor: Any, place: Any, people: Any, leaver: Member
 ) -> None:
     show(leaver, make_key(vendor, place, people.owner, name="seen"))
-    ran = call("offboard", "leaver@example.com", "--by", "owner@example.com")
+    ran = call("offboardmember", "leaver@example.com", "--by", "owner@example.com")
     assert "rotate" in ran.out
     assert "Nothing was changed" in ran.out
     assert Member.objects.get(pk=leaver.pk).is_active
-    ran = call("offboard", "leaver@example.com", "--by", "owner@example.com", "--yes", "--json")
+    ran = call(
+        "offboardmember", "leaver@example.com", "--by", "owner@example.com", "--yes", "--json"
+    )
     assert ran.json["campaign"] == Campaign.objects.get().pk
     assert not Member.objects.get(pk=leaver.pk).is_active
 
@@ -226,4 +230,4 @@ def test_the_page_asks_for_the_address_and_then_does_it(people: Any, leaver: Mem
     assert Member.objects.get(pk=leaver.pk).left_at
     assert Invitation.objects.count() == 0
     assert sign_in(Client(), people.viewer).get("/people/").status_code == 403
-    assert grants.owners().get() == people.owner
+    assert roles.owners().get() == people.owner

@@ -6,9 +6,11 @@ import pytest
 from django.utils import timezone
 
 from keyvault.audit.models import AuditEvent
-from rotation import consumers, notices, pasting_keys, workflow
+from rotation.consumers import registry
+from rotation.engine import lifecycle, manual_keys
+from rotation.engine.steps import old_key
 from rotation.models import Delivery, HumanTask, Notice, Rotation, Step, WaitingFor
-from rotation.steps import old_key
+from rotation.notifications import triggers
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
 from tests.rotation.driving import drive, everybody_moves, started, step
@@ -30,7 +32,7 @@ def switch(people, key, pasted=""):
     rotation = started(people.operator, key)
     if pasted:
         drive(rotation, lambda r: r.waiting_for == WaitingFor.KEY)
-        pasting_keys.paste_for(people.operator, rotation, pasted)
+        manual_keys.paste_for(people.operator, rotation, pasted)
     Rotation.objects.filter(pk=rotation.pk).update(quiet_seconds=3600)
     drive(rotation, lambda r: r.step == Step.VERIFY and r.verified_at is not None)
     long_ago = rotation.published_at - timedelta(hours=3)
@@ -40,7 +42,7 @@ def switch(people, key, pasted=""):
 
 
 def add(people, place, name, **options):
-    return consumers.add_consumer(
+    return registry.add_consumer(
         people.owner, name, place.application, place.environment, **options
     ).consumer
 
@@ -77,7 +79,7 @@ def test_no_lie_about_the_last_use_ends_a_key_that_is_used(vendor, place, people
         assert "does not count" in rotation.waiting_text
     task = HumanTask.objects.get(rotation=rotation, kind="confirm", closed_at=None)
     assert "does not count" in task.text
-    workflow.waive(people.operator, rotation, "we looked at every program")
+    lifecycle.waive(people.operator, rotation, "we looked at every program")
     drive(rotation)
     assert rotation.step == Step.DONE
     assert_all_is_well(vendor, place)
@@ -107,7 +109,7 @@ def test_a_404_that_is_not_the_vendors_own_word_is_no_verdict(vendor, place, peo
     assert (rotation.old_gone_at, rotation.waiting_for in ("vendor", "person")) == (None, True)
     assert vendor.lookup(secret_of(rotation.old_version))["accepted_now"]
     vendor.clear_faults()
-    workflow.retry(people.operator, rotation)
+    lifecycle.retry(people.operator, rotation)
     drive(rotation)
     assert rotation.step == Step.DONE
     assert_all_is_well(vendor, place)
@@ -140,8 +142,8 @@ def test_a_key_that_dies_early_is_told_at_once(vendor, place, people, key, manua
     assert GONE in rotation.waiting_text
     assert "night job" in rotation.waiting_text
     task = HumanTask.objects.get(rotation=rotation, kind="incident", closed_at=None)
-    notices.scan()
-    notices.scan()
+    triggers.scan()
+    triggers.scan()
     notice = Notice.objects.get(task=task)
     assert notice.urgent
     assert GONE in notice.text
@@ -168,7 +170,7 @@ def test_with_nobody_on_record_a_person_says_so(vendor, place, people, key, manu
     step(rotation)
     assert rotation.step == Step.VERIFY
     assert HumanTask.objects.filter(rotation=rotation, kind="incident", closed_at=None).exists()
-    workflow.waive(people.operator, rotation, "nothing runs there")
+    lifecycle.waive(people.operator, rotation, "nothing runs there")
     drive(rotation)
     assert rotation.step == Step.DONE
     assert GONE in rotation.adopted_how

@@ -3,10 +3,11 @@
 import pytest
 from django.test import override_settings
 
-from keyvault import secret_store
-from keyvault.errors import Unavailable
+from keyvault.core.errors import Unavailable
 from keyvault.models import ApiKey, KeyVersion
-from rotation import pasting_keys, workflow
+from keyvault.vault import secret_store
+from rotation import queue
+from rotation.engine import manual_keys
 from rotation.models import Rotation, Step, WaitingFor
 from tests.factories import make_key
 from tests.keyvault.vault import inspector
@@ -61,11 +62,11 @@ def test_a_standby_is_not_half_written(vault, vendor, place, people):
     vault.stop()
     secret_store.forget_login()
     with pytest.raises(Unavailable):
-        pasting_keys.add_standby(people.operator, key, made["key"])
+        manual_keys.add_standby(people.operator, key, made["key"])
     vault.start()
     secret_store.forget_login()
     assert KeyVersion.objects.count() == 1
-    pasting_keys.add_standby(people.operator, key, made["key"])
+    manual_keys.add_standby(people.operator, key, made["key"])
 
 
 def test_a_key_that_cannot_be_stored_does_not_stay_at_the_vendor(vault, vendor, place, people, key):
@@ -93,12 +94,12 @@ def test_starting_works_while_the_broker_is_away(stack, vendor, place, people, k
     stack.valkey.stop()
     try:
         rotation = started(people.operator, key)
-        assert workflow.due() == [rotation.pk]
+        assert queue.due() == [rotation.pk]
     finally:
         stack.valkey.start()
     drive(rotation)
     assert rotation.step == Step.DONE
-    workflow.send("rotation.advance", rotation.pk)
+    queue.send("rotation.advance", rotation.pk)
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def test_starting_works_while_the_broker_is_full(stack, vendor, place, people, k
     client.config_set("maxmemory", "1")
     try:
         rotation = started(people.operator, key)
-        assert workflow.due() == [rotation.pk]
+        assert queue.due() == [rotation.pk]
     finally:
         client.config_set("maxmemory", "0")
     assert drive(rotation).step == Step.DONE

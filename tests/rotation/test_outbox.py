@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
-from rotation import consumers, outbox
+from rotation.consumers import registry, webhooks
 from rotation.models import Consumer, Delivery, Step
 from tests.factories import make_key, secret_of
 from tests.rotation.driving import drive, started
@@ -50,7 +50,7 @@ def receiver():
 def switched(vendor, place, people, receiver):
     """Return a consumer with a webhook whose key has just been switched."""
     key = make_key(vendor, place, people.owner)
-    new = consumers.add_consumer(
+    new = registry.add_consumer(
         people.owner, "web-1", place.application, place.environment, webhook_url=receiver.url
     )
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
@@ -60,8 +60,8 @@ def switched(vendor, place, people, receiver):
 
 def send():
     Delivery.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
-    for delivery_id in outbox.due():
-        outbox.deliver(delivery_id)
+    for delivery_id in webhooks.due():
+        webhooks.deliver(delivery_id)
     return Delivery.objects.get()
 
 
@@ -112,21 +112,21 @@ def test_it_goes_on_for_a_day_with_growing_pauses(switched, receiver):
 
 def test_it_gives_up_after_a_day_and_tells_a_person(switched, receiver):
     """F14: until then nobody was told."""
-    from rotation import notices
     from rotation.models import HumanTask, Notice
+    from rotation.notifications import triggers
 
     _, key = switched
     receiver.status = 503
     send()
     assert not HumanTask.objects.filter(about__startswith="webhook:").exists()
-    age(outbox.GIVE_UP_AFTER + timedelta(seconds=1))
+    age(webhooks.GIVE_UP_AFTER + timedelta(seconds=1))
     delivery = send()
     assert (delivery.state, delivery.last_error) == ("failed", "Answered 503.")
     task = HumanTask.objects.get(about__startswith="webhook:")
     assert task.key == key
     assert "web-1" in task.text
     assert "Answered 503" in task.text
-    notices.scan()
+    triggers.scan()
     assert Notice.objects.filter(task=task).exists()
 
 
@@ -141,7 +141,7 @@ def test_the_task_closes_when_the_consumer_is_told_or_has_moved_or_is_gone(switc
         Delivery.objects.update(state="waiting", due_at=timezone.now() - timedelta(seconds=1))
         send()
         task = HumanTask.objects.get(about__startswith="webhook:", closed_at=None)
-        outbox.close_settled()
+        webhooks.close_settled()
         task.refresh_from_db()
         assert task.closed_at is None
         if settle == "told":
@@ -155,7 +155,7 @@ def test_the_task_closes_when_the_consumer_is_told_or_has_moved_or_is_gone(switc
             )
         else:
             Consumer.objects.update(active=False)
-        outbox.close_settled()
+        webhooks.close_settled()
         task.refresh_from_db()
         assert task.closed_at, settle
 
@@ -230,7 +230,7 @@ def test_private_addresses_are_never_called(switched, host):
 
 def test_two_senders_send_it_once(switched, receiver):
     """B49: a second worker finds the delivery claimed."""
-    delivery_id = outbox.due()[0]
+    delivery_id = webhooks.due()[0]
     threads = [threading.Thread(target=_deliver, args=(delivery_id,)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -242,7 +242,7 @@ def test_two_senders_send_it_once(switched, receiver):
 def _deliver(delivery_id):
     from django.db import connections
 
-    outbox.deliver(delivery_id)
+    webhooks.deliver(delivery_id)
     connections.close_all()
 
 
@@ -254,16 +254,16 @@ def test_a_later_version_overtakes_what_was_not_sent(vendor, place, people, swit
     drive(Rotation.objects.get())
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
     assert [d.state for d in Delivery.objects.order_by("pk")] == ["failed", "waiting"]
-    assert json.dumps(outbox.payload(Delivery.objects.latest("pk")))
+    assert json.dumps(webhooks.payload(Delivery.objects.latest("pk")))
 
 
 def test_a_webhook_whose_secret_is_gone_ends_as_failed(switched, receiver):
     """B54: a secret lost in Vault is told like any failure; the delivery is not tried for ever."""
-    from keyvault import secret_store
+    from keyvault.vault import secret_store
 
-    secret_store.destroy(outbox.WEBHOOKS, switched[0].consumer.webhook_path)
+    secret_store.destroy(webhooks.WEBHOOKS, switched[0].consumer.webhook_path)
     assert send().state == "waiting"
-    age(outbox.GIVE_UP_AFTER + timedelta(seconds=1))
+    age(webhooks.GIVE_UP_AFTER + timedelta(seconds=1))
     delivery = send()
     assert (delivery.state, receiver.got) == ("failed", [])
     assert "Vault has nothing" in delivery.last_error
@@ -278,7 +278,7 @@ def test_a_receiver_that_drips_its_answer_holds_nobody(switched, caplog):
     with talking(dripping(b"HTTP/1.1 200 OK\r\n", b"X")) as url:
         Consumer.objects.update(webhook_url=f"{url}/hook")
         began = time.monotonic()
-        outbox.deliver(outbox.due()[0], seconds=1.0)
+        webhooks.deliver(webhooks.due()[0], seconds=1.0)
     delivery = Delivery.objects.get()
     assert time.monotonic() - began < 5
     assert (delivery.state, delivery.last_error) == (

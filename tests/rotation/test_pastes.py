@@ -12,15 +12,18 @@ from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 
-from keyvault import keys, secret_store, versions
 from keyvault.audit.log import AuditUnavailable
-from keyvault.errors import Conflict, KeyServiceError
-from keyvault.keys import NewKey
-from keyvault.leftovers import SETTLED_AFTER
+from keyvault.core.errors import Conflict, KeyServiceError
+from keyvault.core.secret import Secret
+from keyvault.inventory import accounts, keys, versions
+from keyvault.inventory.keys import NewKey
+from keyvault.inventory.stored_secrets import SETTLED_AFTER
 from keyvault.models import Account, ApiKey, KeyVersion, Leftover, VersionState
-from keyvault.secret_text import Secret
-from rotation import accounts, findings, leftovers, pasting_keys, reconciling, recovering, sweeping
+from keyvault.vault import secret_store
+from rotation import orphaned_secrets
+from rotation.engine import cleanup, manual_keys
 from rotation.models import HumanTask, Rotation, Step, WaitingFor
+from rotation.recovery import findings, reconciliation, restore
 from tests.api_client import broken_audit, sign_in
 from tests.conftest import web
 from tests.factories import make_key, secret_of
@@ -132,11 +135,11 @@ def test_a_web_process_killed_in_the_middle_of_a_paste_leaves_nothing_stuck(
         process.kill()
     assert not KeyVersion.objects.filter(state="pending").exists()
     assert len(lying()) == 1
-    assert reconciling.reconcile().findings == [], "a moment ago: it may still be under way"
-    pasting_keys.paste_for(people.operator, rotation, text)
+    assert reconciliation.reconcile().findings == [], "a moment ago: it may still be under way"
+    manual_keys.paste_for(people.operator, rotation, text)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
     age()
-    leftovers.destroy_all()
+    orphaned_secrets.destroy_all()
     assert not lying()
     assert not told().exists(), "the same key was pasted again"
 
@@ -151,15 +154,15 @@ def test_a_paste_that_was_cut_off_and_not_repeated_is_told(
         versions.put_secret(draft, Secret(text), key)
     age()
     with acting_as(stack.openbao, "worker", monkeypatch):
-        assert leftovers.destroy_all() == 1
+        assert orphaned_secrets.destroy_all() == 1
     assert not lying()
     task = told().get()
     assert task.key == key
     for part in (text[-4:], str(key), "lives on at the vendor", "Paste it again"):
         assert part in task.text
     assert text not in task.text
-    pasting_keys.paste_for(people.operator, rotation, text)
-    leftovers.destroy_all()
+    manual_keys.paste_for(people.operator, rotation, text)
+    orphaned_secrets.destroy_all()
     assert not told().exists()
 
 
@@ -168,11 +171,11 @@ def test_a_version_stranded_by_an_older_release_is_put_in_reserve_and_used(
 ):
     """F3, older data: the sweep finds a pending version that no rotation names."""
     version = strand(key, fresh(vendor, place))
-    sweeping.sweep()
+    cleanup.sweep()
     version.refresh_from_db()
     assert version.state == "pending", "its request may still be between its two commits"
     KeyVersion.objects.filter(pk=version.pk).update(created_at=timezone.now() - timedelta(hours=1))
-    sweeping.sweep()
+    cleanup.sweep()
     version.refresh_from_db()
     assert version.state == "standby"
     drive(rotation, lambda r: r.step == Step.VERIFY)
@@ -182,7 +185,7 @@ def test_a_version_stranded_by_an_older_release_is_put_in_reserve_and_used(
 def test_another_key_is_pasted_over_a_stranded_one(vendor, place, people, key, rotation):
     """F3: this was refused with 409 for ever."""
     version = strand(key, fresh(vendor, place))
-    added = pasting_keys.paste_for(people.operator, rotation, fresh(vendor, place))
+    added = manual_keys.paste_for(people.operator, rotation, fresh(vendor, place))
     version.refresh_from_db()
     rotation.refresh_from_db()
     assert (version.state, rotation.new_version) == ("standby", added.version)
@@ -193,7 +196,7 @@ def test_a_standby_beside_a_stranded_version_raises_nothing_in_the_worker(
 ):
     """F3: IntegrityError version_one_pending at every try; now the stranded one gives way."""
     strand(key, fresh(vendor, place))
-    pasting_keys.add_standby(people.operator, key, fresh(vendor, place))
+    manual_keys.add_standby(people.operator, key, fresh(vendor, place))
     drive(rotation, lambda r: r.step == Step.VERIFY)
     assert rotation.new_version is not None
     states = KeyVersion.objects.filter(key=key).values_list("state", flat=True)
@@ -225,7 +228,7 @@ def test_one_secret_given_many_times_at_once_leaves_one_copy(
             if doors == "register":
                 keys.register_key(people.owner, new_key(place, f"race-{number}"), text)
             else:
-                pasting_keys.add_standby(people.owner, key, text)
+                manual_keys.add_standby(people.owner, key, text)
         except KeyServiceError as error:
             return error.code
         finally:
@@ -237,8 +240,8 @@ def test_one_secret_given_many_times_at_once_leaves_one_copy(
         codes = list(pool.map(give, range(6)))
     assert codes.count("") == 1, codes
     assert set(codes) <= {"", "conflict", "duplicate"}
-    assert all(one.kind == findings.COPY_OF_SECRET for one in reconciling.reconcile().findings)
-    leftovers.destroy_all()
+    assert all(one.kind == findings.COPY_OF_SECRET for one in reconciliation.reconcile().findings)
+    orphaned_secrets.destroy_all()
     assert not lying(), "what was refused is given up at once and goes with the next sweep"
     assert not told().exists()
     assert not Leftover.objects.exists()
@@ -254,7 +257,7 @@ def test_a_registration_whose_audit_row_fails_and_is_repeated_leaves_one_copy(
     assert not ApiKey.objects.exists()
     keys.register_key(people.owner, new_key(place, "mine"), text)
     assert len(lying()) == 1
-    leftovers.destroy_all()
+    orphaned_secrets.destroy_all()
     assert not lying()
     assert not told().exists()
 
@@ -264,7 +267,7 @@ def test_the_comparison_never_advises_to_delete_a_key_that_is_on_record(vendor, 
     text = secret_of(key.current)
     path = uuid.uuid4()
     secret_store.write_once("keys", path, {"secret": text, "key_name": "Influtics / x / race-3-5"})
-    (finding,) = reconciling.reconcile().findings
+    (finding,) = reconciliation.reconcile().findings
     assert finding.kind == findings.COPY_OF_SECRET
     assert (finding.key, finding.version) == (key, key.current)
     assert "copy of the current secret" in finding.what
@@ -287,7 +290,7 @@ def test_an_account_that_is_refused_leaves_no_credential(stack, vendor, place, p
         )
     assert len(lying_credentials(stack)) == len(before) + 1
     with acting_as(stack.openbao, "worker", monkeypatch):
-        leftovers.destroy_all()
+        orphaned_secrets.destroy_all()
     assert lying_credentials(stack) == before
     assert Account.objects.get(pk=place.api_account.pk).management_path
 
@@ -304,10 +307,10 @@ def test_a_cut_off_secret_that_a_person_adopts_is_kept(stack, vendor, place, peo
     versions.put_secret(draft, Secret(text), key)
     age()
     vendor.delete_key_by_secret(secret_of(key.current))
-    (finding,) = [f for f in reconciling.reconcile().findings if f.subject == str(draft.path)]
-    recovering.adopt(people.owner, finding.id)
+    (finding,) = [f for f in reconciliation.reconcile().findings if f.subject == str(draft.path)]
+    restore.adopt(people.owner, finding.id)
     assert not Leftover.objects.exists()
-    leftovers.destroy_all()
+    orphaned_secrets.destroy_all()
     key.refresh_from_db()
     assert secret_of(key.current) == text
 
@@ -315,9 +318,9 @@ def test_a_cut_off_secret_that_a_person_adopts_is_kept(stack, vendor, place, peo
 def test_a_standby_whose_secret_vault_lost_stops_no_rotation(vendor, place, people, key, rotation):
     """F3, the kind: it is put away, its key at the vendor is told, and the next one is taken."""
     text = fresh(vendor, place)
-    lost = pasting_keys.add_standby(people.operator, key, text).version
+    lost = manual_keys.add_standby(people.operator, key, text).version
     secret_store.destroy("keys", lost.path)
-    good = pasting_keys.add_standby(people.operator, key, fresh(vendor, place)).version
+    good = manual_keys.add_standby(people.operator, key, fresh(vendor, place)).version
     step(rotation)
     lost.refresh_from_db()
     drive(rotation, lambda r: r.step == Step.VERIFY)
@@ -332,5 +335,5 @@ def test_what_a_row_names_is_never_destroyed_as_left_over(vendor, place, people,
     """F8: whatever put it on the list, a secret that is on record stays."""
     Leftover.objects.create(area="keys", path=key.current.path)
     age()
-    assert leftovers.destroy_all() == 1
+    assert orphaned_secrets.destroy_all() == 1
     assert secret_of(key.current)

@@ -9,11 +9,12 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
-from keyvault.errors import BadInput, Denied
+from keyvault.core.errors import BadInput, Denied
 from keyvault.models import KeyVersion
-from rotation import holding, policies, workflow
-from rotation.frozen import Freezes
+from rotation.engine import blockers, lifecycle, scheduler
 from rotation.models import Outage, Reason, Rotation, RotationPolicy, Step, WaitingFor
+from rotation.scheduling import policies
+from rotation.scheduling.freeze_days import Freezes
 from tests.factories import lone_key, make_key
 from tests.pages import as_
 from tests.rotation.driving import drive
@@ -49,8 +50,8 @@ def test_the_first_run_is_counted_from_the_last_rotation(people, key):
 def test_a_due_key_is_started_once_and_rotates(vendor, place, people, key):
     policies.set_policy(people.operator, key, WISH)
     make_due(key)
-    assert policies.start_due() == 1
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 1
+    assert scheduler.start_due() == 0
     rotation = drive(Rotation.objects.get(key=key))
     assert (rotation.step, rotation.reason) == (Step.DONE, "schedule")
     assert RotationPolicy.objects.get(key=key).next_run_at > timezone.now() + timedelta(days=28)
@@ -60,9 +61,9 @@ def test_a_missed_window_is_made_up_for_once(people, key):
     """B46: after months of downtime one run, not one for each missed time."""
     policies.set_policy(people.operator, key, WISH)
     with time_machine.travel(timezone.now() + timedelta(days=200), tick=False):
-        assert policies.start_due() == 1
+        assert scheduler.start_due() == 1
         Rotation.objects.update(step=Step.CANCELLED, finished_at=timezone.now())
-        assert policies.start_due() == 0
+        assert scheduler.start_due() == 0
     assert Rotation.objects.count() == 1
 
 
@@ -75,7 +76,7 @@ def test_two_schedulers_start_it_once(people, key):
 
     def run():
         gate.wait()
-        started.append(policies.start_due())
+        started.append(scheduler.start_due())
         connections.close_all()
 
     threads = [threading.Thread(target=run) for _ in range(4)]
@@ -88,12 +89,12 @@ def test_two_schedulers_start_it_once(people, key):
 
 
 def test_a_key_with_an_open_rotation_is_not_started_twice(people, key):
-    from rotation import workflow
+    from rotation.engine import lifecycle
 
     policies.set_policy(people.operator, key, WISH)
-    workflow.start(people.operator, key)
+    lifecycle.start(people.operator, key)
     make_due(key)
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 0
     assert RotationPolicy.objects.get(key=key).next_run_at > timezone.now()
     assert Rotation.objects.count() == 1
 
@@ -105,12 +106,12 @@ def test_downtime_does_not_end_in_a_storm(vendor, place, people):
         policies.set_policy(people.owner, key, WISH)
     make_due(*keys)
     with override_settings(MAX_STARTS_PER_TICK=2, MAX_OPEN_PER_ACCOUNT=3):
-        assert policies.start_due() == 2
-        assert policies.start_due() == 1
-        assert policies.start_due() == 0
+        assert scheduler.start_due() == 2
+        assert scheduler.start_due() == 1
+        assert scheduler.start_due() == 0
         Rotation.objects.update(step=Step.CANCELLED, finished_at=timezone.now())
-        assert policies.start_due() == 2
-        assert policies.start_due() == 1
+        assert scheduler.start_due() == 2
+        assert scheduler.start_due() == 1
     assert Rotation.objects.values("key").distinct().count() == 6
 
 
@@ -120,29 +121,29 @@ def test_two_keys_of_one_application_rotate_in_turn(vendor, place, people):
     for key in keys:
         policies.set_policy(people.operator, key, WISH)
     make_due(*keys)
-    assert policies.start_due() == 1
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 1
+    assert scheduler.start_due() == 0
     first = Rotation.objects.get()
-    assert workflow.start(people.operator, keys[2], Reason.MANUAL)[1], "a person may"
+    assert lifecycle.start(people.operator, keys[2], Reason.MANUAL)[1], "a person may"
     Rotation.objects.exclude(pk=first.pk).delete()
     Rotation.objects.update(waiting_for=WaitingFor.KEY)
-    assert policies.start_due() == 1
-    assert policies.start_due() == 0
-    held = holding.why(RotationPolicy.objects.exclude(key__rotations__isnull=False).get())
+    assert scheduler.start_due() == 1
+    assert scheduler.start_due() == 0
+    held = blockers.why(RotationPolicy.objects.exclude(key__rotations__isnull=False).get())
     assert held is not None
     assert "Two keys of one application never move at the same time" in held.text
     waits = next(one for one in keys if not Rotation.objects.filter(key=one).exists())
     KeyVersion.objects.filter(key=waits).update(expires_at=timezone.now() + timedelta(hours=20))
-    assert policies.start_due() == 1, "one that is about to end waits for no other"
+    assert scheduler.start_due() == 1, "one that is about to end waits for no other"
 
 
 def test_a_policy_that_was_seen_as_due_is_looked_at_again(people, key):
     """B49: another scheduler was faster, or a person switched it off: the claim sees it, not memory."""
     policy = policies.set_policy(people.operator, key, WISH)
-    assert policies._start_one(policy.pk, Freezes()) == 0
+    assert scheduler._start_one(policy.pk, Freezes()) == 0
     make_due(key)
     RotationPolicy.objects.update(enabled=False)
-    assert policies._start_one(policy.pk, Freezes()) == 0
+    assert scheduler._start_one(policy.pk, Freezes()) == 0
     assert not Rotation.objects.exists()
 
 
@@ -150,7 +151,7 @@ def test_a_disabled_policy_starts_nothing(people, key):
     policies.set_policy(people.operator, key, WISH)
     RotationPolicy.objects.update(enabled=False)
     make_due(key)
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 0
 
 
 @pytest.mark.parametrize(
@@ -208,13 +209,13 @@ def test_an_overdue_key_says_what_holds_it(client, vendor, place, people):
     first, second = (lone_key(vendor, place, people.owner) for _ in range(2))
     for key in (first, second):
         policies.set_policy(people.owner, key, WISH)
-    assert holding.why(RotationPolicy.objects.get(key=second)) is None, "it is not due"
+    assert blockers.why(RotationPolicy.objects.get(key=second)) is None, "it is not due"
     make_due(first, second)
-    assert holding.why(RotationPolicy.objects.get(key=second)) is None, "the next tick starts it"
+    assert blockers.why(RotationPolicy.objects.get(key=second)) is None, "the next tick starts it"
     with override_settings(MAX_OPEN_PER_ACCOUNT=1):
-        assert policies.start_due() == 1
+        assert scheduler.start_due() == 1
         waits = RotationPolicy.objects.get(next_run_at__lt=timezone.now())
-        held = holding.why(waits)
+        held = blockers.why(waits)
         assert held is not None
         assert "As many rotations run at Sandbox as may (1)" in held.text
         page = as_(client, people.owner).get(f"/keys/{waits.key_id}/").content.decode()
@@ -225,6 +226,6 @@ def test_an_overdue_key_says_what_holds_it(client, vendor, place, people):
         next_try_at=timezone.now(),
         told_at=timezone.now(),
     )
-    held = holding.why(waits)
+    held = blockers.why(waits)
     assert held is not None
     assert "does not answer" in held.text

@@ -6,9 +6,9 @@ import pytest
 from django.urls import reverse
 
 from keyvault.models import Application
-from rotation import levels, policies
 from rotation.models import PolicyLevel, RotationPolicy
-from rotation.policies import Wish
+from rotation.scheduling import inheritance, policies
+from rotation.scheduling.policies import Wish
 from tests.api_client import Api
 from tests.factories import make_key
 from tests.pages import as_, text
@@ -73,18 +73,18 @@ def test_a_stale_page_says_who_changed_what_and_keeps_what_was_typed(client, peo
     as_(client, people.owner)
     address = level("application", place.application.pk)
     policies.set_policy(people.operator, key, Wish(20))
-    levels.set_level(people.owner, place.application, Wish(30))
+    inheritance.set_level(people.owner, place.application, Wish(30))
     opened = mark_of(client.get(address))
-    levels.set_level(people.owner, place.application, Wish(45))
+    inheritance.set_level(people.owner, place.application, Wish(45))
     answer = client.post(address, {"every_days": "60", "seen": opened})
     assert answer.status_code == 409
     assert f"{people.owner} changed this at" in text(answer)
     assert "every days 45" in text(answer)
     assert 'value="60"' in text(answer)
-    assert levels.level_of(place.application).every_days == 45
+    assert inheritance.level_of(place.application).every_days == 45
     again = client.post(address, {"every_days": "60", "seen": mark_of(answer)})
     assert again.status_code == 302
-    assert levels.level_of(place.application).every_days == 60
+    assert inheritance.level_of(place.application).every_days == 60
 
 
 def test_a_keys_policy_form_is_not_saved_over_anothers_change(client, people, key):

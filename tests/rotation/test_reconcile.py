@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from keyvault import secret_store, versions
+from keyvault.inventory import versions
 from keyvault.models import Account, ApiKey, KeyVersion
-from rotation import findings, freezing, reconciling, recovering, sweeping
+from keyvault.vault import secret_store
+from rotation.engine import cleanup
 from rotation.models import HumanTask, Intent, Rotation, Step
+from rotation.recovery import deletion_lock, findings, reconciliation, restore
 from tests.commands import call, manage
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
@@ -29,7 +31,7 @@ def key(vendor, place, people):
 
 
 def found(report=None):
-    report = report or reconciling.reconcile()
+    report = report or reconciliation.reconcile()
     return sorted(finding.kind for finding in report.findings)
 
 
@@ -39,7 +41,7 @@ def open_findings():
 
 def test_after_a_whole_rotation_everything_fits(vendor, place, people, key):
     drive(started(people.operator, key))
-    report = reconciling.reconcile()
+    report = reconciliation.reconcile()
     assert (report.findings, report.not_compared) == ([], [])
     assert report.counts["secrets"] == 1
     assert not open_findings().exists()
@@ -57,7 +59,7 @@ def test_a_rotation_under_way_is_no_finding(vendor, place, people, key):
 def test_an_unknown_key_at_the_vendor_is_named_and_left_alone(vendor, place, people, key):
     """B32: with its label and last use, so that a person can find out whose it is."""
     made = vendor.create_key(place.vendor_api["id"], label="someone's own")
-    report = reconciling.reconcile()
+    report = reconciliation.reconcile()
     (finding,) = report.findings
     assert finding.kind == findings.UNKNOWN_KEY
     for part in (made["id"], "someone's own", "no use known"):
@@ -65,10 +67,10 @@ def test_an_unknown_key_at_the_vendor_is_named_and_left_alone(vendor, place, peo
     assert vendor.lookup(made["key"])["accepted_now"]
     task = open_findings().get()
     assert (task.account, made["id"] in task.text) == (place.api_account, True)
-    reconciling.reconcile()
+    reconciliation.reconcile()
     assert open_findings().count() == 1, "one task, however often it is seen"
     vendor.delete_key(made["id"])
-    reconciling.reconcile()
+    reconciliation.reconcile()
     task.refresh_from_db()
     assert "no longer finds it" in task.outcome
 
@@ -116,7 +118,7 @@ def test_a_secret_without_a_row_names_its_key(vendor, place, people, key):
     data = {"secret": "s" * 40, "key": str(key.pk), "key_name": str(key)}
     path = uuid.uuid4()
     secret_store.write_once("keys", path, data)
-    (finding,) = reconciling.reconcile().findings
+    (finding,) = reconciliation.reconcile().findings
     assert finding.kind == findings.SECRET_WITHOUT_ROW
     assert str(key) in finding.what
     assert "s" * 40 not in finding.what
@@ -140,7 +142,7 @@ def test_a_retired_secret_that_still_lies_in_vault_is_named(vendor, place, peopl
 
 
 def test_a_key_whose_owner_left_is_named(vendor, place, people):
-    from keyvault.keys import NewKey, register_key
+    from keyvault.inventory.keys import NewKey, register_key
 
     made = vendor.create_key(place.vendor_api["id"])
     new = NewKey(
@@ -176,9 +178,9 @@ def test_nothing_is_concluded_from_an_empty_refused_or_broken_list(
 ):
     """B24: an answer that is not whole closes no task and names no key as missing."""
     stranger = vendor.create_key(place.vendor_api["id"], label="stranger")
-    reconciling.reconcile()
+    reconciliation.reconcile()
     vendor.fault("list", times=None, **fault)
-    report = reconciling.reconcile()
+    report = reconciliation.reconcile()
     assert not report.complete
     assert findings.MISSING_AT_VENDOR not in found(report)
     assert open_findings().filter(text__contains=stranger["id"]).exists()
@@ -190,7 +192,7 @@ def test_nothing_is_concluded_while_vault_is_sealed_or_refuses(stack, vendor, pl
     stack.openbao.stop()
     secret_store.forget_login()
     try:
-        report = reconciling.reconcile()
+        report = reconciliation.reconcile()
         assert "Vault" in report.not_compared[0]
         assert report.findings == []
         assert call("reconcilekeys").code == 3
@@ -201,13 +203,13 @@ def test_nothing_is_concluded_while_vault_is_sealed_or_refuses(stack, vendor, pl
 
 def test_a_vault_that_lists_none_of_ours_is_not_believed(vendor, place, people, key):
     secret_store.destroy("keys", key.current.path)
-    report = reconciling.reconcile()
+    report = reconciliation.reconcile()
     assert "not believed" in report.not_compared[0]
 
 
 def test_no_verdict_is_no_refusal(vendor, place, people, key):
     vendor.fault("usage", times=None, kind="status", status=500, body="x")
-    report = reconciling.reconcile()
+    report = reconciliation.reconcile()
     assert not report.complete
     assert report.findings == []
 
@@ -237,10 +239,10 @@ def test_what_an_older_database_forgot_is_adopted_by_a_person(vendor, place, peo
     old = key.current
     drive(started(people.operator, key))
     newer = secret_of(ApiKey.objects.get().current)
-    freezing.roll()
+    deletion_lock.roll()
     forget_rotation(key, old)
-    freezing.freeze("The test restored an older dump.")
-    report = reconciling.reconcile()
+    deletion_lock.freeze("The test restored an older dump.")
+    report = reconciliation.reconcile()
     kinds = found(report)
     assert findings.SECRET_WITHOUT_ROW in kinds
     assert findings.ROW_WITHOUT_SECRET in kinds
@@ -251,11 +253,11 @@ def test_what_an_older_database_forgot_is_adopted_by_a_person(vendor, place, peo
     key.refresh_from_db()
     assert secret_of(key.current) == newer
     assert key.current.source == "adopted"
-    report = recovering.thaw(people.owner, [], "restored the dump of yesterday")
+    report = restore.thaw(people.owner, [], "restored the dump of yesterday")
     assert report.findings == []
-    assert freezing.known() == ""
+    assert deletion_lock.known() == ""
     assert drive(started(people.operator, key)).step == Step.DONE
-    sweeping.sweep()
+    cleanup.sweep()
     assert_all_is_well(vendor, place)
 
 
@@ -263,7 +265,7 @@ def test_a_secret_is_adopted_only_when_the_key_needs_it(vendor, place, people, k
     made = vendor.create_key(place.vendor_api["id"])
     data = {"secret": made["key"], "key": str(key.pk), "key_name": str(key)}
     secret_store.write_once("keys", uuid.uuid4(), data)
-    report = reconciling.reconcile()
+    report = reconciliation.reconcile()
     (finding,) = [f for f in report.findings if f.kind == findings.SECRET_WITHOUT_ROW]
     ran = call("reconcilekeys", "--adopt", finding.id)
     assert (ran.code, "is not refused" in ran.err) == (1, True)
@@ -271,17 +273,17 @@ def test_a_secret_is_adopted_only_when_the_key_needs_it(vendor, place, people, k
 
 
 def test_thawing_needs_an_owner_a_reason_and_nothing_open(vendor, place, people, key):
-    freezing.roll()
-    freezing.freeze("The test says so.")
+    deletion_lock.roll()
+    deletion_lock.freeze("The test says so.")
     vendor.create_key(place.vendor_api["id"], label="stranger")
-    (finding,) = reconciling.reconcile().findings
+    (finding,) = reconciliation.reconcile().findings
     because = ("--reason", "restored the dump of yesterday")
     assert call("reconcilekeys", "--thaw", *because, "--by", people.operator.email).code == 1
     assert call("reconcilekeys", "--thaw").code == 1
     assert finding.id in call("reconcilekeys", "--thaw", *because).err
-    assert freezing.known()
+    assert deletion_lock.known()
     assert call("reconcilekeys", "--thaw", *because, "--accept", finding.id).code == 1
-    assert freezing.known() == ""
+    assert deletion_lock.known() == ""
     assert not open_findings().filter(about="freeze").exists()
 
 
@@ -289,7 +291,7 @@ def test_it_reads_each_list_once_however_many_keys_there_are(vendor, place, peop
     for number in range(6):
         make_key(vendor, place, people.owner, name=f"key {number}")
     vendor.clear_ledger()
-    reconciling.reconcile()
+    reconciliation.reconcile()
     routes = [entry["route"] for entry in vendor.ledger(account=place.vendor_api["id"])]
     assert routes.count("list") == 1
     assert routes.count("usage") == 6

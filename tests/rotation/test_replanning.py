@@ -11,9 +11,11 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
 from keyvault.models import ApiKey
-from rotation import levels, policies, replanning, tasks
+from rotation import tasks
+from rotation.engine import scheduler
 from rotation.models import Freeze, PolicyLevel, Replan, Rotation, RotationPolicy
-from rotation.policies import Wish
+from rotation.scheduling import inheritance, policies, replanner
+from rotation.scheduling.policies import Wish
 from tests.factories import make_key
 from tests.waiting import until
 
@@ -44,14 +46,14 @@ def planned_inside(first: date, last: date) -> int:
 def test_the_worker_carries_on_where_the_request_stopped(keys: list[ApiKey], people: Any) -> None:
     days = freeze_around(RotationPolicy.objects.get(key=keys[0]).next_run_at)
     assert planned_inside(*days) == 5
-    replanning.replan(None, at_once=2)
+    replanner.replan(None, at_once=2)
     assert planned_inside(*days) == 3
-    assert replanning.carry_on(at_once=2)
+    assert replanner.carry_on(at_once=2)
     assert planned_inside(*days) == 1
-    assert not replanning.carry_on(at_once=2)
+    assert not replanner.carry_on(at_once=2)
     assert planned_inside(*days) == 0
     assert not Replan.objects.exists()
-    assert not replanning.carry_on()
+    assert not replanner.carry_on()
 
 
 def test_a_tick_does_it_and_other_environments_are_left_alone(
@@ -60,7 +62,7 @@ def test_a_tick_does_it_and_other_environments_are_left_alone(
     other = make_key(vendor, place, people.owner, environment=place.production)
     policies.set_policy(people.owner, other, Wish(30))
     days = freeze_around(RotationPolicy.objects.get(key=keys[0]).next_run_at, place.environment)
-    replanning.replan(place.environment, at_once=1)
+    replanner.replan(place.environment, at_once=1)
     RotationPolicy.objects.filter(key=other).update(next_run_at=None)
     tasks.tick()
     assert planned_inside(*days) == 0
@@ -71,9 +73,9 @@ def test_what_is_not_planned_anew_yet_does_not_begin_within_the_freeze(
     keys: list[ApiKey], people: Any
 ) -> None:
     _, last = freeze_around(timezone.now())
-    replanning.replan(None, at_once=1)
+    replanner.replan(None, at_once=1)
     RotationPolicy.objects.filter(key=keys[4]).update(next_run_at=timezone.now())
-    policies.start_due()
+    scheduler.start_due()
     assert not Rotation.objects.exists()
     moved_to = RotationPolicy.objects.get(key=keys[4]).next_run_at
     assert moved_to is not None
@@ -83,15 +85,15 @@ def test_what_is_not_planned_anew_yet_does_not_begin_within_the_freeze(
 def test_a_second_change_begins_anew_and_two_at_once_do_not_collide(
     keys: list[ApiKey], people: Any
 ) -> None:
-    replanning.replan(None, at_once=3)
-    replanning.replan(None, at_once=1)
+    replanner.replan(None, at_once=3)
+    replanner.replan(None, at_once=1)
     assert Replan.objects.get().applied_to == keys[0].pk
     failed: list[DatabaseError] = []
 
     def change() -> None:
         try:
             with transaction.atomic():
-                replanning.replan(None, at_once=1)
+                replanner.replan(None, at_once=1)
         except DatabaseError as error:
             failed.append(error)
         finally:
@@ -106,13 +108,13 @@ def test_a_second_change_begins_anew_and_two_at_once_do_not_collide(
     assert Replan.objects.get().applied_to == keys[0].pk
 
 
-@pytest.mark.parametrize("carry_on", [levels.carry_on, replanning.carry_on])
+@pytest.mark.parametrize("carry_on", [inheritance.carry_on, replanner.carry_on])
 def test_the_worker_locks_in_the_order_of_the_request(
     keys: list[ApiKey], people: Any, carry_on: Any
 ) -> None:
     """Policies first, then the row: the other way round, each would wait for the other."""
-    levels.set_level(people.owner, None, Wish(90), at_once=1)
-    replanning.replan(None, at_once=1)
+    inheritance.set_level(people.owner, None, Wish(90), at_once=1)
+    replanner.replan(None, at_once=1)
     with a_worker_that_waits(carry_on):
         for rows in (PolicyLevel.objects, Replan.objects):
             assert rows.select_for_update(nowait=True).first() is not None
@@ -123,8 +125,8 @@ def test_a_change_that_comes_while_the_worker_waits_is_not_passed_over(
 ) -> None:
     inside = RotationPolicy.objects.get(key=keys[0]).next_run_at
     days = freeze_around(inside)
-    replanning.replan(None, at_once=4)
-    with a_worker_that_waits(replanning.carry_on):
+    replanner.replan(None, at_once=4)
+    with a_worker_that_waits(replanner.carry_on):
         RotationPolicy.objects.filter(key=keys[1]).update(next_run_at=inside)
         Replan.objects.update(applied_to=0)
     assert planned_inside(*days) == 0
@@ -140,7 +142,7 @@ def a_worker_that_waits(carry_on: Callable[[], bool]) -> Iterator[None]:
 
     worker = threading.Thread(target=work)
     with transaction.atomic():
-        levels.hold()
+        inheritance.hold()
         worker.start()
         until(_somebody_waits_for_policies, what="the worker to wait")
         yield

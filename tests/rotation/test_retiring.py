@@ -7,22 +7,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from keyvault import fetching, tokens, versions
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied, KeyServiceError
+from keyvault.core.errors import BadInput, Conflict, Denied, KeyServiceError
+from keyvault.delivery import fetch, tokens
+from keyvault.inventory import versions
 from keyvault.models import ApiKey, Grant, Role, VersionState
-from keyvault.secret_store import StoreMissing
-from rotation import (
-    consumers,
-    holders,
-    holds,
-    levels,
-    pasting_keys,
-    policies,
-    retiring,
-    watching,
-    workflow,
-)
+from keyvault.vault.secret_store import StoreMissing
+from rotation.consumers import holders, registry
+from rotation.engine import holds, lifecycle, manual_keys, retirement
 from rotation.models import (
     HumanTask,
     Intent,
@@ -33,6 +25,8 @@ from rotation.models import (
     WaitingFor,
     Watch,
 )
+from rotation.monitoring import key_checks
+from rotation.scheduling import inheritance, policies
 from tests.api_client import Api, sign_in
 from tests.commands import call
 from tests.factories import make_key, secret_of
@@ -51,7 +45,7 @@ def quiet(rotation):
 
 def retired(people, key):
     """Retire a key that nothing uses, to the end."""
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: one.step == Step.VERIFY and bool(one.waiting_for))
     quiet(rotation)
     return drive(rotation)
@@ -66,8 +60,8 @@ def test_it_is_proven_unused_ended_at_the_vendor_destroyed_and_put_away(vendor, 
     key = make_key(vendor, place, people.owner, name="video")
     policies.set_policy(people.owner, key, policies.Wish(every_days=30))
     made = vendor.create_key(place.vendor_api["id"])
-    pasting_keys.add_standby(people.operator, key, made["key"])
-    rotation = retiring.retire(people.owner, key, WHY)
+    manual_keys.add_standby(people.operator, key, made["key"])
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: one.step == Step.VERIFY and bool(one.waiting_for))
     assert rotation.waiting_for == WaitingFor.QUIET
     assert secret_of(key.current), "it is given out until its end is ordered"
@@ -98,25 +92,25 @@ def test_a_program_that_fetched_it_is_named_and_waited_for(vendor, place, people
     """No new version can be proven, so a person confirms by name, or the key lives."""
     key = make_key(vendor, place, people.owner)
     _, text = tokens.issue(people.owner, "nightly", place.application, place.environment)
-    fetching.fetch(text.reveal(), key.pk)
-    rotation = retiring.retire(people.owner, key, WHY)
+    fetch.fetch(text.reveal(), key.pk)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: bool(one.waiting_for) and one.step == Step.VERIFY)
     for _ in range(3):
         step(rotation)
         assert rotation.step == Step.VERIFY
     assert "nightly" in rotation.waiting_text
-    assert fetching.fetch(text.reveal(), key.pk).secret
-    workflow.waive(people.owner, rotation, "The nightly job was switched off.")
+    assert fetch.fetch(text.reveal(), key.pk).secret
+    lifecycle.waive(people.owner, rotation, "The nightly job was switched off.")
     assert drive(rotation).step == Step.DONE
     with pytest.raises(KeyServiceError):
-        fetching.fetch(text.reveal(), key.pk)
+        fetch.fetch(text.reveal(), key.pk)
 
 
 def test_no_page_speaks_of_a_new_key_that_there_is_not(client, vendor, place, people):
     """F10: a retirement's proofs, track, task and forms said “consumers moved” and “new key”."""
     key = make_key(vendor, place, people.owner, name="video")
-    consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
-    rotation = retiring.retire(people.owner, key, WHY)
+    registry.add_consumer(people.owner, "web-1", place.application, place.environment)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: one.waiting_for == WaitingFor.ADOPTION)
     assert rotation.waiting_text == (
         "May still need the key: web-1: a person must confirm that nothing uses it."
@@ -130,7 +124,7 @@ def test_no_page_speaks_of_a_new_key_that_there_is_not(client, vendor, place, pe
     page = text(client.get(f"/keys/{key.pk}/"))
     assert "It leaked: end it now" in page
     assert "Add a standby" not in page
-    workflow.waive(people.owner, rotation, "I looked at every host.")
+    lifecycle.waive(people.owner, rotation, "I looked at every host.")
     assert drive(rotation).step == Step.DONE
     page = text(client.get(f"/keys/{key.pk}/"))
     assert "Retired" in page
@@ -141,11 +135,11 @@ def test_no_page_speaks_of_a_new_key_that_there_is_not(client, vendor, place, pe
 def test_where_the_vendor_tells_nothing_a_person_confirms_and_ends_it(vendor, place, people):
     key = make_key(vendor, place, people.owner, manual=True)
     secret = secret_of(key.current)
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: one.waiting_for == WaitingFor.ADOPTION)
     quiet(rotation)
     assert step(rotation).step == Step.VERIFY
-    workflow.waive(people.owner, rotation, "I looked at every host.")
+    lifecycle.waive(people.owner, rotation, "I looked at every host.")
     drive(rotation, lambda one: one.waiting_for == WaitingFor.DELETION)
     assert HumanTask.objects.filter(kind="delete", closed_at=None).exists()
     vendor.delete_key_by_secret(secret)
@@ -161,7 +155,7 @@ def test_a_key_that_died_because_nobody_needs_it_is_retired_and_its_incident_clo
     task = incident(vendor, key)
     assert "retire it" in task.text
     vendor.delete_key(key.current.vendor_id)
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     assert drive(rotation).step == Step.DONE
     assert "before we ended it" in rotation.adopted_how
     task.refresh_from_db()
@@ -171,9 +165,9 @@ def test_a_key_that_died_because_nobody_needs_it_is_retired_and_its_incident_clo
 
 def test_it_can_be_cancelled_until_its_end_is_ordered(vendor, place, people):
     key = make_key(vendor, place, people.owner)
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: bool(one.waiting_for) and one.step == Step.VERIFY)
-    workflow.cancel(people.operator, rotation)
+    lifecycle.cancel(people.operator, rotation)
     assert drive(rotation).step == Step.CANCELLED
     key.refresh_from_db()
     assert key.archived_at is None
@@ -184,7 +178,7 @@ def test_it_can_be_cancelled_until_its_end_is_ordered(vendor, place, people):
 def test_a_cancel_at_the_last_moment_is_in_time(stack, vendor, place, people):
     """The intents and the cancel are read under one lock."""
     key = make_key(vendor, place, people.owner)
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: bool(one.waiting_for) and one.step == Step.VERIFY)
     quiet(rotation)
     hurry(rotation)
@@ -192,7 +186,7 @@ def test_a_cancel_at_the_last_moment_is_in_time(stack, vendor, place, people):
         Rotation.objects.filter(pk=rotation.pk).update(
             claimed_until=timezone.now() + timedelta(minutes=5)
         )
-        workflow.cancel(people.operator, rotation)
+        lifecycle.cancel(people.operator, rotation)
     assert drive(rotation).step == Step.CANCELLED
     assert alive(vendor, place.vendor_api) == 1
     assert not Intent.objects.exists()
@@ -210,7 +204,7 @@ def test_a_cancel_at_the_last_moment_is_in_time(stack, vendor, place, people):
 )
 def test_a_crash_loses_nothing_and_ends_the_same(stack, vendor, place, people, point):
     key = make_key(vendor, place, people.owner)
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: bool(one.waiting_for) and one.step == Step.VERIFY)
     quiet(rotation)
     assert run_until_death(stack, rotation, point) == -signal.SIGKILL
@@ -219,13 +213,13 @@ def test_a_crash_loses_nothing_and_ends_the_same(stack, vendor, place, people, p
     assert ApiKey.objects.get(pk=key.pk).archived_at
     assert alive(vendor, place.vendor_api) == 0
     with pytest.raises(Conflict):
-        workflow.cancel(people.owner, rotation)
+        lifecycle.cancel(people.owner, rotation)
 
 
 def test_a_hold_keeps_it(vendor, place, people):
     key = make_key(vendor, place, people.owner)
     hold = holds.place(people.owner, key, "Case 4711: evidence").hold
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     drive(rotation, lambda one: bool(one.waiting_for) and one.step == Step.VERIFY)
     quiet(rotation)
     drive(rotation, lambda one: one.waiting_for == WaitingFor.HOLD)
@@ -238,23 +232,23 @@ def test_a_hold_keeps_it(vendor, place, people):
 
 def test_no_other_door_works_on_it_meanwhile_or_afterwards(vendor, place, people):
     key = make_key(vendor, place, people.owner)
-    rotation = retiring.retire(people.owner, key, WHY)
+    rotation = retirement.retire(people.owner, key, WHY)
     with pytest.raises(Conflict):
-        workflow.start(people.operator, key)
+        lifecycle.start(people.operator, key)
     with pytest.raises(Conflict):
-        retiring.retire(people.owner, key, WHY)
+        retirement.retire(people.owner, key, WHY)
     made = vendor.create_key(place.vendor_api["id"])
     with pytest.raises(Conflict):
-        pasting_keys.add_standby(people.operator, key, made["key"])
-    joined, new = workflow.start(people.operator, key, Reason.LEAK)
+        manual_keys.add_standby(people.operator, key, made["key"])
+    joined, new = lifecycle.start(people.operator, key, Reason.LEAK)
     assert (joined.pk, new) == (rotation.pk, False)
     assert drive(rotation).step == Step.DONE, "a leak waits for nobody"
     key.refresh_from_db()
     for act in (
-        lambda: workflow.start(people.operator, key),
-        lambda: workflow.start(people.operator, key, Reason.LEAK),
-        lambda: retiring.retire(people.owner, key, WHY),
-        lambda: pasting_keys.add_standby(people.operator, key, made["key"]),
+        lambda: lifecycle.start(people.operator, key),
+        lambda: lifecycle.start(people.operator, key, Reason.LEAK),
+        lambda: retirement.retire(people.owner, key, WHY),
+        lambda: manual_keys.add_standby(people.operator, key, made["key"]),
     ):
         with pytest.raises(Conflict):
             act()
@@ -265,11 +259,11 @@ def test_who_may_retire_and_why(vendor, place, people):
     key = make_key(vendor, place, people.owner)
     for who in (people.operator, people.developer, people.viewer):
         with pytest.raises(Denied):
-            retiring.retire(who, key, WHY)
+            retirement.retire(who, key, WHY)
     with pytest.raises(BadInput):
-        retiring.retire(people.owner, key, " x ")
+        retirement.retire(people.owner, key, " x ")
     Grant.objects.create(member=people.operator, role=Role.OWNER, application=place.application)
-    assert retiring.retire(people.operator, key, WHY).retires
+    assert retirement.retire(people.operator, key, WHY).retires
 
 
 def test_it_is_in_no_list_unless_asked_for_and_its_name_is_free(vendor, place, people):
@@ -284,8 +278,8 @@ def test_it_is_in_no_list_unless_asked_for_and_its_name_is_free(vendor, place, p
     assert "Retired" in client.get(f"/keys/{key.pk}/").content.decode()
     assert client.get(f"/rotations/{rotation.pk}/").status_code == 200
     assert call("listkeys").out.count("video") == 0
-    levels.carry_on()
-    watching.claim_due()
+    inheritance.carry_on()
+    key_checks.claim_due()
     assert not RotationPolicy.objects.exists()
     assert not Watch.objects.exists()
     again = make_key(vendor, place, people.owner, name="video")

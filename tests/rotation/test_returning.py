@@ -9,15 +9,19 @@ from allauth.socialaccount.models import SocialAccount
 from django.db import connection, connections, transaction
 from django.test import Client
 
-from keyvault import approvals, telling
-from keyvault.approval_models import Act
-from keyvault.approvals import NeedsApproval
+from keyvault import telling
+from keyvault.access import approvals
+from keyvault.access.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import Conflict, Denied
+from keyvault.core.errors import Conflict, Denied
 from keyvault.models import Approval, Grant, Group, Member, Role
-from rotation import calendar, notices, offboarding, pasting_keys, returning, workflow
-from rotation.campaign_models import Campaign
+from keyvault.models.approvals import Act
+from rotation.campaigns import offboarding, reinstatement
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import HumanTask, Notice, Reason, Rotation
+from rotation.models.campaigns import Campaign
+from rotation.notifications import triggers
+from rotation.scheduling import calendar
 from rotation.tasks import tick
 from tests.api_client import Api, sign_in
 from tests.factories import PASSWORD, grant, make_key, make_member, secret_of, show
@@ -30,7 +34,7 @@ def leaver(people: Any) -> Member:
 
 
 def by_directory(member: Member, owner: Member) -> None:
-    from keyvault import directory
+    from keyvault.access.scim import directory
 
     directory.change(member.pk, lambda person: person.model_copy(update={"active": False}))
 
@@ -72,7 +76,7 @@ def test_what_a_leaver_asked_for_lapses_whatever_way_they_leave(
     request.refresh_from_db()
     assert (request.granted, bool(request.lapsed_at)) == (False, True)
     assert "leaver" in request.lapsed_why
-    returning.let_come_back(people.owner, leaver)
+    reinstatement.let_come_back(people.owner, leaver)
     with pytest.raises(Conflict):
         approvals.decide(
             people.owner, approvals.get_approval(people.owner, request.pk), granted=True
@@ -89,7 +93,7 @@ def test_what_a_leaver_agreed_to_counts_no_more_though_they_come_back(
     approvals.decide(leaver, request, granted=True)
     leave(leaver, people.owner)
     tick()
-    returning.let_come_back(people.owner, leaver)
+    reinstatement.let_come_back(people.owner, leaver)
     anew = ask(people.owner)
     assert anew.pk != request.pk
     told = Api(people.owner).get(f"approvals/{request.pk}/").json
@@ -173,7 +177,7 @@ def test_an_owner_lets_somebody_come_back_as_the_same_person_with_nothing(
     assert Campaign.objects.count() == 1, "what they knew is rotated all the same"
     assert AuditEvent.objects.filter(action="secret.revealed", actor_id=str(back.pk)).exists()
     code = answer.json["link"].rsplit("#", 1)[1]
-    from keyvault.people import join
+    from keyvault.access.invitations import join
 
     assert join(code, "five words that have nothing in common").pk == leaver.pk
     tick()
@@ -188,10 +192,10 @@ def test_a_standby_that_they_brought_in_before_they_left_stays_unused(
     """B28: what somebody knew while they were away is used no more than before."""
     key = make_key(vendor, place, people.owner)
     made = vendor.create_key(place.vendor_api["id"])
-    pasting_keys.add_standby(leaver, key, made["key"])
+    manual_keys.add_standby(leaver, key, made["key"])
     offboarding.off_board(people.owner, leaver, heir=people.owner)
-    returning.let_come_back(people.owner, leaver)
-    rotation, _ = workflow.start(people.owner, key, Reason.LEAK)
+    reinstatement.let_come_back(people.owner, leaver)
+    rotation, _ = lifecycle.start(people.owner, key, Reason.LEAK)
     drive(rotation)
     assert Rotation.objects.get(pk=rotation.pk).step == "done"
     key.refresh_from_db()
@@ -200,11 +204,11 @@ def test_a_standby_that_they_brought_in_before_they_left_stays_unused(
 
 def test_only_an_owner_lets_somebody_back_and_only_who_left(people: Any, leaver: Member) -> None:
     with pytest.raises(Conflict, match="member already"):
-        returning.let_come_back(people.owner, leaver)
+        reinstatement.let_come_back(people.owner, leaver)
     offboarding.off_board(people.owner, leaver, heir=people.owner)
     for who in (people.operator, people.viewer, people.auditor):
         with pytest.raises(Denied):
-            returning.let_come_back(who, leaver)
+            reinstatement.let_come_back(who, leaver)
     assert Api(people.operator).post(f"members/{leaver.pk}/return").status == 404
     stale = Api()
     sign_in(stale.client, people.owner, proved=False)
@@ -221,9 +225,9 @@ def test_a_directory_that_wants_somebody_back_is_refused_and_the_owners_are_told
     assert (error.status, error.code) == (409, "left")
     assert "an owner lets them come back" in error.message
     task = HumanTask.objects.get()
-    notices.scan()
+    triggers.scan()
     assert Notice.objects.get(task=task).messages.filter(member=people.owner).exists()
-    returning.let_come_back(people.owner, leaver)
+    reinstatement.let_come_back(people.owner, leaver)
     task.refresh_from_db()
     assert task.closed_by is None
     assert task.closed_at

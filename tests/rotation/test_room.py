@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from keyvault.models import KeyVersion, Link
-from rotation import freezing
 from rotation.models import HumanTask, Intent, Step, WaitingFor
+from rotation.recovery import deletion_lock
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
@@ -147,7 +147,7 @@ def test_nothing_is_removed_while_deleting_is_frozen(vendor, place, people, key)
     key.refresh_from_db()
     set_limit(vendor, place, 2)
     rotation = started(people.operator, key)
-    freezing.freeze("A test froze it.")
+    deletion_lock.freeze("A test froze it.")
     drive(rotation, lambda r: r.waiting_for == WaitingFor.RECONCILE)
     assert orphan["id"] in alive(vendor, place)
 

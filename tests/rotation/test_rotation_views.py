@@ -3,9 +3,9 @@
 import pytest
 from django.urls import reverse
 
-from rotation import pasting_keys, workflow
+from keyvault.console.progress import track
+from rotation.engine import lifecycle, manual_keys
 from rotation.models import HumanTask, Reason, Rotation, Step, WaitingFor
-from rotation.views.track import track
 from tests.factories import make_key, secret_of
 from tests.pages import as_, text
 from tests.rotation.driving import drive, started
@@ -64,7 +64,7 @@ def test_forms_are_replaced_when_what_can_be_done_has_changed(
     as_(client, people.operator)
     facts = client.get(reverse("rotation", args=[waiting.pk])).context
     query = {"seen": facts["seen"], "acts": facts["acts"]}
-    pasting_keys.paste_for(people.operator, waiting, made(vendor, place))
+    manual_keys.paste_for(people.operator, waiting, made(vendor, place))
     drive(waiting, lambda r: r.step == Step.VERIFY and r.waiting_for == WaitingFor.ADOPTION)
     moved = text(client.get(reverse("rotation-live", args=[waiting.pk]), query))
     assert 'id="acts" tabindex="-1" hx-swap-oob="true"' in moved
@@ -95,7 +95,7 @@ def test_cancel_once_and_twice(client, people, waiting):
 
 
 def test_waive_wants_a_reason_and_keeps_what_was_typed(client, vendor, place, people, waiting):
-    pasting_keys.paste_for(people.operator, waiting, made(vendor, place))
+    manual_keys.paste_for(people.operator, waiting, made(vendor, place))
     drive(waiting, lambda r: r.step == Step.VERIFY and r.waiting_for == WaitingFor.ADOPTION)
     as_(client, people.operator)
     short = act(client, waiting, "waive", reason="no")
@@ -165,9 +165,9 @@ def test_a_delete_task_closes_itself_when_the_key_is_refused(
     client, vendor, place, people, waiting
 ):
     old = waiting.old_version
-    pasting_keys.paste_for(people.operator, waiting, made(vendor, place))
+    manual_keys.paste_for(people.operator, waiting, made(vendor, place))
     drive(waiting, lambda r: r.step == Step.VERIFY and r.waiting_for == WaitingFor.ADOPTION)
-    workflow.waive(people.operator, waiting, "the batch job was redeployed")
+    lifecycle.waive(people.operator, waiting, "the batch job was redeployed")
     drive(waiting, lambda r: r.waiting_for == WaitingFor.DELETION)
     task = the_task(waiting, "delete")
     as_(client, people.operator)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotation import rules
+from rotation import recurrence
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ from rotation import rules
     ],
 )
 def test_words_and_rules_are_read_alike(said, rule, words):
-    assert rules.parse(said) == rule
+    assert recurrence.parse(said) == rule
     if words:
-        assert rules.words(rule) == words
+        assert recurrence.words(rule) == words
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_what_is_no_rule_is_refused_with_the_reason(said, why):
     """At once, too: a day that never comes is not looked for until the year 9999."""
     began = time.process_time()
     with pytest.raises(ValueError, match=why):
-        rules.parse(said)
+        recurrence.parse(said)
     assert time.process_time() - began < 2
 
 
 def test_every_second_week_means_the_same_weeks_for_every_key():
-    rule = rules.parse("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO")
-    first = rules.next_day(rule, date(2026, 3, 4))
-    assert rules.next_day(rule, first) == first + timedelta(days=14)
-    assert rules.next_day(rule, first - timedelta(days=1)) == first
+    rule = recurrence.parse("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO")
+    first = recurrence.next_day(rule, date(2026, 3, 4))
+    assert recurrence.next_day(rule, first) == first + timedelta(days=14)
+    assert recurrence.next_day(rule, first - timedelta(days=1)) == first
 
 
 @settings(max_examples=150, deadline=None)
@@ -86,20 +86,20 @@ def test_every_second_week_means_the_same_weeks_for_every_key():
     st.dates(date(2020, 1, 1), date(2035, 12, 31)),
 )
 def test_the_next_day_follows_and_none_lies_between(said, day):
-    rule = rules.parse(said)
-    found = rules.next_day(rule, day)
+    rule = recurrence.parse(said)
+    found = recurrence.next_day(rule, day)
     assert found is not None
     assert found > day
-    assert rules.next_day(rule, found - timedelta(days=1)) == found
+    assert recurrence.next_day(rule, found - timedelta(days=1)) == found
 
 
 def test_the_shortest_gap_bounds_what_a_rotation_may_take():
-    assert rules.shortest_gap(rules.parse("sat,sun"), date(2026, 1, 1)) == 1
-    assert rules.shortest_gap(rules.parse("first monday"), date(2026, 1, 1)) == 28
+    assert recurrence.shortest_gap(recurrence.parse("sat,sun"), date(2026, 1, 1)) == 1
+    assert recurrence.shortest_gap(recurrence.parse("first monday"), date(2026, 1, 1)) == 28
 
 
 def test_what_recurs_covers_as_many_days_each_time():
-    found = rules.spans(
+    found = recurrence.spans(
         "FREQ=YEARLY", date(2024, 12, 20), timedelta(days=17), date(2027, 12, 31), date(2026, 1, 3)
     )
     assert found[0] == (date(2025, 12, 20), date(2026, 1, 6))
@@ -119,10 +119,10 @@ def test_whatever_is_taken_for_a_rule_comes_and_is_found_soon():
     for often, count in itertools.product(("DAILY", "WEEKLY", "MONTHLY", "YEARLY"), range(4)):
         for parts in itertools.combinations(PARTS, count):
             try:
-                rule = rules.parse(";".join([f"FREQ={often}", *parts]))
+                rule = recurrence.parse(";".join([f"FREQ={often}", *parts]))
             except ValueError:
                 continue
             taken += 1
-            assert rules.next_day(rule, date(2026, 6, 1)) is not None, rule
+            assert recurrence.next_day(rule, date(2026, 6, 1)) is not None, rule
     assert taken > 100
     assert time.process_time() - began < 60

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.leaks import index, scan
+from keyvault.inventory.leak_scan import index, scan
 from keyvault.models import KeyVersion
 from rotation.models import Reason, Rotation
 from tests.commands import call, manage

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotation.schedule import local_moment, next_run
+from rotation.scheduling.local_time import local_moment
+from rotation.scheduling.next_run import next_run
 
 pytestmark = pytest.mark.pure
 

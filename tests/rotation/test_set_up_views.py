@@ -5,10 +5,10 @@ import re
 import pytest
 from django.urls import reverse
 
-from keyvault import tokens
 from keyvault.audit.models import AuditEvent
+from keyvault.delivery import tokens
+from keyvault.inventory.edit_conflicts import mark
 from keyvault.models import Environment, ServiceToken
-from keyvault.staleness import mark
 from tests.factories import make_key
 from tests.pages import as_, statements, text
 

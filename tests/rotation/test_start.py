@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from keyvault.console import onboarding
 from keyvault.models import Account, ApiKey, Application, Environment
-from rotation import guide
 from rotation.models import Consumer, PolicyLevel, SkippedStep
 from tests.api_client import Api
 from tests.factories import grant, make_member, secret_of
@@ -18,7 +18,7 @@ def owner(database):
 
 
 def states():
-    return {one.name.value: one.state for one in guide.steps()}
+    return {one.name.value: one.state for one in onboarding.steps()}
 
 
 def test_an_empty_installation_leads_its_owner_through_all_of_it(client, vendor, owner):
@@ -38,7 +38,7 @@ def test_an_empty_installation_leads_its_owner_through_all_of_it(client, vendor,
     assert Environment.objects.get(name="Production").is_production
     client.post("/start/application", {"name": "Billing", "team": "Payments"})
     page = client.get("/start/")
-    assert page.context["at"] == guide.Name.KEY
+    assert page.context["at"] == onboarding.Name.KEY
     assert page.context["form"]["account"].value() == Account.objects.get().pk
     sent = {
         "account": Account.objects.get().pk,
@@ -72,10 +72,10 @@ def test_an_empty_installation_leads_its_owner_through_all_of_it(client, vendor,
 def test_a_step_is_left_out_and_taken_up_again(client, owner):
     as_(client, owner)
     client.post("/start/account", {"skip": "yes"})
-    assert client.get("/start/").context["at"] == guide.Name.ENVIRONMENTS
+    assert client.get("/start/").context["at"] == onboarding.Name.ENVIRONMENTS
     assert client.get("/").status_code == 200, "it leads there no more by itself"
     assert "First steps" in text(client.get("/settings/"))
-    assert client.get("/start/?step=account").context["at"] == guide.Name.ACCOUNT
+    assert client.get("/start/?step=account").context["at"] == onboarding.Name.ACCOUNT
     assert states()["account"] == "skipped"
 
 

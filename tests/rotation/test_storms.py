@@ -10,9 +10,11 @@ from django.utils import timezone
 
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.models import Account
-from rotation import outages, policies, workflow
+from rotation import queue
+from rotation.engine import circuit_breaker, runner, scheduler
 from rotation.human_tasks import visible_tasks
 from rotation.models import HumanTask, Outage, Rotation, RotationPolicy, Step, WaitingFor
+from rotation.scheduling import policies
 from tests.factories import lone_key, make_key
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, due_now, hurry, started, step
@@ -29,7 +31,7 @@ def go_round(rotations):
     """Let each rotation try once, as if its pause were over."""
     for rotation in rotations:
         due_now(rotation)
-        workflow.advance(rotation.pk)
+        runner.advance(rotation.pk)
 
 
 def as_if_probe_were_due():
@@ -84,7 +86,7 @@ def test_those_that_were_held_back_follow_one_after_the_other(vendor, place, peo
     vendor.clear_faults()
     as_if_probe_were_due()
     hurry(six[0])
-    workflow.advance(six[0].pk)
+    runner.advance(six[0].pk)
     held = Rotation.objects.filter(waiting_for=WaitingFor.VENDOR, attempt__gt=0)
     due = sorted(held.values_list("due_at", flat=True))
     assert len(due) == 5
@@ -116,13 +118,13 @@ def test_one_failing_key_does_not_stop_its_neighbours(vendor, place, people):
 
 def test_a_vault_outage_is_one_alert_for_all_accounts(stack, vendor, place, people, six):
     """B24: however many rotations meet it, people hear of it once."""
-    from keyvault import secret_store
+    from keyvault.vault import secret_store
 
     stack.openbao.stop()
     secret_store.forget_login()
     try:
         go_round(six)
-        assert open_outages().get().about == outages.about(None)
+        assert open_outages().get().about == circuit_breaker.about(None)
     finally:
         stack.openbao.start()
         secret_store.forget_login()
@@ -202,15 +204,15 @@ def test_after_three_days_down_work_resumes_bounded_and_what_expires_first_goes_
         )
         for number, left in enumerate(days)
     ]
-    assert policies.start_due() == 3
+    assert scheduler.start_due() == 3
     names = [r.key.name for r in Rotation.objects.order_by("pk").select_related("key")]
     assert names == ["due-5", "due-2", "due-4"]
-    assert policies.start_due() == 1, "the account's own cap holds"
-    assert policies.start_due() == 0
-    assert workflow.due()[0] == Rotation.objects.get(key=keys[5]).pk
+    assert scheduler.start_due() == 1, "the account's own cap holds"
+    assert scheduler.start_due() == 0
+    assert queue.due()[0] == Rotation.objects.get(key=keys[5]).pk
     for rotation in Rotation.objects.all():
         drive(rotation)
-    assert policies.start_due() == 2
+    assert scheduler.start_due() == 2
     for rotation in Rotation.objects.filter(finished_at=None):
         drive(rotation)
     assert creates(vendor, place.vendor_api) == 6
@@ -233,7 +235,7 @@ def test_a_full_account_holds_up_no_other(vendor, place, people):
     )
     place.api_account = other
     lone = make_due(make_key(vendor, place, people.owner, name="lone"), people.owner)
-    assert policies.start_due() == 2
+    assert scheduler.start_due() == 2
     assert Rotation.objects.filter(key=lone).exists()
 
 
@@ -241,23 +243,23 @@ def test_an_account_that_is_known_to_be_away_starts_nothing_by_schedule(vendor, 
     key = make_due(lone_key(vendor, place, people.owner), people.owner)
     vendor.fault("*", times=None, **SERVER_ERROR)
     go_round(six)
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 0
     vendor.clear_faults()
     as_if_probe_were_due()
     go_round(six)
-    assert policies.start_due() == 1
+    assert scheduler.start_due() == 1
     assert Rotation.objects.filter(key=key).exists()
 
 
 def test_messages_for_one_rotation_do_not_pile_up(vendor, place, people, six):
     """B82: however often the loop turns while workers are behind, one message each is under way."""
-    assert sorted(workflow.take_due()) == sorted(r.pk for r in six)
-    assert workflow.take_due() == []
+    assert sorted(queue.take_due()) == sorted(r.pk for r in six)
+    assert queue.take_due() == []
     step(six[0])
     hurry(six[0])
-    assert workflow.take_due() == [six[0].pk], "a try sets the note back"
+    assert queue.take_due() == [six[0].pk], "a try sets the note back"
     Rotation.objects.update(nudged_at=timezone.now() - timedelta(minutes=1))
-    assert len(workflow.take_due()) == 6, "a lost message is sent again"
+    assert len(queue.take_due()) == 6, "a lost message is sent again"
 
 
 def test_a_real_worker_catches_up_after_an_outage(worker, vendor, place, people, six):

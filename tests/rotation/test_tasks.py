@@ -4,7 +4,8 @@ import inspect
 
 import redis
 
-from rotation import tasks, workflow
+from rotation import queue, tasks
+from rotation.engine import lifecycle
 from rotation.models import Heartbeat, Rotation, Step
 from tests.factories import make_key
 from tests.oracle import assert_all_is_well, creates
@@ -17,7 +18,7 @@ def done(rotation):
 
 def test_workers_finish_a_rotation_by_themselves(vendor, place, people, worker):
     key = make_key(vendor, place, people.owner)
-    rotation, _ = workflow.start(people.operator, key)
+    rotation, _ = lifecycle.start(people.operator, key)
     until(lambda: done(rotation), 30, "the rotation")
     assert Heartbeat.objects.filter(name="tick").exists()
     assert_all_is_well(vendor, place)
@@ -29,7 +30,7 @@ def test_losing_every_message_costs_seconds_and_no_key(stack, vendor, place, peo
     rotations = []
     for _ in range(3):
         key = make_key(vendor, place, people.owner)
-        rotations.append(workflow.start(people.operator, key)[0])
+        rotations.append(lifecycle.start(people.operator, key)[0])
         client.delete("celery")
 
     def all_done():
@@ -44,12 +45,12 @@ def test_losing_every_message_costs_seconds_and_no_key(stack, vendor, place, peo
 def test_repeated_messages_change_nothing(vendor, place, people, worker):
     """B04, I9: the same message many times over makes one key."""
     key = make_key(vendor, place, people.owner)
-    rotation, _ = workflow.start(people.operator, key)
+    rotation, _ = lifecycle.start(people.operator, key)
     for _ in range(20):
-        workflow.send("rotation.advance", rotation.pk)
+        queue.send("rotation.advance", rotation.pk)
     until(lambda: done(rotation), 30, "the rotation")
     for _ in range(5):
-        workflow.send("rotation.advance", rotation.pk)
+        queue.send("rotation.advance", rotation.pk)
     assert creates(vendor, place.vendor_api) == 1
     assert_all_is_well(vendor, place)
 
@@ -61,7 +62,7 @@ def test_a_rotation_that_was_rolled_back_never_runs(vendor, place, people, worke
     key = make_key(vendor, place, people.owner)
     try:
         with transaction.atomic():
-            workflow.start(people.operator, key)
+            lifecycle.start(people.operator, key)
             raise ZeroDivisionError
     except ZeroDivisionError:
         pass
@@ -75,7 +76,7 @@ def test_work_goes_on_after_the_whole_worker_is_killed(stack, vendor, place, peo
 
     key = make_key(vendor, place, people.owner)
     vendor.fault("create", times=1, kind="delay", seconds=2.0)
-    rotation, _ = workflow.start(people.operator, key)
+    rotation, _ = lifecycle.start(people.operator, key)
     until(lambda: Rotation.objects.get(pk=rotation.pk).claimed_until, 20, "a claim")
     worker.kill()
     Rotation.objects.filter(pk=rotation.pk).update(claimed_until="2020-01-01T00:00:00Z")

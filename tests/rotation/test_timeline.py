@@ -6,12 +6,15 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from keyvault import fetching, grants, tokens
-from keyvault.keys import check_key
+from keyvault.access import roles
+from keyvault.console import timeline
+from keyvault.delivery import fetch, tokens
+from keyvault.inventory.keys import check_key
 from keyvault.models import ApiKey, Application, KeyVersion, Role
-from rotation import charts, levels, overview, policies, timeline
 from rotation.models import Rotation, RotationPolicy, Step
-from rotation.policies import Wish
+from rotation.monitoring import charts, stats
+from rotation.scheduling import inheritance, policies
+from rotation.scheduling.policies import Wish
 from tests.factories import lone_key, make_key, make_member, show
 from tests.pages import as_, statements, text
 from tests.rotation.driving import drive, started
@@ -30,7 +33,7 @@ def test_one_stream_holds_everything_and_filters_choose(vendor, place, people, k
     check_key(people.owner, key)
     show(people.developer, key)
     policies.set_policy(people.operator, key, Wish(30))
-    levels.set_level(people.owner, place.environment, Wish(window="Sat 02:00-04:00"))
+    inheritance.set_level(people.owner, place.environment, Wish(window="Sat 02:00-04:00"))
     drive(started(people.operator, key))
     everything = acts(key)
     for act in ("key.registered", "key.checked", "secret.revealed", "rotation.started"):
@@ -47,8 +50,8 @@ def test_roles_that_reach_the_key_stand_in_its_stream_and_others_do_not(place, p
     other = Application.objects.create(name="Elsewhere")
     newcomer = make_member("new@example.com")
     before = acts(key).count("grant.changed")
-    grants.give(people.owner, newcomer, Role.VIEWER, application=place.application)
-    grants.give(people.owner, newcomer, Role.VIEWER, application=other)
+    roles.give(people.owner, newcomer, Role.VIEWER, application=place.application)
+    roles.give(people.owner, newcomer, Role.VIEWER, application=other)
     assert acts(key).count("grant.changed") == before + 1
 
 
@@ -58,13 +61,13 @@ def test_fetches_are_one_line_each_token_until_something_else_happens(place, peo
         for name in ("web-1", "web-2")
     )
     for token in (first, second, first, first):
-        fetching.fetch(token, key.pk)
+        fetch.fetch(token, key.pk)
     check_key(people.owner, key)
-    fetching.fetch(first, key.pk)
+    fetch.fetch(first, key.pk)
     found = timeline.stream(key, "").entries
     fetched = [(e.event.actor_label, e.count) for e in found if e.event.action == "secret.fetched"]
     assert [count for _, count in fetched] == [1, 3, 1]
-    assert overview.fetches(key).bars[-1].total == 5
+    assert stats.fetches(key).bars[-1].total == 5
 
 
 def test_the_stream_is_paged_and_nothing_is_lost_between(people, key):
@@ -115,20 +118,18 @@ def test_the_overview_counts_what_one_may_see(client, vendor, place, people, key
         finished_at=timezone.now(),
     )
     every = ApiKey.objects.all()
-    assert [bar.total for bar in overview.standing(every).value.by_age().bars] == [1, 0, 0, 0, 0, 1]
-    states = {bar.label: bar.total for bar in overview.standing(every).value.by_state().bars}
+    assert [bar.total for bar in stats.standing(every).value.by_age().bars] == [1, 0, 0, 0, 0, 1]
+    states = {bar.label: bar.total for bar in stats.standing(every).value.by_state().bars}
     assert (states["Overdue"], states["Without a policy"]) == (1, 1)
-    assert overview.per_week(every).bars[-1].counts == [0, 1, 0]
-    assert overview.standing(every).value.by_answer().bars[0].total == 2
-    assert overview.standing(every, long_seconds=0.0).value.by_answer().bars[0].total == 2
+    assert stats.per_week(every).bars[-1].counts == [0, 1, 0]
+    assert stats.standing(every).value.by_answer().bars[0].total == 2
+    assert stats.standing(every, long_seconds=0.0).value.by_answer().bars[0].total == 2
     KeyVersion.objects.filter(key=key).update(check_answer="refused")
-    assert overview.standing(every).value.by_answer().bars[0].total == 2, (
-        "counted within this minute"
-    )
-    other = overview.standing(every.filter(pk=old.pk))
+    assert stats.standing(every).value.by_answer().bars[0].total == 2, "counted within this minute"
+    other = stats.standing(every.filter(pk=old.pk))
     assert other.value.by_answer().bars[0].total == 1, "who sees other keys is told of those"
-    overview.forget()
-    assert overview.standing(every).value.by_answer().bars[0].total == 1
+    stats.forget()
+    assert stats.standing(every).value.by_answer().bars[0].total == 1
     page = text(as_(client, people.owner).get("/overview/"))
     assert page.count('role="img"') == 4
     assert page.count("<details") == 4

@@ -5,7 +5,8 @@ import uuid
 import pytest
 from django.test import override_settings
 
-from keyvault import keys, secret_store
+from keyvault.inventory import keys
+from keyvault.vault import secret_store
 from rotation.models import Step
 from tests.commands import manage
 from tests.factories import make_key

@@ -6,12 +6,12 @@ import pytest
 from django.db import connections
 
 from keyvault.audit.models import AuditEvent
-from keyvault.errors import BadInput, Conflict, Denied, NotFound
+from keyvault.core.errors import BadInput, Conflict, Denied, NotFound
 from keyvault.models import ApiKey, KeyVersion, Link, Role
-from rotation import vendor_ids
-from rotation.claims import ClaimLost, claim
+from rotation.engine import vendor_ids
+from rotation.engine.lease import ClaimLost, claim
+from rotation.engine.steps import id_proof
 from rotation.models import HumanTask, Intent, Rotation, Step, WaitingFor
-from rotation.steps import linking
 from tests.api_client import Api, new_key
 from tests.commands import call
 from tests.factories import grant, lone_key, make_key, make_member, secret_of
@@ -137,7 +137,7 @@ def test_a_worker_with_the_former_id_in_hand_calls_nothing(
     with pytest.raises(ClaimLost), held.transaction():
         pass
     with pytest.raises(ClaimLost):
-        linking._begin(held, version, intent)
+        id_proof._begin(held, version, intent)
     assert not [e for e in vendor.ledger() if e["route"] == "disable"]
     assert accepted(vendor, second)
 

@@ -7,10 +7,11 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from keyvault import tokens
+from keyvault.console.home import within
+from keyvault.delivery import tokens
 from keyvault.models import Application, KeyVersion, ServiceToken
-from rotation import consumers
-from rotation.holders import of_key as holders
+from rotation.consumers import registry
+from rotation.consumers.holders import of_key as holders
 from rotation.models import (
     Consumer,
     Reason,
@@ -19,7 +20,6 @@ from rotation.models import (
     Step,
     WaitingFor,
 )
-from rotation.views.home import within
 from tests.factories import make_key
 from tests.pages import as_, statements, text
 from tests.rotation.driving import drive, started
@@ -166,7 +166,7 @@ def test_keys_page_by_page(client, place, people, key, vendor):
 
 
 def test_the_key_page_shows_versions_consumers_and_timeline(client, place, people, key):
-    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    new = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     page = text(as_(client, people.viewer).get(reverse("key", args=[key.pk])))
     assert key.current.tail in page
     assert "web-1" in page
@@ -177,16 +177,16 @@ def test_the_key_page_shows_versions_consumers_and_timeline(client, place, peopl
 
 
 def test_who_holds_what_follows_fetch_and_acknowledgement(place, people, key):
-    from keyvault import fetching
+    from keyvault.delivery import fetch
 
-    new = consumers.add_consumer(people.owner, "web-1", place.application, place.environment)
+    new = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     token = new.token.reveal()
     assert holders(key)[0].state == "never"
-    secret = fetching.fetch(token, key.pk).secret
+    secret = fetch.fetch(token, key.pk).secret
     assert (holders(key)[0].state, holders(key)[0].version.number) == ("fetched", 1)
-    nonce, version = consumers.nonce(token, key.pk)
-    consumers.acknowledge(
-        token, key.pk, version, nonce, consumers.proof_of(secret, nonce, key.pk, version)
+    nonce, version = registry.nonce(token, key.pk)
+    registry.acknowledge(
+        token, key.pk, version, nonce, registry.proof_of(secret, nonce, key.pk, version)
     )
     assert holders(key)[0].state == "acknowledged"
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)

@@ -9,8 +9,10 @@ from django.utils import timezone
 
 from keyvault.audit.models import AuditEvent
 from keyvault.models import ApiKey, KeyVersion
-from rotation import pausing, policies, watching, workflow
+from rotation.engine import check_budget, lifecycle, scheduler
 from rotation.models import HumanTask, Pause, Reason, Rotation, RotationPolicy, Usage, Watch
+from rotation.monitoring import key_checks
+from rotation.scheduling import pauses, policies
 from rotation.tasks import watch
 from tests.api_client import Api, sign_in
 from tests.factories import make_key, secret_of
@@ -24,11 +26,11 @@ def key(vendor: Any, place: Any, people: Any) -> ApiKey:
 
 def come() -> list[int]:
     """Let every key's day come, and ask about it."""
-    watching.claim_due()
+    key_checks.claim_due()
     Watch.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
-    found = watching.claim_due()
+    found = key_checks.claim_due()
     for key_id in found:
-        watching.check(key_id)
+        key_checks.check(key_id)
     return found
 
 
@@ -45,23 +47,23 @@ def test_each_key_is_asked_about_once_an_interval_and_spread_out(
 ) -> None:
     for number in range(4):
         make_key(vendor, place, people.owner, name=f"key {number}")
-    assert watching.claim_due() == [], "new ones are spread over their first day"
+    assert key_checks.claim_due() == [], "new ones are spread over their first day"
     due = sorted(Watch.objects.values_list("next_check_at", flat=True))
     assert due[-1] - due[0] > timedelta(minutes=5)
     before = asked(vendor)
     assert len(come()) == 5
     assert asked(vendor) == before + 5
-    assert watching.claim_due() == []
+    assert key_checks.claim_due() == []
     for one in Watch.objects.all():
         away = one.next_check_at - timezone.now()
         assert timedelta(hours=21) < away < timedelta(hours=27)
 
 
 def test_two_at_once_ask_once(key: ApiKey) -> None:
-    watching.claim_due()
+    key_checks.claim_due()
     Watch.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
-    assert watching.claim_due() == [key.pk]
-    assert watching.claim_due() == [], "it is given out, until the lease ends"
+    assert key_checks.claim_due() == [key.pk]
+    assert key_checks.claim_due() == [], "it is given out, until the lease ends"
 
 
 def test_a_key_that_is_refused_twice_is_an_incident_at_once_and_one_odd_node_is_none(
@@ -86,7 +88,7 @@ def test_an_incident_ends_when_the_key_works_again_or_was_rotated(
     vendor.delete_key_by_secret(secret_of(key.current))
     come()
     come()
-    rotation, _ = workflow.start(people.operator, key, Reason.INCIDENT, overlap_seconds=0)
+    rotation, _ = lifecycle.start(people.operator, key, Reason.INCIDENT, overlap_seconds=0)
     assert come() == [], "a rotation looks for itself"
     drive(rotation)
     assert Rotation.objects.get().step == "done"
@@ -157,38 +159,38 @@ def test_cannot_tell_three_times_is_the_vendors_problem_and_one_alert_an_account
 def test_what_is_refused_or_unclear_is_asked_no_oftener_than_the_month_allows(
     place: Any, key: ApiKey
 ) -> None:
-    from rotation.providers.base import CANNOT_TELL, REFUSED, CheckResult
+    from keyvault.vendors.base import CANNOT_TELL, REFUSED, CheckResult
 
     account = place.api_account
     account.settings = {"watch_calls_per_month": 10}
     account.save()
     key.refresh_from_db()
-    watching.claim_due()
+    key_checks.claim_due()
     assert key.current is not None
     for answer in (REFUSED, CANNOT_TELL):
         for _ in range(4):
-            watching.settle(key, key.current, CheckResult(answer, "said so"))
+            key_checks.settle(key, key.current, CheckResult(answer, "said so"))
         assert Watch.objects.get().next_check_at > timezone.now() + timedelta(days=2, hours=23)
     day = CheckResult(CANNOT_TELL, "later", retry_after=9 * 86400.0)
-    watching.settle(key, key.current, day)
+    key_checks.settle(key, key.current, day)
     assert Watch.objects.get().next_check_at > timezone.now() + timedelta(days=8), "as it asked"
 
 
 def test_one_key_without_a_verdict_among_good_ones_is_one_alert_and_no_back_and_forth(
     vendor: Any, place: Any, people: Any, key: ApiKey
 ) -> None:
-    from rotation.providers.base import CANNOT_TELL, VALID, CheckResult
+    from keyvault.vendors.base import CANNOT_TELL, VALID, CheckResult
 
     other = make_key(vendor, place, people.owner, name="second")
-    watching.claim_due()
+    key_checks.claim_due()
     assert key.current is not None
     assert other.current is not None
     for _ in range(4):
-        watching.settle(key, key.current, CheckResult(CANNOT_TELL, "paid plan required"))
-        watching.settle(other, other.current, CheckResult(VALID, "fine"))
+        key_checks.settle(key, key.current, CheckResult(CANNOT_TELL, "paid plan required"))
+        key_checks.settle(other, other.current, CheckResult(VALID, "fine"))
     assert HumanTask.objects.filter(kind="outage").count() == 1
     assert open_kinds() == ["outage"]
-    watching.settle(key, key.current, CheckResult(VALID, "fine"))
+    key_checks.settle(key, key.current, CheckResult(VALID, "fine"))
     assert open_kinds() == []
 
 
@@ -197,11 +199,11 @@ def test_the_calls_stay_within_what_the_account_allows(
 ) -> None:
     make_key(vendor, place, people.owner, name="second")
     account = place.api_account
-    assert watching.interval_of(account) == timedelta(hours=24)
+    assert check_budget.interval_of(account) == timedelta(hours=24)
     account.settings = {"watch_calls_per_month": 20}
-    assert watching.interval_of(account) == timedelta(days=3), "60 key days for 20 calls"
+    assert check_budget.interval_of(account) == timedelta(days=3), "60 key days for 20 calls"
     account.settings = {"watch_hours": 6}
-    assert watching.interval_of(account) == timedelta(hours=6)
+    assert check_budget.interval_of(account) == timedelta(hours=6)
 
 
 def test_what_is_used_up_is_recorded_and_told_before_the_end(
@@ -223,16 +225,16 @@ def test_a_key_that_was_replaced_while_it_was_asked_about_is_left_alone(
     vendor: Any, people: Any, key: ApiKey
 ) -> None:
     old = KeyVersion.objects.get(key=key)
-    watching.claim_due()
-    drive(workflow.start(people.operator, key, Reason.MANUAL, overlap_seconds=0)[0])
-    from rotation.providers.base import REFUSED, CheckResult
+    key_checks.claim_due()
+    drive(lifecycle.start(people.operator, key, Reason.MANUAL, overlap_seconds=0)[0])
+    from keyvault.vendors.base import REFUSED, CheckResult
 
-    watching.settle(key, old, CheckResult(REFUSED, "gone"))
+    key_checks.settle(key, old, CheckResult(REFUSED, "gone"))
     assert Watch.objects.get().refusals == 0
 
 
 def test_the_task_hands_each_key_to_a_worker(key: ApiKey) -> None:
-    watching.claim_due()
+    key_checks.claim_due()
     Watch.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
     watch()
     assert Watch.objects.get().next_check_at > timezone.now()
@@ -256,11 +258,11 @@ def test_nothing_starts_by_itself_while_it_is_paused(
     due(key, people)
     until = timezone.now() + timedelta(days=1)
     chosen = {"key": {"key": key}, "account": {"account": place.api_account}, "everything": {}}
-    made = pausing.pause(people.owner, reason="a migration", ends_at=until, **chosen[what])
-    assert policies.start_due() == 0
-    assert list(pausing.lasting_on_key(key)) == [made]
-    pausing.resume(people.owner, made)
-    assert policies.start_due() == 1
+    made = pauses.pause(people.owner, reason="a migration", ends_at=until, **chosen[what])
+    assert scheduler.start_due() == 0
+    assert list(pauses.lasting_on_key(key)) == [made]
+    pauses.resume(people.owner, made)
+    assert scheduler.start_due() == 1
     assert AuditEvent.objects.filter(action="pause.changed").count() == 2
 
 
@@ -270,12 +272,12 @@ def test_a_pause_ends_by_itself_and_holds_back_no_one_elses_key_nor_a_person(
     other = make_key(vendor, place, people.owner, name="other")
     due(other, people)
     until = timezone.now() + timedelta(days=1)
-    pausing.pause(people.operator, key=key, reason="a migration", ends_at=until)
-    assert policies.start_due() == 1
-    assert workflow.start(people.operator, key, Reason.LEAK)[1], "a person's word counts"
+    pauses.pause(people.operator, key=key, reason="a migration", ends_at=until)
+    assert scheduler.start_due() == 1
+    assert lifecycle.start(people.operator, key, Reason.LEAK)[1], "a person's word counts"
     due(key, people)
     Pause.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
-    assert not pausing.visible_pauses(people.operator).exists()
+    assert not pauses.visible_pauses(people.operator).exists()
 
 
 def test_pauses_by_api_are_asked_for_and_explained(place: Any, people: Any, key: ApiKey) -> None:

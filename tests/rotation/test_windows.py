@@ -9,11 +9,12 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyvault.errors import BadInput, Denied
-from rotation import freezes, policies, windows
+from keyvault.core.errors import BadInput, Denied
+from rotation.engine import scheduler
+from rotation.engine.lifecycle import start
 from rotation.models import Freeze, HumanTask, Reason, Rotation, RotationPolicy
-from rotation.policies import Wish
-from rotation.workflow import start
+from rotation.scheduling import freezes, policies, windows
+from rotation.scheduling.policies import Wish
 from tests.api_client import Api
 from tests.factories import make_key
 
@@ -126,10 +127,10 @@ def test_nothing_starts_outside_its_window_and_a_missed_one_moves_to_the_next(pe
     policies.set_policy(people.owner, key, wish(window=SATURDAY))
     with time_machine.travel(local(2030, 6, 2, 12), tick=False):  # a Sunday
         due(key, local(2030, 6, 1, 2))
-        assert policies.start_due() == 0
+        assert scheduler.start_due() == 0
         assert RotationPolicy.objects.get().next_run_at == local(2030, 6, 8, 2)
     with time_machine.travel(local(2030, 6, 8, 2, 30), tick=False):
-        assert policies.start_due() == 1
+        assert scheduler.start_due() == 1
     planned = RotationPolicy.objects.get().next_run_at.astimezone(BERLIN)
     assert (planned.weekday(), planned.hour) == (5, 2)
     assert Rotation.objects.count() == 1
@@ -144,13 +145,13 @@ def test_a_freeze_over_new_year_holds_and_its_end_plans_anew(people, place, key)
             people.owner, "New Year", date(2030, 12, 20), date(2031, 1, 6), place.environment
         )
         due(key, local(2030, 12, 20, 3))
-        assert policies.start_due() == 0
+        assert scheduler.start_due() == 0
         assert RotationPolicy.objects.get().next_run_at == local(2031, 1, 7)
         assert start(people.operator, key)[1], "a person may"
         Rotation.objects.update(step="cancelled", finished_at=timezone.now())
         freezes.end_freeze(people.owner, freeze)
         due(key, local(2030, 12, 20, 3))
-        assert policies.start_due() == 1
+        assert scheduler.start_due() == 1
     assert not Freeze.objects.exists()
 
 
@@ -159,14 +160,14 @@ def test_a_freeze_elsewhere_holds_nothing_here(people, place, key):
     today = timezone.now().date()
     freezes.add_freeze(people.owner, "Production", today, today, place.production)
     due(key, timezone.now() - timedelta(minutes=1))
-    assert policies.start_due() == 1
+    assert scheduler.start_due() == 1
 
 
 def test_manual_only_never_starts_by_itself(people, key):
     """B78: switched off is off, whatever is due."""
     policies.set_policy(people.owner, key, wish(enabled=False))
     due(key, timezone.now() - timedelta(days=3))
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 0
 
 
 def test_a_key_that_ends_before_its_window_is_a_persons_to_decide(people, key):
@@ -180,7 +181,7 @@ def test_a_key_that_ends_before_its_window_is_a_persons_to_decide(people, key):
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert task.key == key
     assert "Rotate it now, or change the window" in task.text
-    assert policies.start_due() == 0
+    assert scheduler.start_due() == 0
     policies.set_policy(people.owner, key, wish(every_days=5))
     task.refresh_from_db()
     assert task.closed_at is not None

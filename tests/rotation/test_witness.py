@@ -10,12 +10,14 @@ import pytest
 from django.db import connections
 from django.test import override_settings
 
-from keyvault import secret_store
 from keyvault.audit import checkpoints
-from keyvault.audit.log import member_actor, record_now
+from keyvault.audit.actors import member_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, ChainHead
-from rotation import freezing, recovering, witness
+from keyvault.vault import secret_store
 from rotation.models import Rotation, WaitingFor
+from rotation.recovery import deletion_lock, external_marker
+from rotation.recovery import restore as recovering
 from tests.factories import make_key, secret_of
 from tests.faults.injectors import dump, restore
 from tests.rotation.driving import drive, started
@@ -30,47 +32,47 @@ def act(people: Any) -> None:
 def test_a_log_that_goes_on_is_no_restore(people: Any) -> None:
     for _ in range(3):
         act(people)
-        freezing.roll()
-        freezing.forget()
-        assert freezing.why() == ""
+        deletion_lock.roll()
+        deletion_lock.forget()
+        assert deletion_lock.why() == ""
 
 
 def test_an_older_log_freezes(people: Any) -> None:
     act(people)
-    freezing.roll()
+    deletion_lock.roll()
     head = ChainHead.objects.get(pk=1)
     with health_link() as link:
         link.set("keyvault:witness", json.dumps({"seq": head.seq + 3, "hash": "ab" * 32}))
-    freezing.forget()
-    assert "the broker had seen" in freezing.why()
+    deletion_lock.forget()
+    assert "the broker had seen" in deletion_lock.why()
 
 
 def test_a_log_that_went_another_way_freezes_though_it_is_longer(people: Any) -> None:
     for _ in range(3):
         act(people)
-    freezing.roll()
+    deletion_lock.roll()
     with health_link() as link:
         link.set("keyvault:witness", json.dumps({"seq": 2, "hash": "ab" * 32}))
-    freezing.forget()
-    assert "the broker had seen" in freezing.why()
+    deletion_lock.forget()
+    assert "the broker had seen" in deletion_lock.why()
 
 
 def health_link() -> Any:
-    from keyvault import health
+    from rotation import dependencies
 
-    return health.broker_link()
+    return dependencies.broker_link()
 
 
 @pytest.mark.parametrize("said", ["", "nonsense", "[]", "{}", '{"seq": "x", "hash": 1}'])
 def test_a_broker_that_was_emptied_or_is_away_says_nothing(people: Any, said: str) -> None:
     act(people)
-    freezing.roll()
+    deletion_lock.roll()
     with health_link() as link:
         link.set("keyvault:witness", said)
-    assert witness.difference() == ""
+    assert external_marker.difference() == ""
     with override_settings(CELERY_BROKER_URL="redis://127.0.0.1:9/0"):
-        assert witness.difference() == ""
-        witness.note()
+        assert external_marker.difference() == ""
+        external_marker.note()
 
 
 def test_exported_checkpoints_ahead_of_the_log_freeze_and_are_kept(
@@ -80,9 +82,9 @@ def test_exported_checkpoints_ahead_of_the_log_freeze_and_are_kept(
         act(people)
         checkpoints.seal()
         file = tmp_path / checkpoints.EXPORT_NAME
-        freezing.roll()
-        freezing.forget()
-        assert freezing.why() == ""
+        deletion_lock.roll()
+        deletion_lock.forget()
+        assert deletion_lock.why() == ""
         text = json.dumps({"v": 1, "seq": 999, "hash": "ab" * 32, "at": "x", "previous": ""})
         with file.open("a") as out:
             out.write(json.dumps({"text": text, "signature": "x"}) + "\n")
@@ -90,13 +92,13 @@ def test_exported_checkpoints_ahead_of_the_log_freeze_and_are_kept(
         act(people)
         checkpoints.seal()
         assert file.read_text() == before, "written further it would show nothing any more"
-        freezing.forget()
-        assert "exported checkpoints" in freezing.why()
-        freezing.thaw(member_actor(people.owner), "restored on purpose")
+        deletion_lock.forget()
+        assert "exported checkpoints" in deletion_lock.why()
+        deletion_lock.thaw(member_actor(people.owner), "restored on purpose")
         assert not file.exists()
         assert len(list(tmp_path.glob("audit-checkpoints-until-*.jsonl"))) == 1
-        freezing.forget()
-        assert freezing.why() == ""
+        deletion_lock.forget()
+        assert deletion_lock.why() == ""
         act(people)
         checkpoints.seal()
         assert file.exists()
@@ -110,7 +112,7 @@ def test_both_restored_from_one_moment_freeze_until_it_is_settled(
     assert key.current is not None
     for path in secret_store.list_paths("keys") - {str(key.current.path)}:
         secret_store.destroy("keys", uuid.UUID(path))
-    freezing.roll()
+    deletion_lock.roll()
     file = dump(stack, tmp_path)
     stack.openbao.stop()
     data = stack.openbao.folder / "data"
@@ -118,7 +120,7 @@ def test_both_restored_from_one_moment_freeze_until_it_is_settled(
     stack.openbao.start()
     secret_store.forget_login()
     act(people)
-    freezing.roll()
+    deletion_lock.roll()
 
     restore(stack, file)
     stack.openbao.stop()
@@ -126,17 +128,17 @@ def test_both_restored_from_one_moment_freeze_until_it_is_settled(
     shutil.copytree(tmp_path / "data", data)
     stack.openbao.start()
     secret_store.forget_login()
-    freezing.forget()
-    assert freezing._settled_difference(freezing._row()) == "", "each half fits the other"
-    assert "Vault perhaps with it" in freezing.why()
+    deletion_lock.forget()
+    assert deletion_lock._settled_difference(deletion_lock._row()) == "", "each half fits the other"
+    assert "Vault perhaps with it" in deletion_lock.why()
     key.refresh_from_db()
     rotation = drive(
         started(people.operator, key), lambda one: one.waiting_for == WaitingFor.RECONCILE
     )
     assert vendor.lookup(secret_of(rotation.old_version))["accepted_now"]
     recovering.thaw(people.owner, [], "restored both from one night")
-    freezing.forget()
-    assert freezing.why() == ""
+    deletion_lock.forget()
+    assert deletion_lock.why() == ""
     assert drive(rotation).step == "done"
     assert Rotation.objects.count() == 1
     for alias in connections:

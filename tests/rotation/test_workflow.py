@@ -6,17 +6,18 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
-from keyvault.audit.log import system_actor
+from keyvault.audit.actors import system_actor
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.errors import Conflict, Denied, KeyServiceError
+from keyvault.core.errors import Conflict, Denied, KeyServiceError
 from keyvault.models import KeyVersion
-from rotation import workflow
-from rotation.claims import ClaimLost, claim
+from keyvault.vendors.base import REFUSED, CheckResult
+from rotation import queue
+from rotation.engine import lifecycle, runner
+from rotation.engine.lease import ClaimLost, claim
+from rotation.engine.outcomes import Move, Wait
+from rotation.engine.transitions import MOVES, settle
 from rotation.human_tasks import open_alert, open_task
 from rotation.models import ENDS, OPEN_STEPS, HumanTask, Intent, Rotation, Step, WaitingFor
-from rotation.outcomes import Move, Wait
-from rotation.providers.base import REFUSED, CheckResult
-from rotation.settling import MOVES, settle
 from tests.factories import make_key, secret_of
 from tests.keyvault.vault import inspector
 from tests.oracle import assert_all_is_well, assert_current_is_accepted, creates
@@ -166,7 +167,7 @@ def test_a_transaction_of_a_claim_holds_the_row_until_it_ends(people, key):
 
     def cancel():
         try:
-            workflow.cancel(people.operator, rotation)
+            lifecycle.cancel(people.operator, rotation)
         except Conflict as error:
             said.append(error.message)
         finally:
@@ -203,25 +204,25 @@ def test_a_claimed_rotation_is_not_claimed_again(key):
     rotation = at(key, Step.GENERATE)
     assert claim(rotation.pk)
     assert claim(rotation.pk) is None
-    assert workflow.due() == []
+    assert queue.due() == []
 
 
 def test_an_event_during_a_step_is_not_lost(key):
     """A wake-up that comes while the worker is busy makes the rotation due again at once."""
     rotation = at(key, Step.GENERATE)
     held = claim(rotation.pk)
-    workflow.look_now(rotation)
+    queue.look_now(rotation)
     settle(held, Wait(WaitingFor.KEY, "waits for a person", None))
     rotation.refresh_from_db()
     assert rotation.due_at is not None
-    assert workflow.due() == [rotation.pk]
+    assert queue.due() == [rotation.pk]
 
 
 def test_a_cancel_during_generate_keeps_consumers_on_the_old_key(people, key):
     """B50: the cancel wins over the move to update, whoever commits last."""
     rotation = at(key, Step.GENERATE)
     held = claim(rotation.pk)
-    workflow.cancel(people.operator, rotation)
+    lifecycle.cancel(people.operator, rotation)
     settle(held, Move(Step.UPDATE, "The vendor accepts the new key."))
     rotation.refresh_from_db()
     assert rotation.step == Step.GENERATE
@@ -234,7 +235,7 @@ def test_cancelling_is_for_the_time_before_the_switch(people, key, where):
     """B99: a cancel that comes too late changes nothing, and says where the rotation is."""
     rotation = at(key, where)
     with pytest.raises(Conflict, match="can no longer be cancelled"):
-        workflow.cancel(people.operator, rotation)
+        lifecycle.cancel(people.operator, rotation)
     assert not AuditEvent.objects.filter(action=Action.ROTATION_CANCELLED).exists()
 
 
@@ -244,7 +245,7 @@ def test_twenty_at_once_make_one_rotation(vendor, place, people, key):
 
     def press():
         gate.wait()
-        results.append(workflow.start(people.operator, key, overlap_seconds=0))
+        results.append(lifecycle.start(people.operator, key, overlap_seconds=0))
         connections.close_all()
 
     threads = [threading.Thread(target=press) for _ in range(20)]
@@ -266,7 +267,7 @@ def test_two_workers_make_one_key(vendor, place, people, key):
             Rotation.objects.filter(pk=rotation.pk, due_at__isnull=False).update(
                 due_at=timezone.now()
             )
-            workflow.advance(rotation.pk)
+            runner.advance(rotation.pk)
         connections.close_all()
 
     threads = [threading.Thread(target=work) for _ in range(3)]
@@ -288,7 +289,7 @@ def test_two_waivers_at_once_are_one(people, key):
     def press(member):
         gate.wait()
         try:
-            workflow.waive(member, rotation, "I looked at every server")
+            lifecycle.waive(member, rotation, "I looked at every server")
             results.append("waived")
         except Conflict:
             results.append("too late")
@@ -307,10 +308,10 @@ def test_two_waivers_at_once_are_one(people, key):
 def test_only_operators_and_owners_move_rotations(people, key, who):
     member, rotation = getattr(people, who), at(key, Step.VERIFY)
     for act in (
-        lambda: workflow.start(member, key),
-        lambda: workflow.cancel(member, rotation),
-        lambda: workflow.retry(member, rotation),
-        lambda: workflow.waive(member, rotation, "because I say so"),
+        lambda: lifecycle.start(member, key),
+        lambda: lifecycle.cancel(member, rotation),
+        lambda: lifecycle.retry(member, rotation),
+        lambda: lifecycle.waive(member, rotation, "because I say so"),
     ):
         with pytest.raises((Denied, KeyServiceError)):
             act()
@@ -326,7 +327,7 @@ def test_nothing_pending_is_left_behind(vendor, place, people, key, end):
         people.operator.grants.all().delete()
     if end == "cancelled":
         drive(rotation, lambda r: r.new_version_id is not None)
-        workflow.cancel(people.operator, rotation)
+        lifecycle.cancel(people.operator, rotation)
     drive(rotation)
     assert rotation.step == end
     states = list(KeyVersion.objects.filter(key=key).values_list("state", flat=True))
@@ -356,7 +357,7 @@ def test_no_audit_row_means_no_move(stack, people, key):
         from keyvault.audit.log import AuditUnavailable
 
         with pytest.raises(AuditUnavailable):
-            workflow.cancel(people.operator, rotation)
+            lifecycle.cancel(people.operator, rotation)
         rotation.refresh_from_db()
         assert rotation.cancelling is False
     finally:

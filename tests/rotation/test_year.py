@@ -17,10 +17,11 @@ from django.db.models import Min
 from django.test import override_settings
 
 from keyvault.models import ApiKey, Application, KeyVersion
-from rotation import freezes, levels, tasks, windows
-from rotation.frozen import Freezes
+from rotation import tasks
 from rotation.models import OPEN_STEPS, Rotation, RotationPolicy
-from rotation.policies import Wish
+from rotation.scheduling import freezes, inheritance, windows
+from rotation.scheduling.freeze_days import Freezes
+from rotation.scheduling.policies import Wish
 
 BERLIN = ZoneInfo("Europe/Berlin")
 KEYS, APPLICATIONS = 2000, 500
@@ -75,10 +76,12 @@ def inventory(place, people):
     ApiKey.objects.bulk_update(rows, ["current"], batch_size=1000)
     with time_machine.travel(BEGIN, tick=False):
         daily = Wish(300, time(3), "Europe/Berlin", 0, 1, window="Tue-Thu 10:00-16:00")
-        levels.set_level(people.owner, None, daily)
-        levels.set_level(people.owner, place.environment, Wish(missed="now", jitter_minutes=90))
-        levels.set_level(people.owner, apps[3], Wish(rule="first Monday", window="any"))
-        levels.set_level(people.owner, apps[4], Wish(rule="FREQ=YEARLY", max_age_days=90))
+        inheritance.set_level(people.owner, None, daily)
+        inheritance.set_level(
+            people.owner, place.environment, Wish(missed="now", jitter_minutes=90)
+        )
+        inheritance.set_level(people.owner, apps[3], Wish(rule="first Monday", window="any"))
+        inheritance.set_level(people.owner, apps[4], Wish(rule="FREQ=YEARLY", max_age_days=90))
         freezes.add_freeze(
             people.owner, "Black Friday", date(2030, 11, 25), date(2030, 12, 2), place.production
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from keyvault.errors import KeyServiceError
+from keyvault.core.errors import KeyServiceError
 
 EXPIRES_SECONDS = 60
 # How long a person lets a rotation wait before they start what lags anew, and before they end it.
@@ -45,9 +45,9 @@ class Odd:
         self._swap()
 
     def _add(self, name: str, kind: str, manual: bool) -> None:
-        from keyvault import tokens
+        from keyvault.delivery import tokens
         from keyvault.models import Application
-        from rotation import consumers
+        from rotation.consumers import registry
         from tests.factories import make_key, secret_of
 
         world, owner = self.world, self.world.people.owner
@@ -56,7 +56,7 @@ class Odd:
         if kind == "tokenless":
             _, text = tokens.issue(owner, name, application, place.environment)
         else:
-            new = consumers.add_consumer(
+            new = registry.add_consumer(
                 owner, name, application, place.environment, expires_at=ends
             )
             text = new.token
@@ -82,7 +82,7 @@ class Odd:
 
     def look_after(self) -> None:
         """Start anew, and in the end stop, what a rotation has been waiting for."""
-        from rotation import workflow
+        from rotation.engine import lifecycle
         from rotation.models import Rotation, WaitingFor
 
         waits = (WaitingFor.ADOPTION, WaitingFor.QUIET, WaitingFor.PERSON)
@@ -93,10 +93,10 @@ class Odd:
             if waited > END_AFTER and self.kinds[rotation.key_id] == "expired":
                 self._act(rotation.key_id, "end")
                 with suppress(KeyServiceError):
-                    workflow.waive(self.world.people.owner, rotation, "Its program was ended.")
+                    lifecycle.waive(self.world.people.owner, rotation, "Its program was ended.")
             elif waited > END_AFTER and self.kinds[rotation.key_id] == "doomed":
                 with suppress(KeyServiceError):
-                    workflow.waive(self.world.people.owner, rotation, "It was dead already.")
+                    lifecycle.waive(self.world.people.owner, rotation, "It was dead already.")
             elif waited > END_AFTER and self.kinds[rotation.key_id] == "swapped":
                 self.mend(rotation)  # by the wrong id the vendor tells another program's use
             elif waited > START_AFTER:

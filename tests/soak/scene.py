@@ -13,7 +13,7 @@ from typing import Any
 from django.db import Error as AnyDatabaseError
 from django.db import connection, connections
 
-from keyvault.errors import KeyServiceError
+from keyvault.core.errors import KeyServiceError
 from tests.conftest import ROOT, Process
 from tests.soak.odd import Odd
 from tests.waiting import until
@@ -111,7 +111,7 @@ class World:
         self, stack: Any, vendor: Any, url: str, keys: int, manual: int, applications: int
     ) -> None:
         from keyvault.models import Application
-        from rotation import consumers
+        from rotation.consumers import registry
         from tests.factories import make_key, make_people, make_place
 
         self.stack, self.vendor, self.url = stack, vendor, url
@@ -123,7 +123,7 @@ class World:
         self.keys, self.configs = [], []
         for number in range(applications):
             self.place.application = Application.objects.create(name=f"Application {number}")
-            new = consumers.add_consumer(
+            new = registry.add_consumer(
                 self.people.owner,
                 "everywhere",
                 self.place.application,
@@ -152,12 +152,12 @@ class World:
 
     def keep_busy(self, stop: Any) -> None:
         """Start a rotation of some key every second or so, for as long as the faults last."""
-        from rotation import workflow
+        from rotation.engine import lifecycle
 
         while not stop.wait(1.0):
             key = random.choice(self.keys)
             with suppress(KeyServiceError, AnyDatabaseError, OSError):
-                workflow.start(self.people.owner, key)
+                lifecycle.start(self.people.owner, key)
             connection.close_if_unusable_or_obsolete()
         connections.close_all()
 
@@ -177,7 +177,7 @@ class World:
         connections.close_all()
 
     def _do(self, task: Any) -> None:
-        from rotation import pasting_keys, workflow
+        from rotation.engine import lifecycle, manual_keys
         from rotation.models import HumanTask
         from sandbox.vendor_client import VendorRefused
         from tests.factories import secret_of
@@ -187,22 +187,22 @@ class World:
             made = self.vendor.create_key(self.place.vendor_manual["id"])
             self.made_by_hand[made["id"]] = task.rotation.key_id
             try:
-                pasting_keys.paste_for(by, task.rotation, made["key"])
+                manual_keys.paste_for(by, task.rotation, made["key"])
             except (KeyServiceError, AnyDatabaseError):
                 self._throw_away(made)
         elif task.kind == HumanTask.Kind.DELETE and task.version.destroyed_at is None:
             with suppress(VendorRefused):
                 self.vendor.delete_key_by_secret(secret_of(task.version))
-            workflow.ask_again(by, task.rotation)
+            lifecycle.ask_again(by, task.rotation)
         elif task.kind == HumanTask.Kind.LOOK:
             self.odd.mend(task.rotation)
-            workflow.retry(by, task.rotation)
+            lifecycle.retry(by, task.rotation)
 
     def _throw_away(self, made: dict[str, Any]) -> None:
         """Delete a key that was not taken, unless it was, and only the answer was lost."""
-        from keyvault.fingerprints import fingerprint
+        from keyvault.core.hashing import fingerprint
+        from keyvault.core.secret import Secret
         from keyvault.models import KeyVersion
-        from keyvault.secret_text import Secret
 
         def known() -> str:
             with suppress(AnyDatabaseError):
@@ -216,8 +216,8 @@ class World:
 
     def problem_when_quiet(self) -> str:
         """Wait until no rotation is open, sweep, and ask the oracle; returns what broke, or nothing."""
-        from keyvault import secret_store
-        from rotation import sweeping
+        from keyvault.vault import secret_store
+        from rotation.engine import cleanup
         from rotation.models import Rotation
         from tests import oracle
 
@@ -230,7 +230,7 @@ class World:
                 QUIET_SECONDS,
                 "every rotation to end",
             )
-            sweeping.finish_destroying()
+            cleanup.finish_destroying()
             oracle.assert_all_is_well(self.vendor, self.place)
             oracle.assert_nobody_was_cut_off(self.vendor, self.place, self.odd.excused())
         except AssertionError as error:

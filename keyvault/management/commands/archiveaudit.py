@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from keyvault.audit import archive
-from keyvault.cli import DoorCommand, Error, system_user, table, wrong_usage
+from keyvault.management.base import DoorCommand, Error, system_user, table, wrong_usage
 
 
 class Command(DoorCommand):

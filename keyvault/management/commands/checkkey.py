@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from keyvault.checking import CANNOT_TELL, REFUSED, VALID
-from keyvault.cli import DoorCommand, acting_member, add_by, facts, find_key
-from keyvault.keys import check_key
+from keyvault.inventory.keys import check_key
+from keyvault.management.base import DoorCommand, acting_member, add_by, facts, find_key
 
 EXIT = {VALID: 0, REFUSED: 1, CANNOT_TELL: 2}
 

@@ -8,12 +8,13 @@ from django.core.management.base import CommandParser
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from keyvault.audit.log import record, system_actor
+from keyvault.access.permissions import Verb, may
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.cli import DoorCommand, system_user
-from keyvault.errors import Conflict
+from keyvault.core.errors import Conflict
+from keyvault.management.base import DoorCommand, system_user
 from keyvault.models import Grant, Member, Role
-from keyvault.permissions import Verb, may
 
 _LENGTH = 24
 # Without characters that are easily taken for one another.

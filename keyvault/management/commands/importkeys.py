@@ -6,11 +6,19 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault import importing, inventory, key_files
-from keyvault.cli import DoorCommand, Error, acting_member, add_by, find, table, wrong_usage
-from keyvault.importing import Defaults, Fate, Fates, Way
+from keyvault.access.permissions import visible_applications
+from keyvault.inventory import bulk_import, catalog, import_formats
+from keyvault.inventory.bulk_import import Defaults, Fate, Fates, Way
+from keyvault.management.base import (
+    DoorCommand,
+    Error,
+    acting_member,
+    add_by,
+    find,
+    table,
+    wrong_usage,
+)
 from keyvault.models import Member
-from keyvault.permissions import visible_applications
 
 _MOST_BYTES = 4 * 1024 * 1024
 
@@ -47,8 +55,8 @@ class Command(DoorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         by = acting_member(options)
-        text = key_files.decode(_input())
-        done = importing.run(by, text, _defaults(by, options), _way(options))
+        text = import_formats.decode(_input())
+        done = bulk_import.run(by, text, _defaults(by, options), _way(options))
         _refuse_unknown(options["send"], done)
         bad = sum(one.state == "bad" for one in done.rows)
         left = sum(one.state == "left" and not one.setting for one in done.rows)
@@ -98,8 +106,8 @@ def _input() -> bytes:
 
 def _defaults(by: Member, options: dict[str, Any]) -> Defaults:
     return Defaults(
-        account=_found(inventory.visible_accounts(by), options, "account"),
-        environment=_found(inventory.visible_environments(by), options, "environment"),
+        account=_found(catalog.visible_accounts(by), options, "account"),
+        environment=_found(catalog.visible_environments(by), options, "environment"),
         application=_found(visible_applications(by), options, "application"),
     )
 

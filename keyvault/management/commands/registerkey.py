@@ -5,8 +5,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from keyvault import inventory
-from keyvault.cli import (
+from keyvault.access.permissions import visible_applications
+from keyvault.core.dates import end_as_typed
+from keyvault.inventory import catalog
+from keyvault.inventory.keys import Added, NewKey, register_key
+from keyvault.management.base import (
     DoorCommand,
     acting_member,
     add_by,
@@ -15,10 +18,7 @@ from keyvault.cli import (
     find_member,
     read_secret,
 )
-from keyvault.ends import end_as_typed
-from keyvault.keys import Added, NewKey, register_key
 from keyvault.models import Member
-from keyvault.permissions import visible_applications
 
 
 class Command(DoorCommand):
@@ -69,8 +69,8 @@ class Command(DoorCommand):
 def _new_key(by: Member, options: dict[str, Any]) -> NewKey:
     application, member = options["application"], options["member"]
     return NewKey(
-        account=find(inventory.visible_accounts(by), options["account"], "account"),
-        environment=find(inventory.visible_environments(by), options["environment"], "environment"),
+        account=find(catalog.visible_accounts(by), options["account"], "account"),
+        environment=find(catalog.visible_environments(by), options["environment"], "environment"),
         application=find(visible_applications(by), application, "application")
         if application
         else None,

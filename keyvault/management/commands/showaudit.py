@@ -10,9 +10,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from keyvault.audit.log import record_now, system_actor
+from keyvault.audit.actors import system_actor
+from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.cli import DoorCommand, key_id_of, system_user, table, wrong_usage
+from keyvault.management.base import DoorCommand, key_id_of, system_user, table, wrong_usage
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _FILTERS = ("key", "actor", "action", "since", "limit")

@@ -13,7 +13,7 @@ from django.core.management.base import CommandParser
 
 from keyvault.audit import checkpoints, signing
 from keyvault.audit.verify import Anchor, Report, verify
-from keyvault.cli import DoorCommand, Error, wrong_usage
+from keyvault.management.base import DoorCommand, Error, wrong_usage
 
 T = TypeVar("T")
 

@@ -9,16 +9,9 @@ from typing import Any
 
 import pytest
 
-from keyvault.secret_text import Secret
-from rotation.providers import PROVIDERS, choices
-from rotation.providers.base import (
-    CANNOT_TELL,
-    REFUSED,
-    VALID,
-    Provider,
-    VendorAccount,
-    VendorError,
-)
+from keyvault.core.secret import Secret
+from keyvault.vendors import PROVIDERS, choices
+from keyvault.vendors.base import CANNOT_TELL, REFUSED, VALID, Provider, VendorAccount, VendorError
 from tests.keyvault.helpers import saying, serving, windows
 from tests.rotation.providers.sockets import talking
 

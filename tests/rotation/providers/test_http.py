@@ -14,11 +14,11 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyvault.secret_text import Secret
-from rotation import retry_after
-from rotation.providers import http
-from rotation.providers.base import VendorError
-from rotation.providers.http import Answer, request
+from keyvault.core import retry_after
+from keyvault.core.secret import Secret
+from keyvault.vendors import http
+from keyvault.vendors.base import VendorError
+from keyvault.vendors.http import Answer, request
 from tests.keyvault.helpers import saying, serving, windows
 from tests.rotation.providers.sockets import certificate, dripping, silent, talking, tls_server
 from tests.waiting import until

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyvault import redaction
-from keyvault.secret_text import Secret
-from rotation.providers.base import CANNOT_TELL, REFUSED, VALID, VendorAccount
-from rotation.providers.http import Answer
-from rotation.providers.influtics import REFUSING_CODES, Influtics, error_of, judge
+from keyvault.core import redaction
+from keyvault.core.secret import Secret
+from keyvault.vendors.base import CANNOT_TELL, REFUSED, VALID, VendorAccount
+from keyvault.vendors.http import Answer
+from keyvault.vendors.influtics import REFUSING_CODES, Influtics, error_of, judge
 from tests.keyvault.helpers import saying, serving, windows
 
 pytestmark = pytest.mark.pure

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from keyvault.secret_text import Secret
-from rotation.providers.base import KeyDead, ListedKey, VendorAccount, VendorError
-from rotation.providers.sandbox import Sandbox
+from keyvault.core.secret import Secret
+from keyvault.vendors.base import KeyDead, ListedKey, VendorAccount, VendorError
+from keyvault.vendors.sandbox import Sandbox
 from tests.keyvault.helpers import Answering, saying, serving, windows
 
 CREDENTIAL = "mgmt_canary-92kLmWq47ZxTvB"

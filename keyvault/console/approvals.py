@@ -1,0 +1,125 @@
+"""Requests for a second person: what exactly is asked, by whom, and the two buttons."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault.access import approvals
+from keyvault.access.permissions import Verb, may
+from keyvault.console.decorators import me, number, page, prove
+from keyvault.console.pagination import newest_first, next_link
+from keyvault.core.errors import BadInput
+from keyvault.models import Approval, ApprovalRule, Environment, Member
+from keyvault.models.approvals import Act
+
+
+class RuleForm(forms.Form):
+    """For which act, and where, a second person is asked."""
+
+    act = forms.ChoiceField(
+        choices=[(one.value, one.label) for one in Act if one not in (Act.RULE, Act.REVEAL)],
+        label=_("Act"),
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(),
+        required=False,
+        empty_label=_("All environments"),
+        label=_("Environment"),
+    )
+
+
+@require_GET
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show what waits for a second person, what was settled, and which acts need one."""
+    rows, after = newest_first(
+        approvals.visible_approvals(me(request)), number(request.GET.get("after"))
+    )
+    allowed = may(me(request), Verb.MANAGE) or may(me(request), Verb.READ_AUDIT)
+    facts = {
+        "rows": [_row(me(request), one) for one in rows],
+        "next": next_link(request, after),
+        "rules": ApprovalRule.objects.select_related("environment") if allowed else [],
+        "may_look": allowed,
+        "can_rule": may(me(request), Verb.MANAGE),
+        "rule_form": RuleForm(),
+        "section": "approvals",
+    }
+    return render(request, "console/access/approvals.html", facts)
+
+
+@require_POST
+@page
+def decide(request: HttpRequest, approval_id: int) -> HttpResponse:
+    """Agree or refuse, after proving again who one is."""
+    approval = approvals.get_approval(me(request), approval_id)
+    said = request.POST.get("granted")
+    if said not in ("yes", "no"):
+        raise BadInput(_("Agree or refuse. Nothing was changed."))
+    prove(request)
+    approvals.decide(me(request), approval, granted=said == "yes")
+    word = (
+        _("{asked_by} may do it now, once.").format(asked_by=approval.asked_by)
+        if said == "yes"
+        else _("Refused.")
+    )
+    messages.success(request, word)
+    return redirect("approvals")
+
+
+@require_POST
+@page
+def add_rule(request: HttpRequest) -> HttpResponse:
+    """Put an act under a second pair of eyes."""
+    form = RuleForm(request.POST)
+    if not form.is_valid():
+        raise BadInput(_("Choose an act, and an environment or all. Nothing was changed."))
+    prove(request)
+    act, environment = Act(form.cleaned_data["act"]), form.cleaned_data["environment"]
+    rule = approvals.add_rule(me(request), act, environment)
+    messages.success(request, _("From now on a second person is asked: {rule}.").format(rule=rule))
+    return redirect("approvals")
+
+
+@require_POST
+@page
+def remove_rule(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Take a rule back, once another owner has agreed."""
+    rule = approvals.get_rule(me(request), rule_id)
+    prove(request)
+    approvals.remove_rule(me(request), rule)
+    messages.success(request, _("Nobody is asked for that any more."))
+    return redirect("approvals")
+
+
+def _row(member: Member, approval: Approval) -> dict[str, Any]:
+    now = timezone.now()
+    mine, usable = approval.asked_by_id == member.pk, approval.expires_at > now
+    ready = mine and approval.granted and approval.used_at is None and usable
+    reveal = approval.act == Act.REVEAL and ready
+    return {
+        "it": approval,
+        "state": _state(approval, usable),
+        "can": approval.granted is None and usable and approvals.may_decide(member, approval),
+        "ready": ready,
+        "reason": json.loads(approval.parameters)["reason"] if reveal else "",
+    }
+
+
+def _state(approval: Approval, usable: bool) -> tuple[str, str]:
+    if approval.used_at:
+        return "done", "Done"
+    if approval.lapsed_at or (approval.granted is None and not approval.asked_by.is_active):
+        return "cancelled", "Lapsed"
+    if approval.granted is False and approval.decided_by_id:
+        return "refused", "Refused"
+    if approval.granted is False or not usable:
+        return "cancelled", "Ran out"
+    return ("ok", "Agreed") if approval.granted else ("person", "Waits")

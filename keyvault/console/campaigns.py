@@ -1,0 +1,199 @@
+"""Campaigns: which keys must be dealt with after an incident, how far it is, and what is left."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from keyvault.access.permissions import Verb, may, require_owner
+from keyvault.console.decorators import me, number, page, prove, text
+from keyvault.console.pagination import newest_first, next_link
+from keyvault.core.errors import BadInput, KeyServiceError, NotFound
+from keyvault.models import Account, Application, Environment, Member
+from rotation.campaigns import service
+from rotation.campaigns.service import Choice
+from rotation.models import Reason
+from rotation.models.campaigns import Campaign
+
+_WORDS = [
+    ("waiting", "waits", "schedule"),
+    ("under way", "under way", "moving"),
+    ("failed", "failed", "failed"),
+    ("open", "need a word", "person"),
+    ("rotated", "rotated", "done"),
+    ("dead", "dead at the vendor", "done"),
+    ("accepted", "accepted", "ok"),
+]
+
+
+class StartForm(forms.Form):
+    """What happened, and which keys it is about, in one of three ways."""
+
+    title = forms.CharField(max_length=200, label=_("What happened"))
+    reason = forms.ChoiceField(
+        choices=[(one.value, one.label) for one in service.REASONS if one != Reason.LEAVER],
+        label=_("Reason"),
+    )
+    account = forms.ModelChoiceField(
+        Account.objects.all(), required=False, empty_label=_("All"), label=_("Keys of the account")
+    )
+    application = forms.ModelChoiceField(
+        Application.objects.all(),
+        required=False,
+        empty_label=_("All"),
+        label=_("of the application"),
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(),
+        required=False,
+        empty_label=_("All"),
+        label=_("in the environment"),
+    )
+    person = forms.ModelChoiceField(
+        Member.objects.order_by("email"), required=False, label=_("Or all that this person knows")
+    )
+    readable_by = forms.ModelChoiceField(
+        Application.objects.all(),
+        required=False,
+        label=_("Or all that this application's tokens read"),
+    )
+    since = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text=_("At any time since then (UTC)."),
+        label=_("Since"),
+    )
+
+    def choice(self) -> Choice:
+        """Return which keys were asked for."""
+        said = dict(self.cleaned_data)
+        return Choice(**{name: said[name] for name in Choice.__dataclass_fields__})
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """List campaigns; a POST shows which keys match, or starts one over them."""
+    require_owner(me(request), "look at campaigns")
+    if request.method == "GET":
+        places = ("account", "application", "environment")
+        chosen = {name: number(request.GET.get(name)) for name in places}
+        return _list(request, StartForm(initial=chosen))
+    form = StartForm(request.POST)
+    if not form.is_valid():
+        return _list(request, form, status=400)
+    try:
+        exposed = service.exposed_by(form.choice())
+        if "start" not in request.POST:
+            return _list(request, form, preview=service.preview(exposed))
+        prove(request)
+        reason = Reason(form.cleaned_data["reason"])
+        made = service.start(me(request), form.cleaned_data["title"], reason, exposed)
+    except KeyServiceError as error:
+        return _list(request, form, problem=error.message, status=error.status)
+    return redirect("campaign", made.pk)
+
+
+@require_GET
+@page
+def show(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show how far it is, and its keys: the open ones, or those that are settled."""
+    campaign = _campaign(request, campaign_id)
+    settled = request.GET.get("show") == "settled"
+    rows, after = newest_first(
+        service.items_of(campaign, settled=settled), number(request.GET.get("after"))
+    )
+    facts = {
+        "campaign": campaign,
+        "rows": [service.standing(one) for one in rows],
+        "settled": settled,
+        "owner": may(me(request), Verb.MANAGE),
+        "next": next_link(request, after),
+        "section": "rotations",
+        **_progress(campaign),
+    }
+    return render(request, "console/campaigns/detail.html", facts)
+
+
+@require_GET
+@page
+def live(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Answer with the part that moves by itself."""
+    campaign = _campaign(request, campaign_id)
+    facts = {"campaign": campaign, **_progress(campaign)}
+    return render(request, "console/campaigns/_live.html", facts)
+
+
+@require_POST
+@page
+def end(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Begin nothing more of a planned campaign."""
+    campaign = _campaign(request, campaign_id)
+    service.end(me(request), campaign)
+    messages.success(request, _("Nothing more of it begins; what is under way goes on."))
+    return redirect("campaign", campaign.pk)
+
+
+@require_POST
+@page
+def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> HttpResponse:
+    """Accept one key as it is, with a reason, or have a failed rotation started anew."""
+    campaign = _campaign(request, campaign_id)
+    item = campaign.items.select_related("key").filter(pk=item_id).first()
+    if item is None:
+        raise NotFound(_("This campaign has no such key."))
+    if deed == "accept":
+        service.accept(me(request), item, text(request.POST, "reason", 500))
+        messages.success(request, _("{key} is accepted as it is.").format(key=item.key.name))
+    elif deed == "retry":
+        service.retry(me(request), item)
+        messages.success(
+            request, _("{key} is tried again within a minute.").format(key=item.key.name)
+        )
+    else:
+        raise BadInput(_("Accept or retry. Nothing was changed."))
+    return redirect("campaign", campaign.pk)
+
+
+def _campaign(request: HttpRequest, campaign_id: int) -> Campaign:
+    """Return the campaign, to owners and to who started it."""
+    found = Campaign.objects.select_related("started_by").filter(pk=campaign_id).first()
+    if found is None or found.started_by_id != me(request).pk:
+        require_owner(me(request), "look at campaigns")
+    if found is None:
+        raise NotFound(_("There is no such campaign."))
+    return found
+
+
+def _progress(campaign: Campaign) -> dict[str, Any]:
+    counts = service.counts(campaign)
+    total = sum(counts.values())
+    settled = sum(counts.get(name, 0) for name in service.SETTLED_STATES)
+    parts = [(word, look, counts[name]) for name, word, look in _WORDS if counts.get(name)]
+    return {"total": total, "done": settled, "parts": parts}
+
+
+def _list(
+    request: HttpRequest,
+    form: StartForm,
+    *,
+    status: int = 200,
+    problem: str = "",
+    preview: Any = None,
+) -> HttpResponse:
+    found: QuerySet[Campaign] = service.with_counts(Campaign.objects.select_related("started_by"))
+    rows, after = newest_first(found, number(request.GET.get("after")))
+    facts = {
+        "rows": rows,
+        "next": next_link(request, after),
+        "form": form,
+        "problem": problem,
+        "preview": preview,
+        "section": "rotations",
+    }
+    return render(request, "console/campaigns/list.html", facts, status=status)

@@ -1,0 +1,151 @@
+"""Forms about rotations, consumers and vendor accounts."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from keyvault import vendors
+from keyvault.console.forms.keys import AsItIsForm, SecretField, SeenForm, offer
+from keyvault.inventory.catalog import visible_environments
+from keyvault.inventory.vendor_id_format import LONGEST
+from keyvault.models import LIVE_STATES, Environment, KeyVersion, Member
+from rotation.models import Reason
+
+_BY_HAND = (Reason.MANUAL, Reason.LEAK, Reason.LEAVER, Reason.INCIDENT)
+
+
+class RotateForm(forms.Form):
+    """Why a rotation is started by hand."""
+
+    reason = forms.ChoiceField(
+        choices=[(one.value, one.label) for one in _BY_HAND], label=_("Reason")
+    )
+    accept_outage = forms.CharField(
+        required=False,
+        max_length=500,
+        label=_("Why may applications be refused for a moment?"),
+        help_text=_("Leave empty to be asked when it is about to happen. This goes on record."),
+    )
+
+
+class PasteForm(AsItIsForm):
+    """One secret that a person made at the vendor."""
+
+    secret = SecretField(
+        label=_("New key"),
+        help_text=_("It is checked at once and goes straight to Vault; nobody sees it again."),
+    )
+
+
+class VendorIdForm(forms.Form):
+    """Which version, and its id; empty takes it away."""
+
+    number = forms.TypedChoiceField(coerce=int, label=_("Version"))
+    vendor_id = forms.CharField(
+        max_length=LONGEST,
+        required=False,
+        label=_("Id at the vendor"),
+        help_text=_(
+            "As the vendor's list shows it. Empty: none, and a person ends the key there by hand."
+        ),
+    )
+
+    prefix = "id"
+
+    def __init__(self, versions: list[KeyVersion], *args: Any) -> None:
+        super().__init__(*args)
+        live = [one for one in versions if one.state in LIVE_STATES and not one.is_linked]
+        choices = [(one.number, _named(one)) for one in live]
+        self.fields["number"].choices = choices  # type: ignore[attr-defined]
+        self.offers = bool(choices)
+
+
+def _named(version: KeyVersion) -> str:
+    tail = f" …{version.tail}" if version.tail else ""
+    return f"{version.number}{tail} ({version.get_state_display()}): {version.vendor_id or '–'}"
+
+
+class WaiveForm(forms.Form):
+    """How a person knows that nothing needs the old key any more."""
+
+    reason = forms.CharField(
+        max_length=500,
+        label=_("How do you know that nothing uses it any more?"),
+        help_text=_("This goes on record under your name."),
+    )
+
+
+class ConsumerForm(forms.Form):
+    """A running place of an application."""
+
+    name = forms.CharField(
+        max_length=100, help_text=_("Where it runs, for example “eu-west-1”."), label=_("Name")
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(), empty_label=None, label=_("Environment")
+    )
+    webhook_url = forms.URLField(
+        required=False,
+        max_length=500,
+        assume_scheme="https",
+        label=_("Webhook address"),
+        help_text=_(
+            "Told at once about a new key, without the key itself. Leave empty to poll only."
+        ),
+    )
+
+    def __init__(self, by: Member, *args: Any, **options: Any) -> None:
+        # Beside the form that changes the application: each input has an id of its own.
+        super().__init__(*args, **{"auto_id": "consumer_%s", **options})
+        offer(self, "environment", visible_environments(by))
+
+
+class AccountChangeForm(SeenForm):
+    """What may change about an account. Not its API address: keys would go elsewhere."""
+
+    name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))
+    dashboard_url = forms.URLField(
+        required=False,
+        max_length=500,
+        assume_scheme="https",
+        label=_("Dashboard address"),
+        help_text=_("Where people make and delete keys; tasks link to it."),
+    )
+
+
+class CredentialForm(AsItIsForm):
+    """Another management credential of an account."""
+
+    credential = SecretField(
+        label=_("New management credential"),
+        help_text=_(
+            "It is tried by a harmless call, and must be of the same account at the vendor. The old "
+            "one is destroyed here; withdraw it at the vendor afterwards."
+        ),
+    )
+
+
+class AccountForm(AsItIsForm):
+    """An account at a vendor."""
+
+    name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))
+    provider = forms.ChoiceField(label=_("Vendor"), choices=vendors.choices)
+    base_url = forms.URLField(
+        max_length=500,
+        assume_scheme="https",
+        label=_("API address"),
+        help_text=_("Where its API answers, without a path unless the vendor says so."),
+    )
+    dashboard_url = forms.URLField(
+        required=False,
+        max_length=500,
+        assume_scheme="https",
+        label=_("Dashboard address"),
+        help_text=_("Where people make and delete keys; tasks link to it."),
+    )
+    management_credential = SecretField(
+        required=False,
+        label=_("Management credential"),
+        help_text=_("Only for vendors that make keys by API. It goes straight to Vault."),
+    )

@@ -1,0 +1,64 @@
+"""Holds on a key: keep every version of it, with a reason, until a day or until it is lifted."""
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from keyvault.access.approvals import NeedsApproval
+from keyvault.console.decorators import me, page, prove, text
+from keyvault.core.errors import BadInput
+from keyvault.inventory import keys
+from rotation.engine import holds
+
+
+class HoldForm(forms.Form):
+    """Why, and until when."""
+
+    reason = forms.CharField(
+        max_length=500, label=_("Why"), help_text=_("For example a case number; it is on record.")
+    )
+    ends_at = forms.DateTimeField(
+        required=False,
+        label=_("Until"),
+        help_text=_("Empty: until it is lifted. Such as 2027-03-31 18:00."),
+    )
+
+
+@require_POST
+@page
+def place(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Set a hold."""
+    key = keys.get_key(me(request), key_id)
+    form = HoldForm(request.POST, prefix="hold")
+    if not form.is_valid():
+        raise BadInput(_("Say why, and a day in the future or none. No hold was set."))
+    said = form.cleaned_data
+    placed = holds.place(me(request), key, said["reason"], said["ends_at"])
+    for version in placed.late:
+        messages.warning(request, late(version.number))
+    messages.success(request, _("On hold: no version of it is ended or destroyed."))
+    return redirect("key", key.pk)
+
+
+def late(number: int) -> str:
+    """Return what to tell of a version whose end had begun before the hold was set."""
+    said = _("Version {number} was being ended already; it may be dead at the vendor. Check it.")
+    return str(said).format(number=number)
+
+
+@require_POST
+@page
+def lift(request: HttpRequest, hold_id: int) -> HttpResponse:
+    """Lift a hold, once a second person agreed."""
+    hold = holds.get_hold(me(request), hold_id)
+    prove(request)
+    try:
+        holds.lift(me(request), hold, text(request.POST, "reason", 500))
+    except NeedsApproval as error:
+        messages.info(request, error.message)
+        return redirect("approvals")
+    messages.success(request, _("The hold is lifted; what waited for it goes on."))
+    return redirect("key", hold.key_id)

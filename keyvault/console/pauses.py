@@ -1,0 +1,82 @@
+"""Pauses: nothing rotates by itself for a while; with a reason, an end, and a button to go on."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from keyvault.access.permissions import Verb
+from keyvault.console.decorators import me, page
+from keyvault.core.errors import BadInput
+from keyvault.inventory import keys
+from keyvault.models import Account
+from rotation.scheduling import pauses
+
+
+class PauseForm(forms.Form):
+    """Why, until when, and of what."""
+
+    reason = forms.CharField(max_length=300, label=_("Why"))
+    days = forms.IntegerField(min_value=1, max_value=90, initial=1, label=_("For how many days"))
+    account = forms.ModelChoiceField(
+        Account.objects.all(), required=False, empty_label=_("Everything"), label=_("What")
+    )
+
+
+class KeyPauseForm(PauseForm):
+    """Why and until when, of one key."""
+
+    account = None  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Beside other forms that ask for a reason: each input has an id of its own.
+        super().__init__(*args, **{"auto_id": "pause_%s", **options})
+
+
+@require_POST
+@page
+def pause_all(request: HttpRequest) -> HttpResponse:
+    """Pause an account, or everything."""
+    form = PauseForm(request.POST)
+    if not form.is_valid():
+        raise BadInput(_("Say why, and for 1 to 90 days. Nothing was changed."))
+    said = form.cleaned_data
+    ends_at = timezone.now() + timedelta(days=said["days"])
+    made = pauses.pause(
+        me(request), account=said["account"], reason=said["reason"], ends_at=ends_at
+    )
+    messages.success(
+        request,
+        _("{what}: nothing of it rotates by itself.").format(what=str(made).capitalize()),
+    )
+    return redirect("rotations")
+
+
+@require_POST
+@page
+def pause_key(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Pause one key."""
+    key = keys.get_key(me(request), key_id, Verb.ROTATE)
+    form = KeyPauseForm(request.POST)
+    if not form.is_valid():
+        raise BadInput(_("Say why, and for 1 to 90 days. Nothing was changed."))
+    ends_at = timezone.now() + timedelta(days=form.cleaned_data["days"])
+    pauses.pause(me(request), key=key, reason=form.cleaned_data["reason"], ends_at=ends_at)
+    messages.success(request, _("Paused: it does not rotate by itself."))
+    return redirect("key", key.pk)
+
+
+@require_POST
+@page
+def resume(request: HttpRequest, pause_id: int) -> HttpResponse:
+    """End a pause."""
+    found = pauses.get_pause(me(request), pause_id)
+    pauses.resume(me(request), found)
+    messages.success(request, _("It goes on. What became due meanwhile starts now, spread out."))
+    return redirect("key", found.key_id) if found.key_id else redirect("rotations")

@@ -1,0 +1,208 @@
+"""People: who may do what, and what must happen when one of them leaves."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from keyvault.access import groups, invitations, members, roles, sessions
+from keyvault.access.permissions import Verb, grants_with, may
+from keyvault.console import role_forms
+from keyvault.console.decorators import me, number, page, prove
+from keyvault.console.forms.keys import offer
+from keyvault.console.one_time_page import hand_over
+from keyvault.console.pagination import newest_first, next_link
+from keyvault.core.errors import BadInput, Denied, KeyServiceError
+from keyvault.models import Member
+from rotation.campaigns import offboarding, reinstatement
+
+
+class InviteForm(forms.Form):
+    """Whom to invite."""
+
+    email = forms.CharField(max_length=254, label=_("E-mail"))
+    name = forms.CharField(max_length=100, required=False, label=_("Name"))
+
+
+class LeaveForm(forms.Form):
+    """Who takes over, how long tokens go on, and the name as a confirmation."""
+
+    heir = forms.ModelChoiceField(Member.objects.none(), label=_("Who gets their keys"))
+    token_hours = forms.TypedChoiceField(
+        coerce=int,
+        choices=[(0, "end at once"), (24, "end in 24 hours"), (72, "end in three days")],
+        label=_("Service tokens they made"),
+    )
+    email = forms.CharField(max_length=254, label=_("Their e-mail address, to confirm"))
+
+    def __init__(self, member: Member, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        offer(self, "heir", Member.objects.filter(is_active=True).exclude(pk=member.pk))
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def listing(request: HttpRequest) -> HttpResponse:
+    """List people; a POST invites one and shows the link this once."""
+    _require_any_owner(me(request))
+    form = InviteForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        prove(request)
+        said = form.cleaned_data
+        try:
+            member, link = invitations.invite(me(request), said["email"], name=said["name"])
+        except KeyServiceError as error:
+            return _list(request, form, error.message, error.status)
+        return _show_link(request, member, link.reveal())
+    return _list(request, form, status=400 if form.is_bound else 200)
+
+
+@require_GET
+@page
+def show(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Show roles, sessions, and what the person could reach since each key's last rotation."""
+    return _person(request, _member(request, member_id))
+
+
+@require_POST
+@page
+def give(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Give the person a role."""
+    member = _member(request, member_id)
+    return role_forms.give(request, member, _person, redirect("person", member.pk))
+
+
+@require_POST
+@page
+def take(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Take a role back."""
+    member = _member(request, member_id)
+    return role_forms.take(request, member, redirect("person", member.pk))
+
+
+@require_POST
+@page
+def end_sessions(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Sign the person out everywhere."""
+    member = _member(request, member_id)
+    ended = members.end_sessions(me(request), member)
+    messages.success(request, _("{ended} sessions ended.").format(ended=ended))
+    return redirect("person", member.pk)
+
+
+@require_POST
+@page
+def invite_again(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Set back how the person signs in, and show the new link this once."""
+    member = _member(request, member_id)
+    prove(request)
+    return _show_link(request, member, invitations.invite_again(me(request), member).reveal())
+
+
+@require_POST
+@page
+def come_back(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Let somebody who left come back, and show the link by which they do, this once."""
+    member = _member(request, member_id)
+    prove(request)
+    try:
+        link = reinstatement.let_come_back(me(request), member)
+    except KeyServiceError as error:
+        return _person(request, member, error.message, error.status)
+    return _show_link(request, member, link.reveal())
+
+
+@require_POST
+@page
+def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Take everything back, once the address was typed."""
+    member = _member(request, member_id)
+    form = LeaveForm(member, request.POST, prefix="leave")
+    if not form.is_valid():
+        return _person(request, member, status=400, leave_form=form)
+    said = form.cleaned_data
+    prove(request)
+    try:
+        if said["email"].strip().lower() != member.email.lower():
+            raise BadInput(_("That is not their address. Nothing was changed."))
+        done = offboarding.off_board(
+            me(request), member, heir=said["heir"], token_hours=said["token_hours"]
+        )
+    except KeyServiceError as error:
+        return _person(request, member, error.message, error.status, leave_form=form)
+    messages.success(
+        request,
+        _("{member} is out; {count} keys are rotated.").format(
+            member=member, count=len(done.plan.exposures)
+        ),
+    )
+    return (
+        redirect("campaign", done.campaign.pk) if done.campaign else redirect("person", member.pk)
+    )
+
+
+def _member(request: HttpRequest, member_id: int) -> Member:
+    _require_any_owner(me(request))
+    return members.get_member(me(request), member_id)
+
+
+def _require_any_owner(by: Member) -> None:
+    if not (grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT)):
+        raise Denied(_("Only owners and auditors may look at people."))
+
+
+def _show_link(request: HttpRequest, member: Member, link: str) -> HttpResponse:
+    facts = {"who": str(member), "member": {"pk": member.pk}, "link": link, "section": "people"}
+    return hand_over(request, "console/people/invited.html", facts)
+
+
+def _list(
+    request: HttpRequest, form: InviteForm, problem: str = "", status: int = 200
+) -> HttpResponse:
+    rows, after = newest_first(
+        members.visible_members(me(request)).prefetch_related("teams", "grants__application"),
+        number(request.GET.get("after")),
+    )
+    facts = {
+        "rows": rows,
+        "next": next_link(request, after),
+        "form": form,
+        "problem": problem,
+        "can": may(me(request), Verb.MANAGE),
+        "sees_groups": may(me(request), Verb.MANAGE) or may(me(request), Verb.READ_AUDIT),
+        "groups": groups.visible_groups(me(request)).prefetch_related("members"),
+        "section": "people",
+    }
+    return render(request, "console/people/list.html", facts, status=status)
+
+
+def _person(
+    request: HttpRequest,
+    member: Member,
+    problem: str = "",
+    status: int = 200,
+    **changed: forms.Form,
+) -> HttpResponse:
+    by = me(request)
+    known = roles.visible_grants(by).filter(member=member)
+    whole = may(by, Verb.MANAGE)
+    facts: dict[str, Any] = {
+        "member": member,
+        "grants": known.select_related("application", "environment"),
+        "groups": members.groups_of(member),
+        "sessions": sessions.live(member)[:20] if whole else [],
+        "plan": offboarding.plan(by, member) if whole and not member.left_at else None,
+        "can": whole and by.pk != member.pk and member.is_active,
+        "can_let_back": whole and not member.is_active,
+        "can_give": by.pk != member.pk and member.is_active,
+        "problem": problem,
+        "role_form": role_forms.RoleForm(by),
+        "leave_form": LeaveForm(member, prefix="leave", initial={"heir": by.pk}),
+        "section": "people",
+        **changed,
+    }
+    return render(request, "console/people/detail.html", facts, status=status)

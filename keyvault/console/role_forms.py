@@ -1,0 +1,77 @@
+"""Give and take back a role, the same for a person and for a group."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from keyvault.access import roles
+from keyvault.access.permissions import visible_applications
+from keyvault.access.roles import Holder
+from keyvault.console.decorators import me, number, prove
+from keyvault.console.forms.keys import offer
+from keyvault.core.errors import KeyServiceError, NotFound
+from keyvault.inventory.catalog import visible_environments
+from keyvault.models import Application, Environment, Group, Member, Role
+
+# Renders the holder's page, with what was wrong and the form as it was sent.
+Show = Callable[..., HttpResponse]
+
+
+class RoleForm(forms.Form):
+    """Which role, over what, until when."""
+
+    role = forms.ChoiceField(choices=Role.choices, label=_("Role"))
+    application = forms.ModelChoiceField(
+        Application.objects.none(),
+        required=False,
+        empty_label=_("All applications"),
+        label=_("Application"),
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(),
+        required=False,
+        empty_label=_("All environments"),
+        label=_("Environment"),
+    )
+    expires_at = forms.DateTimeField(
+        required=False,
+        label=_("Until"),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+
+    def __init__(self, by: Member, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        offer(self, "application", visible_applications(by))
+        offer(self, "environment", visible_environments(by))
+
+
+def give(request: HttpRequest, holder: Holder, show: Show, done: HttpResponse) -> HttpResponse:
+    """Give the holder the role that was sent, and answer `done`, or its page with what was wrong."""
+    form = RoleForm(me(request), request.POST)
+    if not form.is_valid():
+        return show(request, holder, status=400, role_form=form)
+    prove(request)
+    said = form.cleaned_data
+    try:
+        roles.give(me(request), holder, Role(said.pop("role")), **said)
+    except KeyServiceError as error:
+        return show(request, holder, error.message, error.status, role_form=form)
+    return done
+
+
+def take(request: HttpRequest, holder: Holder, done: HttpResponse) -> HttpResponse:
+    """Take back the role that was sent, which must be this holder's own."""
+    grant = roles.get_grant(me(request), number(request.POST.get("grant")) or 0)
+    theirs = grant.group_id if isinstance(holder, Group) else grant.member_id
+    if theirs != holder.pk:
+        raise NotFound(_("{holder} has no such role.").format(holder=holder))
+    prove(request)
+    roles.take(me(request), grant)
+    messages.success(
+        request, _("{holder} is not {grant} any more.").format(holder=holder, grant=grant)
+    )
+    return done

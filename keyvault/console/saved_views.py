@@ -1,0 +1,44 @@
+"""Keep a list's filters under a name, and remove one."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from keyvault.console import saved_view_rows
+from keyvault.console.audit import chosen_query as audit_query
+from keyvault.console.decorators import me, page, text
+from keyvault.console.keys import chosen_query as keys_query
+from keyvault.core.errors import NotFound
+from rotation.models.onboarding import SavedView
+
+_QUERIES = {SavedView.Of.KEYS: keys_query, SavedView.Of.AUDIT: audit_query}
+
+
+@require_POST
+@page
+def keep(request: HttpRequest, kind: str) -> HttpResponse:
+    """Keep what stands in the form under its name."""
+    of = _kind(kind)
+    query = _QUERIES[of](QueryDict(text(request.POST, "query", 1000)))
+    view = saved_view_rows.keep(me(request), of, text(request.POST, "name", 200), query)
+    messages.success(
+        request, _("“{view}” is kept; it stands above the list.").format(view=view.name)
+    )
+    return redirect(f"{reverse(of)}?{view.query}")
+
+
+@require_POST
+@page
+def drop(request: HttpRequest, kind: str, view_id: int) -> HttpResponse:
+    """Remove a view; the list itself stays as it is."""
+    saved_view_rows.drop(me(request), view_id)
+    return redirect(reverse(_kind(kind)))
+
+
+def _kind(kind: str) -> SavedView.Of:
+    if kind not in SavedView.Of.values:
+        raise NotFound(_("There is no such list."))
+    return SavedView.Of(kind)

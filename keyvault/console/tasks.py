@@ -1,0 +1,124 @@
+"""A task: what exactly do I do? It closes itself when the proof arrives."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_POST
+
+from keyvault.access.permissions import Verb, may
+from keyvault.console.decorators import me, page
+from keyvault.console.forms.rotations import PasteForm, WaiveForm
+from keyvault.console.polling import moved, sign
+from keyvault.console.progress import track
+from keyvault.console.queries import get_task, state_of, who_may
+from keyvault.core.errors import KeyServiceError, NotFound
+from keyvault.inventory.vendor_gateway import provider_of
+from keyvault.models import Member
+from rotation.engine import manual_keys
+from rotation.human_tasks import close_review, key_of, rotation_of
+from rotation.models import HumanTask
+
+_NEEDS = {
+    HumanTask.Kind.PASTE: Verb.PASTE,
+    HumanTask.Kind.DELETE: Verb.PASTE,
+    HumanTask.Kind.CONFIRM: Verb.WAIVE,
+    HumanTask.Kind.LOOK: Verb.ROTATE,
+    HumanTask.Kind.INCIDENT: Verb.ROTATE,
+}
+
+
+@require_GET
+@page
+def show(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Show the steps, the link and the one field."""
+    task = get_task(me(request), task_id)
+    if task.rotation is None:
+        return render(request, "emails/alert.html", {"task": task, "section": "home"})
+    return _render(request, task)
+
+
+@require_GET
+@page
+def live(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Answer what changed since the page was drawn."""
+    facts = _facts(me(request), _of_rotation(request, task_id))
+    return moved(request, "console/tasks/_live.html", facts)
+
+
+@sensitive_post_parameters()
+@require_POST
+@page
+def paste(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Take the key that a person made, and say at once what the vendor thinks of it."""
+    task = _of_rotation(request, task_id)
+    form = PasteForm(request.POST)
+    if not form.is_valid():
+        return _render(request, task, status=400, paste_form=form)
+    said = form.cleaned_data
+    try:
+        added = manual_keys.paste_for(
+            me(request), rotation_of(task), said["secret"], as_it_is=said["as_it_is"]
+        )
+    except KeyServiceError as error:
+        form.hear(error)
+        return _render(request, task, problem=error.message, status=error.status, paste_form=form)
+    for note in [f"{added.verdict.text} Stored as version {added.version.number}.", *added.notes]:
+        messages.success(request, note)
+    return redirect("task", task.pk)
+
+
+@require_POST
+@page
+def review(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Close the review of what another person did alone."""
+    task = get_task(me(request), task_id)
+    close_review(me(request), task, request.POST.get("word", "").replace("\x00", "")[:300])
+    return redirect("task", task.pk)
+
+
+def _of_rotation(request: HttpRequest, task_id: int) -> HumanTask:
+    """Return the task; NotFound for an alert, which has nothing to fill in and does not move."""
+    task = get_task(me(request), task_id)
+    if task.rotation is None:
+        raise NotFound(_("This alert asks for nothing here: it closes by itself."))
+    return task
+
+
+def _render(
+    request: HttpRequest, task: HumanTask, *, problem: str = "", status: int = 200, **changed: Form
+) -> HttpResponse:
+    facts = {**_facts(me(request), task), "problem": problem, "section": "home", **changed}
+    return render(request, "console/tasks/detail.html", facts, status=status)
+
+
+def _facts(member: Member, task: HumanTask) -> dict[str, Any]:
+    rotation, key, verb = rotation_of(task), key_of(task), _NEEDS[HumanTask.Kind(task.kind)]
+    stored = task.kind == HumanTask.Kind.PASTE and rotation.new_version is not None
+    acts = sign(task.closed_at, stored)
+    return {
+        "task": task,
+        "rotation": rotation,
+        "key": key,
+        "steps": _steps(task),
+        "can": may(member, verb, key),
+        "who": who_may(verb, key),
+        "stored": stored,
+        "state": state_of(rotation),
+        "track": track(rotation),
+        "paste_form": PasteForm(),
+        "waive_form": WaiveForm(),
+        "acts": acts,
+        "seen": sign(acts, task.text, rotation.waiting_text, rotation.step),
+    }
+
+
+def _steps(task: HumanTask) -> tuple[str, ...]:
+    provider = provider_of(key_of(task).account)
+    if task.kind == HumanTask.Kind.PASTE:
+        return provider.create_steps
+    return provider.delete_steps if task.kind == HumanTask.Kind.DELETE else ()

@@ -1,0 +1,374 @@
+"""Who there is, which keys exist, and which secret versions each key has had. No secret is in here."""
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from keyvault.core.validators import name_field, plain_name
+from keyvault.models.approvals import Approval, ApprovalRule
+from keyvault.models.disclosures import Fetch, Reveal, TokenText
+from keyvault.models.holds import KeyHold
+from keyvault.models.people import DirectoryEntry, Group, Invitation, MemberSession, Tally
+from keyvault.models.stored_secrets import Leftover
+
+__all__ = [
+    "LIVE_STATES",
+    "PROVEN_LINKS",
+    "Account",
+    "ApiKey",
+    "Application",
+    "Approval",
+    "ApprovalRule",
+    "DirectoryEntry",
+    "Environment",
+    "Fetch",
+    "Grant",
+    "Group",
+    "Invitation",
+    "KeyHold",
+    "KeyVersion",
+    "Leftover",
+    "Link",
+    "Member",
+    "MemberSession",
+    "Reveal",
+    "Role",
+    "ServiceToken",
+    "Tally",
+    "TokenText",
+    "VersionState",
+    "name_field",
+    "plain_name",
+]
+
+
+class Member(AbstractUser):
+    """A person who signs in with an e-mail address."""
+
+    username = models.CharField(max_length=254, unique=True, validators=[plain_name])
+    # Always in small letters: the sign-in looks it up so.
+    email = models.EmailField(unique=True)
+    first_name = name_field(150, blank=True, default="")
+    # When everything this person could reach was taken back; None for who is here.
+    left_at = models.DateTimeField(null=True, blank=True)
+    # When an owner last let them come back; what they knew or were trusted with before counts no more.
+    returned_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="member_email_any_case")]
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save with the address in small letters, however it was typed."""
+        self.email, self.username = self.email.lower(), self.username.lower()
+        super().save(*args, **options)
+
+    def __str__(self) -> str:
+        return self.get_full_name() or self.email
+
+
+class Environment(models.Model):
+    """Development, staging, production, or another one that the team adds."""
+
+    name = name_field()
+    is_production = models.BooleanField(default=False)
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="environment_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Application(models.Model):
+    """A program that uses keys."""
+
+    name = name_field()
+    team = name_field(blank=True, default="")
+    contact = models.EmailField(blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="application_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a grant lets a member do; permissions.py says what each one means."""
+
+    VIEWER = "viewer", _("Viewer")
+    DEVELOPER = "developer", _("Developer")
+    OPERATOR = "operator", _("Operator")
+    OWNER = "owner", _("Owner")
+    AUDITOR = "auditor", _("Auditor")
+
+
+class Grant(models.Model):
+    """A role over everything, an application, an environment, or both together."""
+
+    member = models.ForeignKey(
+        Member, null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
+    group = models.ForeignKey(
+        "keyvault.Group", null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
+    role = models.CharField(max_length=10, choices=Role.choices)
+    application = models.ForeignKey(Application, null=True, blank=True, on_delete=models.CASCADE)
+    environment = models.ForeignKey(Environment, null=True, blank=True, on_delete=models.CASCADE)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["member", "group", "role", "application", "environment"],
+                nulls_distinct=False,
+                name="grant_once",
+            ),
+            models.CheckConstraint(
+                name="grant_to_one",
+                condition=Q(member__isnull=False, group__isnull=True)
+                | Q(member__isnull=True, group__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        where = [str(part) for part in (self.application, self.environment) if part]
+        return f"{self.role} of {' in '.join(where) or 'everything'}"
+
+
+class Account(models.Model):
+    """One account at a vendor. `management_path` names its credential in Vault, where it has one."""
+
+    name = name_field()
+    provider = models.CharField(max_length=50)
+    base_url = models.URLField(max_length=500)
+    dashboard_url = models.URLField(max_length=500, blank=True, default="")
+    settings = models.JSONField(default=dict, blank=True)
+    management_path = models.UUIDField(null=True, blank=True, editable=False)
+    management_fingerprint = models.CharField(max_length=64, blank=True, default="", editable=False)
+    management_since = models.DateTimeField(null=True, blank=True, editable=False)
+    # The vendor's own id of the account that the credential opens, where the vendor tells one.
+    vendor_account = models.CharField(max_length=100, blank=True, default="", editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="account_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """The lasting thing that people name; its secrets are versions.
+
+    Owned by exactly one application or member. `current` is what consumers get.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="keys")
+    application = models.ForeignKey(
+        Application, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
+    )
+    member = models.ForeignKey(
+        Member, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
+    )
+    name = name_field()
+    purpose = models.TextField(blank=True, default="", max_length=1000, validators=[plain_name])
+    current = models.OneToOneField(
+        "KeyVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="current_of"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    rotated_at = models.DateTimeField(null=True, blank=True)
+    # When it was retired: hidden from lists, and its name may be used again.
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="key_archived_has_no_secret",
+                condition=Q(archived_at__isnull=True) | Q(current__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="key_one_owner",
+                condition=Q(application__isnull=False, member__isnull=True)
+                | Q(application__isnull=True, member__isnull=False),
+            ),
+            models.UniqueConstraint(
+                "account",
+                "environment",
+                Lower("name"),
+                condition=Q(archived_at__isnull=True),
+                name="key_name_any_case",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["application", "environment"], name="key_by_place"),
+            models.Index(fields=["name", "id"], name="key_by_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} / {self.environment} / {self.name}"
+
+
+class VersionState(models.TextChoices):
+    """The life of one secret: pending, standby or current, previous, deleted; or discarded."""
+
+    PENDING = "pending", _("Pending")
+    STANDBY = "standby", _("Standby")
+    CURRENT = "current", _("Current")
+    PREVIOUS = "previous", _("Previous")
+    DELETED = "deleted", _("Deleted")
+    DISCARDED = "discarded", _("Discarded")
+
+
+LIVE_STATES = (
+    VersionState.PENDING,
+    VersionState.STANDBY,
+    VersionState.CURRENT,
+    VersionState.PREVIOUS,
+)
+
+
+class Link(models.TextChoices):
+    """What shows that a version's id at the vendor is that of its secret: no call rests on a word."""
+
+    UNPROVEN = "", _("Not proven")
+    ANSWER = "answer", _("The vendor gave both in one answer")
+    REFUSAL = "refusal", _("Disabled by its id, the secret was refused")
+    MASK = "mask", _("The vendor shows the end of this secret beside the id")
+    USE = "use", _("A call with the secret moved the last use of the id")
+    REFUTED = "refuted", _("The id does not belong to this secret")
+
+
+PROVEN_LINKS = (Link.ANSWER, Link.REFUSAL, Link.MASK, Link.USE)
+
+
+class KeyVersion(models.Model):
+    """One secret that the vendor issued for a key; the secret itself is at `path` in Vault."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=VersionState.choices)
+    path = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    tail = models.CharField(max_length=4, blank=True, default="", editable=False)
+    length = models.PositiveIntegerField(editable=False)
+    vendor_id = models.CharField(max_length=200, blank=True, default="")
+    link = models.CharField(max_length=8, choices=Link.choices, blank=True, default="")
+    linked_at = models.DateTimeField(null=True, blank=True)
+    link_text = models.CharField(max_length=400, blank=True, default="")
+    # The vendor's own id of its account, as its last answer about this secret told it.
+    vendor_account = models.CharField(max_length=100, blank=True, default="", editable=False)
+    label = models.CharField(max_length=200, blank=True, default="")
+    source = models.CharField(max_length=20)
+    added_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    check_answer = models.CharField(max_length=12, blank=True, default="")
+    check_text = models.CharField(max_length=300, blank=True, default="")
+    published_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    refused_at = models.DateTimeField(null=True, blank=True)
+    destroyed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "number"], name="version_number"),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state="current"), name="version_one_current"
+            ),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state="pending"), name="version_one_pending"
+            ),
+            # A secret that is still alive somewhere stands for one key only.
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                condition=Q(state__in=["pending", "standby", "current", "previous"]),
+                name="version_live_secret_once",
+            ),
+            models.CheckConstraint(
+                name="version_deleted_was_refused",
+                condition=~Q(state="deleted") | Q(refused_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tail"], name="version_by_tail"),
+            # Asked for each key and each name that is given: was this secret ever on record?
+            models.Index(fields=["fingerprint"], name="version_by_fingerprint"),
+            models.Index(
+                fields=["published_at"], condition=Q(state="current"), name="version_by_age"
+            ),
+            models.Index(
+                fields=["expires_at"], condition=Q(state="current"), name="version_by_end"
+            ),
+            models.Index(
+                fields=["vendor_id"], condition=~Q(vendor_id=""), name="version_by_vendor_id"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} version {self.number}"
+
+    @property
+    def is_linked(self) -> bool:
+        """Return whether the id at the vendor is proven to be that of the secret."""
+        return bool(self.vendor_id) and self.link in PROVEN_LINKS
+
+
+class ServiceToken(models.Model):
+    """What a running application presents; bound to one application in one environment.
+
+    The token itself is shown once; here is only its HMAC digest, under a key outside the database.
+    """
+
+    public_id = models.CharField(max_length=16, unique=True)
+    digest = models.CharField(max_length=64, editable=False)
+    # What renewals replaced, each {"text", "digest", "until", "shown_at", "shown_to"}: each opens the
+    # same until its end, so that nothing is cut off. `text` is the id of its TokenText.
+    formers = models.JSONField(default=list, db_default=[], blank=True, editable=False)
+    # When each was last used, by `text`; the present one is "present".
+    texts_used = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
+    # The last end of them, after which none opens, and their last use.
+    former_until = models.DateTimeField(null=True, blank=True)
+    former_used_at = models.DateTimeField(null=True, blank=True)
+    # Of the last one, for processes of the release before.
+    former_digest = models.CharField(max_length=64, blank=True, default="", editable=False)
+    renewed_at = models.DateTimeField(null=True, blank=True)
+    # Where it may be used from, as CIDR networks; an empty list is anywhere.
+    networks = models.JSONField(default=list, blank=True)
+    name = name_field()
+    application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="tokens")
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="tokens")
+    created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    # Which text this call came with, as in `texts_used`; set by the check, never stored.
+    used_text = "present"
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                "application", "environment", Lower("name"), name="token_name_any_case"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.application} in {self.environment})"

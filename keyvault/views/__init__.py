@@ -1,1 +1,0 @@
-"""Pages about keys and people."""

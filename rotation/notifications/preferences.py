@@ -1,0 +1,49 @@
+"""How a person wants to be notified: by mail or not, how urgent, and when not."""
+
+from datetime import time
+from zoneinfo import available_timezones
+
+from django.utils.translation import gettext as _
+
+from keyvault.core.errors import BadInput
+from keyvault.core.redaction import one_line
+from keyvault.models import Member
+from rotation.models import Preference
+
+
+def preference_of(member: Member) -> Preference:
+    """Return how the person wants to be told; what nobody has chosen yet is not stored."""
+    return Preference.objects.filter(member=member).first() or Preference(member=member)
+
+
+def set_preference(
+    by: Member,
+    *,
+    mail: bool,
+    only_urgent: bool,
+    weekly: bool,
+    time_zone: str,
+    quiet_from: time | None = None,
+    quiet_to: time | None = None,
+) -> Preference:
+    """Choose how oneself is told; raises BadInput for half quiet hours or an unknown zone."""
+    if time_zone not in available_timezones():
+        raise BadInput(
+            _("“{one_line}” is not a known time zone. Nothing was changed.").format(
+                one_line=one_line(time_zone, 60)
+            )
+        )
+    if (quiet_from is None) != (quiet_to is None):
+        raise BadInput(_("Quiet hours need a beginning and an end. Nothing was changed."))
+    chosen, _made = Preference.objects.update_or_create(
+        member=by,
+        defaults={
+            "mail": mail,
+            "only_urgent": only_urgent,
+            "weekly": weekly,
+            "time_zone": time_zone,
+            "quiet_from": quiet_from,
+            "quiet_to": quiet_to,
+        },
+    )
+    return chosen
