@@ -7,7 +7,6 @@ from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
-from django.utils.translation import gettext as _
 
 from keyvault.audit.models import AuditEvent
 from keyvault.core.errors import KeyServiceError
@@ -130,7 +129,7 @@ class ServiceTokenAdmin(ReadOnlyAdmin):
         for token in rows[:100]:
             try:
                 tokens.revoke(cast(Member, request.user), token)
-                messages.success(request, _("{token} is revoked.").format(token=token))
+                messages.success(request, f"{token} is revoked.")
             except KeyServiceError as error:
                 messages.error(request, f"{token}: {error.message}")
 
@@ -161,7 +160,7 @@ def each(request: HttpRequest, rows: Iterable[Any], act: Callable[[Member, Any],
         except KeyServiceError as error:
             messages.error(request, f"{row}: {error.message}")
     if done:
-        messages.success(request, _("Done for {done}.").format(done=done))
+        messages.success(request, f"Done for {done}.")
 
 
 admin.site.unregister(ApiKey)

@@ -9,7 +9,6 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import Resolver404, ResolverMatch, resolve
-from django.utils.translation import gettext as _
 
 from keyvault.access import known_devices, sessions
 from keyvault.access.authentication import needs_second_factor
@@ -157,10 +156,8 @@ def _changes(request: HttpRequest) -> bool:
 def _not_on_record(request: HttpRequest) -> HttpResponse:
     """Refuse to change anything in a session whose sign-in could not be written down."""
     error = AuditUnavailable(
-        _(
-            "The audit log cannot be written, so nothing was done: you can look and sign out. Look at "
-            "the database: its disk, its log, and the rights of this service's role."
-        )
+        "The audit log cannot be written, so nothing was done: you can look and sign out. Look at "
+        "the database: its disk, its log, and the rights of this service's role."
     )
     if request.path.startswith("/api/"):
         said = {"code": error.code, "message": error.message, "details": {}}

@@ -6,7 +6,6 @@ Those of a rotation are about its key; an alert is about an account, the secret 
 from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, grants_with, may, visible_keys
 from keyvault.audit.actors import Actor, member_actor
@@ -131,28 +130,28 @@ def open_review(by: Member, key: ApiKey | None, text: str, about: str) -> None:
 def close_review(by: Member, task: HumanTask, word: str) -> None:
     """Close a review with a word on what was found; Denied for whoever it is about."""
     if task.kind != HumanTask.Kind.REVIEW:
-        raise Conflict(_("This task closes by itself when what it tells of is over."))
+        raise Conflict("This task closes by itself when what it tells of is over.")
     if task.person_id == by.pk:
-        raise Denied(_("Nobody reviews what they did themselves. Ask somebody else."))
+        raise Denied("Nobody reviews what they did themselves. Ask somebody else.")
     if not may(by, Verb.ROTATE, task.key) and not may(by, Verb.MANAGE, task.key):
-        raise Denied(_("Your role does not let you close this."))
+        raise Denied("Your role does not let you close this.")
     if len(word.strip()) < _WORD_LEAST:
-        raise BadInput(_("Say in a few words what you found; it goes on record with your name."))
+        raise BadInput("Say in a few words what you found; it goes on record with your name.")
     if not close_alert(member_actor(by), HumanTask.Kind.REVIEW, task.about, word.strip(), by=by):
-        raise Conflict(_("This review is closed already."))
+        raise Conflict("This review is closed already.")
 
 
 def rotation_of(task: HumanTask) -> Rotation:
     """Return the rotation that the task belongs to; Conflict for an alert, which belongs to none."""
     if task.rotation is None:
-        raise Conflict(_("This task closes by itself when what it tells of is over."))
+        raise Conflict("This task closes by itself when what it tells of is over.")
     return task.rotation
 
 
 def key_of(task: HumanTask) -> ApiKey:
     """Return the key that the task is about; Conflict for an alert about none."""
     if task.key is None:
-        raise Conflict(_("This task is about no single key."))
+        raise Conflict("This task is about no single key.")
     return task.key
 
 

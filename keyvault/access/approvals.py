@@ -15,7 +15,6 @@ from typing import Any
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may, require_owner, visible_keys
 from keyvault.access.roles import owners
@@ -79,10 +78,10 @@ class NeedsApproval(KeyServiceError):
         numbers = [one.pk for one in waiting]
         named = " and ".join(map(str, numbers))
         super().__init__(
-            _(
-                "This needs a second person. It was asked for and is request {named}: once "
+            (
+                f"This needs a second person. It was asked for and is request {named}: once "
                 "somebody else has agreed, do the same again. Nothing was done yet."
-            ).format(named=named),
+            ),
             details={
                 "approvals": numbers,
                 "expires_at": min(one.expires_at for one in waiting).isoformat(),
@@ -167,9 +166,7 @@ def _ask(by: Member, asked: Asked) -> Approval:
     except IntegrityError:
         open_now = mine.first()
         if open_now is None:
-            raise Conflict(
-                _("Your request was settled at this moment. Do the same again.")
-            ) from None
+            raise Conflict("Your request was settled at this moment. Do the same again.") from None
         return open_now
     return opened
 
@@ -182,9 +179,7 @@ def decide(by: Member, approval: Approval, *, granted: bool) -> None:
     if not approval.asked_by.is_active:
         raise _asker_left(approval)
     if not may_decide(by, approval):
-        raise Denied(
-            _("Nobody agrees to their own request, or to what they could not do themselves.")
-        )
+        raise Denied("Nobody agrees to their own request, or to what they could not do themselves.")
     now = timezone.now()
     with transaction.atomic():
         if not _both_are_here(by, approval):
@@ -193,7 +188,7 @@ def decide(by: Member, approval: Approval, *, granted: bool) -> None:
             pk=approval.pk, granted__isnull=True, expires_at__gt=now
         ).update(granted=granted, decided_by=by, decided_at=now, expires_at=now + GOOD_FOR)
         if not changed:
-            raise Conflict(_("This request is settled already, or its time has run out."))
+            raise Conflict("This request is settled already, or its time has run out.")
         action = Action.APPROVAL_GRANTED if granted else Action.APPROVAL_REFUSED
         record(action, member_actor(by), approval, asked_by=str(approval.asked_by))
 
@@ -207,10 +202,10 @@ def _both_are_here(by: Member, approval: Approval) -> bool:
 
 def _asker_left(approval: Approval) -> Conflict:
     return Conflict(
-        _(
-            "{asked_by} is not a member any more, and what they asked for lapses. Nothing was "
+        (
+            f"{approval.asked_by} is not a member any more, and what they asked for lapses. Nothing was "
             "agreed to."
-        ).format(asked_by=approval.asked_by),
+        ),
         code="lapsed",
     )
 
@@ -261,7 +256,7 @@ def get_approval(by: Member, approval_id: int) -> Approval:
     """Return a request that `by` may know of; NotFound alike for unknown and foreign ones."""
     found = visible_approvals(by).filter(pk=approval_id).first()
     if found is None:
-        raise NotFound(_("There is no such request, or it is not yours to see."))
+        raise NotFound("There is no such request, or it is not yours to see.")
     return found
 
 
@@ -269,15 +264,13 @@ def add_rule(by: Member, act: Act, environment: Environment | None = None) -> Ap
     """Put an act under a second pair of eyes; raises Denied, BadInput, Conflict when it is so already."""
     require_owner(by, "say what needs a second person")
     if act not in Act.values or act == Act.RULE:
-        raise BadInput(_("There is no such act to ask a second person for."))
+        raise BadInput("There is no such act to ask a second person for.")
     try:
         with transaction.atomic():
             rule = ApprovalRule.objects.create(act=act, environment=environment, set_by=by)
             record(Action.APPROVAL_RULE_CHANGED, member_actor(by), rule, added=True)
     except IntegrityError:
-        raise Conflict(
-            _("A second person is asked for this already. Nothing was changed.")
-        ) from None
+        raise Conflict("A second person is asked for this already. Nothing was changed.") from None
     return rule
 
 
@@ -296,5 +289,5 @@ def get_rule(by: Member, rule_id: int) -> ApprovalRule:
     """Return a rule, for who may manage or audit them; NotFound for the rest."""
     found = ApprovalRule.objects.select_related("environment").filter(pk=rule_id).first()
     if found is None or not (may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT)):
-        raise NotFound(_("There is no such rule, or it is not yours to see."))
+        raise NotFound("There is no such rule, or it is not yours to see.")
     return found

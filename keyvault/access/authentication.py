@@ -21,7 +21,6 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import known_devices, rate_limits, sessions
 from keyvault.audit.actors import Actor, member_actor
@@ -183,7 +182,7 @@ def prove_by_password(member: Member, password: str) -> bool:
     # Whoever asks has a session: strangers' wrong passwords are none of these.
     mine = str(member.pk)
     if rate_limits.count("proof", mine, WINDOW) > TRIES_PER_ACCOUNT:
-        raise Denied(_("{locked} Nothing was done.").format(locked=_LOCKED), code="locked_out")
+        raise Denied(f"{_LOCKED} Nothing was done.", code="locked_out")
     if not (password and member.check_password(password)):
         _record_failure(member, "wrong password")
         return False

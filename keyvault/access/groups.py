@@ -1,7 +1,6 @@
 """Groups of people that hold roles together."""
 
 from django.db import IntegrityError, models, transaction
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may, require_owner
 from keyvault.access.roles import lock_owners, refuse_own, require_an_owner
@@ -23,9 +22,7 @@ def add_group(by: Member, name: str) -> Group:
             group.save()
             record(Action.GROUP_CHANGED, member_actor(by), group, added=True)
     except IntegrityError:
-        raise Conflict(
-            _("There is a group “{name}” already. Nothing was stored.").format(name=name)
-        ) from None
+        raise Conflict(f"There is a group “{name}” already. Nothing was stored.") from None
     return group
 
 
@@ -40,7 +37,7 @@ def get_group(by: Member, group_id: int) -> Group:
     """Return a group, for who may manage or audit them; NotFound alike for the rest."""
     found = visible_groups(by).filter(pk=group_id).first()
     if found is None:
-        raise NotFound(_("There is no such group, or it is not yours to see."))
+        raise NotFound("There is no such group, or it is not yours to see.")
     return found
 
 
@@ -49,11 +46,9 @@ def join_group(by: Member, group: Group, member: Member) -> None:
     require_owner(by, "change groups")
     refuse_own(by, member)
     if not member.is_active:
-        raise Conflict(
-            _("{member} is not active any more. Nothing was changed.").format(member=member)
-        )
+        raise Conflict(f"{member} is not active any more. Nothing was changed.")
     if group.members.filter(pk=member.pk).exists():
-        raise Conflict(_("{member} is in this group already.").format(member=member))
+        raise Conflict(f"{member} is in this group already.")
     with transaction.atomic():
         group.members.add(member)
         record(Action.GROUP_CHANGED, member_actor(by), group, joined=str(member))
@@ -66,7 +61,7 @@ def leave_group(by: Member, group: Group, member: Member) -> None:
     with transaction.atomic():
         lock_owners()
         if not group.members.filter(pk=member.pk).exists():
-            raise Conflict(_("{member} is not in this group.").format(member=member))
+            raise Conflict(f"{member} is not in this group.")
         group.members.remove(member)
         require_an_owner()
         record(Action.GROUP_CHANGED, member_actor(by), group, left=str(member))
@@ -76,7 +71,7 @@ def drop_group(by: Member, group: Group) -> None:
     """Remove a group with its roles; Conflict when that would leave no owner."""
     require_owner(by, "remove groups")
     if group.members.filter(pk=by.pk).exists():
-        raise Denied(_("You are in this group: let another owner remove it. Nothing was changed."))
+        raise Denied("You are in this group: let another owner remove it. Nothing was changed.")
     with transaction.atomic():
         lock_owners()
         record(Action.GROUP_CHANGED, member_actor(by), group, added=False)

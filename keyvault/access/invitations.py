@@ -12,7 +12,6 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import rate_limits
 from keyvault.access.members import set_back
@@ -49,7 +48,7 @@ def invite(by: Member, email: str, *, name: str = "") -> tuple[Member, Secret]:
             link = new_link(by, member)
     except IntegrityError:
         raise Conflict(
-            _("There is a member “{address}” already. Nothing was stored.").format(address=address),
+            f"There is a member “{address}” already. Nothing was stored.",
             code="name_used",
         ) from None
     return member, link
@@ -63,11 +62,9 @@ def invite_again(by: Member, member: Member) -> Secret:
     """
     require_owner(by, "set back how people sign in")
     if by.pk == member.pk:
-        raise Denied(_("Nobody sets back their own sign-in. Ask another owner."))
+        raise Denied("Nobody sets back their own sign-in. Ask another owner.")
     if not member.is_active:
-        raise Conflict(
-            _("{member} is not active any more. Nothing was changed.").format(member=member)
-        )
+        raise Conflict(f"{member} is not active any more. Nothing was changed.")
     with transaction.atomic():
         set_back(by, member)
         return new_link(by, member)
@@ -81,7 +78,7 @@ def join(code: str, password: str, *, name: str = "") -> Member:
     """
     source = rate_limits.network_of(current().source)
     if rate_limits.count("join", source, _WINDOW) > _TRIES:
-        raise Denied(_("Too many tries. Wait a quarter of an hour."), code="locked_out")
+        raise Denied("Too many tries. Wait a quarter of an hour.", code="locked_out")
     invitation = _open_invitation(code)
     member = invitation.member
     if name.strip():
@@ -129,6 +126,6 @@ def _open_invitation(code: str) -> Invitation:
 
 def _no_such_link() -> Denied:
     return Denied(
-        _("This link is not valid any more: it works once, and for a week. Ask for another one."),
+        "This link is not valid any more: it works once, and for a week. Ask for another one.",
         code="link_refused",
     )

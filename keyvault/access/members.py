@@ -2,7 +2,6 @@
 
 from allauth.mfa.models import Authenticator
 from django.db import models
-from django.utils.translation import gettext as _
 
 from keyvault.access import sessions
 from keyvault.access.permissions import Verb, grants_with, may, require_owner
@@ -34,7 +33,7 @@ def get_member(by: Member, member_id: int) -> Member:
     """Return a person that `by` may know of; NotFound alike for unknown and foreign ones."""
     found = visible_members(by).filter(pk=member_id).first()
     if found is None:
-        raise NotFound(_("There is no such person, or they are not yours to see."))
+        raise NotFound("There is no such person, or they are not yours to see.")
     return found
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
 
 _LEAST = 3
 # The estimate takes longer for longer texts, and says nothing new beyond this.
@@ -21,7 +20,7 @@ class GuessValidator:
         known = [user.email, user.first_name] if user else []
         if zxcvbn(password[:_MOST], user_inputs=[word for word in known if word])["score"] < _LEAST:
             raise ValidationError(
-                _(
+                (
                     "This password is easy to guess: it is made of common words, leaked passwords "
                     "or repetitions. Take four or five words that have nothing to do with each "
                     "other."
@@ -31,4 +30,4 @@ class GuessValidator:
 
     def get_help_text(self) -> str:
         """Say what is asked for."""
-        return _("Take four or five words that have nothing to do with each other.")
+        return "Take four or five words that have nothing to do with each other."

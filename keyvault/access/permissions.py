@@ -3,7 +3,6 @@
 from django.db import models
 from django.db.models import Exists, Q
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.core.errors import Denied
 from keyvault.models import (
@@ -22,14 +21,14 @@ from keyvault.models import (
 class Verb(models.TextChoices):
     """What a person may want to do."""
 
-    VIEW = "view", _("View")
-    REVEAL = "reveal", _("Reveal")
-    ROTATE = "rotate", _("Rotate")
-    PASTE = "paste", _("Paste")
-    REGISTER = "register", _("Register")
-    WAIVE = "waive", _("Waive")
-    MANAGE = "manage", _("Manage")
-    READ_AUDIT = "read_audit", _("Read Audit")
+    VIEW = "view", "View"
+    REVEAL = "reveal", "Reveal"
+    ROTATE = "rotate", "Rotate"
+    PASTE = "paste", "Paste"
+    REGISTER = "register", "Register"
+    WAIVE = "waive", "Waive"
+    MANAGE = "manage", "Manage"
+    READ_AUDIT = "read_audit", "Read Audit"
 
 
 ALLOWED: dict[str, frozenset[Verb]] = {
@@ -75,11 +74,7 @@ def verbs_on(member: Member, key: ApiKey) -> frozenset[Verb]:
 def require_owner(member: Member, what: str) -> None:
     """Raise Denied, saying what (such as "add groups"), unless the member owns the installation."""
     if not may(member, Verb.MANAGE):
-        raise Denied(
-            _("Only an owner of the installation may {what}. Nothing was changed.").format(
-                what=what
-            )
-        )
+        raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
 
 
 def hold(member: Member) -> None:
@@ -89,7 +84,7 @@ def hold(member: Member) -> None:
     """
     here = Member.objects.select_for_update(no_key=True).filter(pk=member.pk, is_active=True)
     if not here.exists():
-        raise Denied(_("You are not a member any more. Nothing was changed."))
+        raise Denied("You are not a member any more. Nothing was changed.")
 
 
 def _granted(member: Member, verb: Verb, thing: Thing) -> bool:

@@ -8,7 +8,6 @@ from datetime import datetime
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, grants_with, manages, may
 from keyvault.audit.actors import member_actor
@@ -36,16 +35,12 @@ def give(
     """
     if role not in Role.values:
         raise BadInput(
-            _("There is no such role. Choose one of {values}.").format(
-                values=", ".join(Role.values)
-            )
+            "There is no such role. Choose one of {values}.".format(values=", ".join(Role.values))
         )
     if expires_at is not None and expires_at <= timezone.now():
-        raise BadInput(_("The role would end before it begins: its end lies in the past."))
+        raise BadInput("The role would end before it begins: its end lies in the past.")
     if isinstance(holder, Member) and not holder.is_active:
-        raise Conflict(
-            _("{holder} is not active any more. Nothing was changed.").format(holder=holder)
-        )
+        raise Conflict(f"{holder} is not active any more. Nothing was changed.")
     grant = Grant(
         role=role, application=application, environment=environment, expires_at=expires_at
     )
@@ -59,11 +54,7 @@ def give(
             grant.save()
             record(Action.GRANT_CHANGED, member_actor(by), holder, added=True, grant=str(grant))
     except IntegrityError:
-        raise Conflict(
-            _("{holder} is {grant} already. Nothing was changed.").format(
-                holder=holder, grant=grant
-            )
-        ) from None
+        raise Conflict(f"{holder} is {grant} already. Nothing was changed.") from None
     return grant
 
 
@@ -76,7 +67,7 @@ def take(by: Member, grant: Grant) -> None:
     with transaction.atomic():
         lock_owners()
         if not Grant.objects.filter(pk=grant.pk).delete()[0]:
-            raise Conflict(_("This role was taken back already."))
+            raise Conflict("This role was taken back already.")
         if _owns_everything(grant):
             require_an_owner()
         record(Action.GRANT_CHANGED, member_actor(by), holder, added=False, grant=str(grant))
@@ -102,7 +93,7 @@ def get_grant(by: Member, grant_id: int) -> Grant:
     found = visible_grants(by).select_related("member", "group", "application", "environment")
     grant = found.filter(pk=grant_id).first()
     if grant is None:
-        raise NotFound(_("There is no such role, or it is not yours to see."))
+        raise NotFound("There is no such role, or it is not yours to see.")
     return grant
 
 
@@ -121,7 +112,7 @@ def require_an_owner() -> None:
     """Raise Conflict when nobody owns the installation any more; call it inside the transaction."""
     if not owners().exists():
         raise Conflict(
-            _(
+            (
                 "That would leave the installation without an owner whose role does not end. Nothing "
                 "was changed. Make somebody else an owner first."
             ),
@@ -158,11 +149,11 @@ def _same(grant: Grant) -> models.QuerySet[Grant]:
 
 def _require_owner_of(by: Member, grant: Grant) -> None:
     if not manages(by, grant.application_id, grant.environment_id):
-        raise Denied(_("Only an owner of all that this role reaches may give or take it."))
+        raise Denied("Only an owner of all that this role reaches may give or take it.")
 
 
 def refuse_own(by: Member, holder: Holder) -> None:
     """Raise Denied when a person would change what they themselves may do."""
     own = holder == by or (isinstance(holder, Group) and holder.members.filter(pk=by.pk).exists())
     if own:
-        raise Denied(_("Nobody changes what they themselves may do. Ask another owner."))
+        raise Denied("Nobody changes what they themselves may do. Ask another owner.")

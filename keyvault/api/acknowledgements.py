@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils.translation import gettext as _
 
 from keyvault.core import json_bodies
 from keyvault.core.errors import BadInput
@@ -46,7 +45,7 @@ def _told(fields: dict[str, Any]) -> dict[str, Any]:
         wrong = [name for name in _NAMES if not _fits(name, fields[name])]
     if wrong:
         raise BadInput(
-            _(
+            (
                 "Check {wrong}: send a whole number “version” and texts “nonce” and “proof” "
                 "and nothing else."
             ).format(wrong=", ".join(wrong)),

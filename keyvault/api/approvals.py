@@ -1,6 +1,5 @@
 """Second persons: what waits for one, agreeing or refusing, and which acts need one."""
 
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -80,7 +79,7 @@ class RuleList(MemberView):
     def get(self, _request: Request) -> Response:
         """List rules, the newest first; revealing a production secret needs one without a rule."""
         if not (may(self.by, Verb.MANAGE) or may(self.by, Verb.READ_AUDIT)):
-            raise Denied(_("Only owners and auditors may read the rules."))
+            raise Denied("Only owners and auditors may read the rules.")
         return self.page(ApprovalRule.objects.select_related("environment"), RuleSerializer)
 
     @extend_schema(request=RuleFields, responses={201: RuleSerializer})

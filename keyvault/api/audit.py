@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -51,7 +50,7 @@ def _require_reader(by: Member, filters: dict[str, Any]) -> None:
     outcome = "ok" if allowed else "denied"
     record_now(Action.AUDIT_READ, member_actor(by), outcome=outcome, asked=asked)
     if not allowed:
-        raise Denied(_("Only owners and auditors of the installation may read the audit log."))
+        raise Denied("Only owners and auditors of the installation may read the audit log.")
 
 
 def _narrowed(filters: dict[str, Any]) -> QuerySet[AuditEvent]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -67,9 +66,9 @@ class Fields(serializers.Serializer[Any]):
         unknown = sorted({shown(name) for name in data if name not in self.fields})
         if unknown:
             raise BadInput(
-                _(
-                    "There is no field {unknown} here. Possible: {fields}. Nothing was changed."
-                ).format(unknown=", ".join(unknown), fields=", ".join(self.fields)),
+                "There is no field {unknown} here. Possible: {fields}. Nothing was changed.".format(
+                    unknown=", ".join(unknown), fields=", ".join(self.fields)
+                ),
                 code="unknown_field",
                 details={"fields": unknown},
             )
@@ -158,7 +157,7 @@ class MemberView(APIView):
         """Refuse what can undo much to a session whose person did not prove lately who they are."""
         if not proved_lately(self.request):
             raise Denied(
-                _(
+                (
                     "Prove again who you are: sign in anew, or confirm your password in the console. "
                     "Nothing was done."
                 ),
@@ -204,8 +203,6 @@ class MemberView(APIView):
         for name, values in given:
             require_text(shown(name), values)
             if len(values) > 1:
-                raise BadInput(
-                    _("“{shown}” is given twice.").format(shown=shown(name)), code="invalid"
-                )
+                raise BadInput(f"“{shown(name)}” is given twice.", code="invalid")
             plain[name] = values[0]
         return plain

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -152,14 +151,14 @@ def _seen(by: Member) -> Any:
 def _one(by: Member, campaign_id: int) -> Campaign:
     found: Campaign | None = _seen(by).filter(pk=campaign_id).first()
     if found is None:
-        raise NotFound(_("There is no such campaign, or it is not yours to see."))
+        raise NotFound("There is no such campaign, or it is not yours to see.")
     return found
 
 
 def _item(campaign: Campaign, item_id: int) -> CampaignItem:
     found = campaign.items.select_related("key").filter(pk=item_id).first()
     if found is None:
-        raise NotFound(_("This campaign has no such key."))
+        raise NotFound("This campaign has no such key.")
     return found
 
 

@@ -1,7 +1,6 @@
 """Freezes: days on which nothing rotates by itself."""
 
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -76,7 +75,7 @@ class FreezeDetail(MemberView):
         """End the freeze."""
         freeze = _seen(self.by).filter(pk=freeze_id).first()
         if freeze is None:
-            raise NotFound(_("There is no such freeze, or it is not yours to see."))
+            raise NotFound("There is no such freeze, or it is not yours to see.")
         freezes.end_freeze(self.by, freeze)
         return Response(status=204)
 
@@ -110,7 +109,7 @@ class FeedDetail(MemberView):
         """Remove the calendar with its freezes."""
         feed = _feeds(self.by).filter(pk=feed_id).first()
         if feed is None:
-            raise NotFound(_("There is no such calendar, or it is not yours to see."))
+            raise NotFound("There is no such calendar, or it is not yours to see.")
         freeze_calendars.end_feed(self.by, feed)
         return Response(status=204)
 

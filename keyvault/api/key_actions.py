@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -172,5 +171,5 @@ class KeyPolicy(MemberView):
 def _policy(key: ApiKey) -> RotationPolicy:
     policy = RotationPolicy.objects.filter(key=key).first()
     if policy is None:
-        raise NotFound(_("This key has no policy: it rotates only when someone starts it."))
+        raise NotFound("This key has no policy: it rotates only when someone starts it.")
     return policy

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -74,7 +73,7 @@ class ChangeFields(Fields):
         if set(data) <= set(self.fields):
             return super().to_internal_value(data)
         raise BadInput(
-            _(
+            (
                 "Only name and purpose can be edited; nothing was changed. A secret is replaced by a "
                 "rotation (POST rotate), or added as the next version (POST versions/)."
             ),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -219,7 +218,7 @@ class GroupMember(MemberView):
 
 def _holder(by: Member, fields: dict[str, Any]) -> Holder:
     if ("member" in fields) == ("group" in fields):
-        raise BadInput(_("A role is for a member or for a group: name one of them."))
+        raise BadInput("A role is for a member or for a group: name one of them.")
     if "member" in fields:
         return members.get_member(by, fields["member"])
     return groups.get_group(by, fields["group"])

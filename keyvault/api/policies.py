@@ -1,7 +1,6 @@
 """Policies above the keys: what the installation, an account, environment or application says."""
 
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -51,7 +50,7 @@ class PolicyList(MemberView):
 def _place(by: Member, places: dict[str, int | None]) -> Place:
     named = {name: number for name, number in places.items() if number}
     if len(named) > 1:
-        raise BadInput(_("A level belongs to one thing: name an account, or an environment, or …."))
+        raise BadInput("A level belongs to one thing: name an account, or an environment, or ….")
     for kind, number in named.items():
         return inheritance.place_of(by, kind, number)
     return None

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -107,7 +106,7 @@ def get_rotation(by: Member, rotation_id: int) -> Rotation:
         .first()
     )
     if rotation is None or not may(by, Verb.VIEW, rotation.key):
-        raise NotFound(_("There is no such rotation, or it is not yours to see."))
+        raise NotFound("There is no such rotation, or it is not yours to see.")
     return rotation
 
 

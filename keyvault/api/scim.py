@@ -13,7 +13,6 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import ValidationError
 from scim2_models import Context, ResponseParameters, SCIMException
@@ -69,7 +68,7 @@ def _scim(view: View) -> View:
         except KeyServiceError as error:
             return _refused(error)
         except DatabaseError:
-            return _refused(Unavailable(_("The database is away. Nothing was changed; try again.")))
+            return _refused(Unavailable("The database is away. Nothing was changed; try again."))
 
     return answer
 
@@ -134,14 +133,14 @@ def other(request: HttpRequest, rest: str | None = None) -> HttpResponse:
         case "Groups":
             return _groups(request, name)
         case "Me" | "Bulk" | ".search":
-            raise _NotOffered(_("This part of SCIM is not offered here."), 501)
-    raise NotFound(_("There is no such address."))
+            raise _NotOffered("This part of SCIM is not offered here.", 501)
+    raise NotFound("There is no such address.")
 
 
 def _documents(request: HttpRequest, place: str, name: str) -> HttpResponse:
     _require_method(request, "GET")
     if "filter" in request.GET:
-        raise Denied(_("These are few, and not searched by filters."))
+        raise Denied("These are few, and not searched by filters.")
     found = provider().schemas if place == "Schemas" else provider().resource_types
     told = [_document(f"{place}/{one.id}", one) for one in found]
     if not name:
@@ -149,15 +148,15 @@ def _documents(request: HttpRequest, place: str, name: str) -> HttpResponse:
     for one in told:
         if str(one["id"]).casefold() == name.casefold():
             return _json(one)
-    raise NotFound(_("There is no such document."))
+    raise NotFound("There is no such document.")
 
 
 def _groups(request: HttpRequest, name: str) -> HttpResponse:
     """Groups are kept by people here: to the directory there are none, and it makes none."""
     if request.method != "GET":
-        raise _NotOffered(_("Groups are not taken from the directory. Nothing was changed."), 501)
+        raise _NotOffered("Groups are not taken from the directory. Nothing was changed.", 501)
     if name:
-        raise NotFound(_("There is no such group."))
+        raise NotFound("There is no such group.")
     return _listed([], total=0, start=1)
 
 
@@ -180,12 +179,12 @@ def _require_token(request: HttpRequest) -> None:
         record_now(
             Action.TOKEN_REFUSED, anonymous_actor(), outcome="denied", reason="directory token"
         )
-    raise Denied(_("The directory's token is not right."), code="unauthorized")
+    raise Denied("The directory's token is not right.", code="unauthorized")
 
 
 def _require_method(request: HttpRequest, *methods: str) -> None:
     if request.method not in methods:
-        raise _NotOffered(_("This place does not answer to this method."), 405)
+        raise _NotOffered("This place does not answer to this method.", 405)
 
 
 def _number(request: HttpRequest, name: str, default: int) -> int:
@@ -193,7 +192,7 @@ def _number(request: HttpRequest, name: str, default: int) -> int:
     if not text:
         return default
     if not _NUMBER.fullmatch(text):
-        raise BadInput(_("“{name}” is a number.").format(name=name), code="invalidValue")
+        raise BadInput(f"“{name}” is a number.", code="invalidValue")
     return min(int(text), _LARGEST)
 
 
@@ -232,7 +231,7 @@ def _wanted(request: HttpRequest) -> Any:
         return ResponseParameters[Person].model_validate(asked)
     except (ValidationError, SCIMException):
         raise BadInput(
-            _("“attributes” names what there is not, or both lists are given."), code="invalidPath"
+            "“attributes” names what there is not, or both lists are given.", code="invalidPath"
         ) from None
 
 

@@ -1,6 +1,5 @@
 """Vendor accounts and consumers: list and add; what is secret is shown once or never."""
 
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -127,5 +126,5 @@ def get_consumer(by: Member, consumer_id: int) -> Consumer:
         .first()
     )
     if consumer is None or not may(by, Verb.VIEW, consumer.token):
-        raise NotFound(_("There is no such consumer, or it is not yours to see."))
+        raise NotFound("There is no such consumer, or it is not yours to see.")
     return consumer

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -108,7 +107,7 @@ def complete(
     Raises Conflict for a closed task, and whatever the door raises.
     """
     if task.closed_at is not None:
-        raise Conflict(_("This task is closed already. Nothing was changed."))
+        raise Conflict("This task is closed already. Nothing was changed.")
     if task.kind == HumanTask.Kind.REVIEW:
         close_review(by, task, reason)
         return None
@@ -132,7 +131,7 @@ def get_task(by: Member, task_id: int) -> HumanTask:
     tasks = visible_tasks(by).select_related("rotation__key__account", *_RELATED)
     task = tasks.filter(pk=task_id).first()
     if task is None:
-        raise NotFound(_("There is no such task, or it is not yours to see."))
+        raise NotFound("There is no such task, or it is not yours to see.")
     return task
 
 

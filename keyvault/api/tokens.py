@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -106,7 +105,7 @@ def get_token(by: Member, token_id: int) -> ServiceToken:
         .first()
     )
     if token is None or not may(by, Verb.VIEW, token):
-        raise NotFound(_("There is no such token, or it is not yours to see."))
+        raise NotFound("There is no such token, or it is not yours to see.")
     return token
 
 

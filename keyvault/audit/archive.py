@@ -17,7 +17,6 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.audit.actors import system_actor
 from keyvault.audit.export import json_line
@@ -59,13 +58,9 @@ def archive(partition: Partition, folder: Path, actor_reason: str) -> Archived:
     covers the partition; OSError when the file cannot be written.
     """
     if partition.last_seq is None:
-        raise Conflict(_("The open partition cannot be archived: it still grows."))
+        raise Conflict("The open partition cannot be archived: it still grows.")
     if not Checkpoint.objects.filter(seq__gte=partition.last_seq).exists():
-        raise Conflict(
-            _("No signed checkpoint covers {partition} yet. Nothing was dropped.").format(
-                partition=partition
-            )
-        )
+        raise Conflict(f"No signed checkpoint covers {partition} yet. Nothing was dropped.")
     file = folder / f"audit-{partition.first_seq}-{partition.last_seq}.jsonl.gz"
     _write(partition, file)
     done = _proven(partition, file)
@@ -96,16 +91,10 @@ def _proven(partition: Partition, file: Path) -> Archived:
         before = bytes.fromhex(line["prev"])
         fits = seq == last + 1 and prev in (None, before)
         if not fits or row_hash(seq, before, line["payload"]) != hashed:
-            raise Conflict(
-                _("Row #{seq} does not fit the chain. Nothing was dropped.").format(seq=seq)
-            )
+            raise Conflict(f"Row #{seq} does not fit the chain. Nothing was dropped.")
         last, prev, count = seq, hashed, count + 1
     if last != partition.last_seq or prev is None:
-        raise Conflict(
-            _("{file} ends at #{last}, not at #{last_seq}.").format(
-                file=file.name, last=last, last_seq=partition.last_seq
-            )
-        )
+        raise Conflict(f"{file.name} ends at #{last}, not at #{partition.last_seq}.")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Archived(file, partition.first_seq, last, count, prev.hex(), digest)
 

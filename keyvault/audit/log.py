@@ -13,7 +13,6 @@ from typing import Any
 
 from django.db import Error as AnyDatabaseError
 from django.db import connections, models, transaction
-from django.utils.translation import gettext as _
 
 from keyvault.audit.actors import Actor, Thing, system_actor, thing
 from keyvault.audit.models import Action
@@ -149,9 +148,7 @@ def written(alias: str, statement: str, values: Sequence[Any]) -> Any:
         connection.answered_at = time.monotonic()
     except AnyDatabaseError as error:
         raise AuditUnavailable(
-            _(
-                "The audit log could not be written, so nothing was done and nothing was released. "
-                "Try again in a moment; if it persists, look at the database."
-            )
+            "The audit log could not be written, so nothing was done and nothing was released. "
+            "Try again in a moment; if it persists, look at the database."
         ) from error
     return value

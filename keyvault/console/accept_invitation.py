@@ -4,7 +4,6 @@ from allauth.account.adapter import get_adapter
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -18,19 +17,17 @@ class JoinForm(forms.Form):
 
     code = forms.CharField(
         max_length=80,
-        label=_("Invitation code"),
+        label="Invitation code",
         widget=forms.TextInput(attrs={"autocomplete": "off", "data-from-hash": ""}),
-        help_text=_("What follows the # in your link."),
+        help_text="What follows the # in your link.",
     )
-    name = forms.CharField(max_length=100, required=False, label=_("Your name"))
+    name = forms.CharField(max_length=100, required=False, label="Your name")
     password = forms.CharField(
         strip=False,
         max_length=200,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
-        help_text=_(
-            "At least 15 characters: four or five words that have nothing to do with each other."
-        ),
-        label=_("Password"),
+        help_text="At least 15 characters: four or five words that have nothing to do with each other.",
+        label="Password",
     )
 
 

@@ -4,7 +4,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -41,7 +40,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         return _list(request, form, error.message, error.status)
     messages.success(
         request,
-        _("{added} was added. Keys of this account can be recorded now.").format(added=added.name),
+        f"{added.name} was added. Keys of this account can be recorded now.",
     )
     return redirect("accounts")
 
@@ -61,7 +60,7 @@ def show(request: HttpRequest, account_id: int) -> HttpResponse:
     except KeyServiceError as error:
         form = refreshed(form, error, account)
         return _one(request, account, form, error.message, error.status)
-    messages.success(request, _("The change is stored."))
+    messages.success(request, "The change is stored.")
     return redirect("account-of-vendor", account.pk)
 
 
@@ -83,7 +82,7 @@ def credential(request: HttpRequest, account_id: int) -> HttpResponse:
         return _one(request, account, _change(account), error.message, error.status, other=form)
     messages.success(
         request,
-        _("The credential was replaced. Withdraw the old one at the vendor now."),
+        "The credential was replaced. Withdraw the old one at the vendor now.",
     )
     return redirect("account-of-vendor", account.pk)
 

@@ -3,7 +3,6 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault.access.permissions import Verb, may, visible_applications, visible_keys
@@ -37,9 +36,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         added = catalog.add_application(me(request), **said)
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
-    messages.success(
-        request, _("{added} was added. Next: say where it runs.").format(added=added.name)
-    )
+    messages.success(request, f"{added.name} was added. Next: say where it runs.")
     return redirect("application", added.pk)
 
 
@@ -81,7 +78,7 @@ def change(request: HttpRequest, application_id: int) -> HttpResponse:
     except KeyServiceError as error:
         form = refreshed(form, error, application)
         return _page(request, application, consumer, error.message, error.status, change_form=form)
-    messages.success(request, _("The change is stored."))
+    messages.success(request, "The change is stored.")
     return redirect("application", application.pk)
 
 
@@ -124,14 +121,14 @@ def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int)
     consumer = _consumer(application, consumer_id)
     try:
         if request.POST.get("sure") != "yes":
-            raise BadInput(_("Nothing was changed. Tick the box if its token shall end now."))
+            raise BadInput("Nothing was changed. Tick the box if its token shall end now.")
         registry.remove_consumer(me(request), consumer)
     except KeyServiceError as error:
         form = ConsumerForm(me(request))
         return _page(request, application, form, error.message, error.status)
     messages.success(
         request,
-        _("{consumer} is out of use and its token has ended.").format(consumer=consumer.name),
+        f"{consumer.name} is out of use and its token has ended.",
     )
     return redirect("application", application.pk)
 
@@ -154,7 +151,7 @@ def _consumer(application: Application, consumer_id: int) -> Consumer:
     found = Consumer.objects.select_related("token").filter(pk=consumer_id, application=application)
     consumer = found.first()
     if consumer is None:
-        raise NotFound(_("There is no such consumer, or it is not yours to see."))
+        raise NotFound("There is no such consumer, or it is not yours to see.")
     return consumer
 
 

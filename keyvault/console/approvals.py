@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access import approvals
@@ -25,13 +24,13 @@ class RuleForm(forms.Form):
 
     act = forms.ChoiceField(
         choices=[(one.value, one.label) for one in Act if one not in (Act.RULE, Act.REVEAL)],
-        label=_("Act"),
+        label="Act",
     )
     environment = forms.ModelChoiceField(
         Environment.objects.all(),
         required=False,
-        empty_label=_("All environments"),
-        label=_("Environment"),
+        empty_label="All environments",
+        label="Environment",
     )
 
 
@@ -62,14 +61,10 @@ def decide(request: HttpRequest, approval_id: int) -> HttpResponse:
     approval = approvals.get_approval(me(request), approval_id)
     said = request.POST.get("granted")
     if said not in ("yes", "no"):
-        raise BadInput(_("Agree or refuse. Nothing was changed."))
+        raise BadInput("Agree or refuse. Nothing was changed.")
     prove(request)
     approvals.decide(me(request), approval, granted=said == "yes")
-    word = (
-        _("{asked_by} may do it now, once.").format(asked_by=approval.asked_by)
-        if said == "yes"
-        else _("Refused.")
-    )
+    word = f"{approval.asked_by} may do it now, once." if said == "yes" else "Refused."
     messages.success(request, word)
     return redirect("approvals")
 
@@ -80,11 +75,11 @@ def add_rule(request: HttpRequest) -> HttpResponse:
     """Put an act under a second pair of eyes."""
     form = RuleForm(request.POST)
     if not form.is_valid():
-        raise BadInput(_("Choose an act, and an environment or all. Nothing was changed."))
+        raise BadInput("Choose an act, and an environment or all. Nothing was changed.")
     prove(request)
     act, environment = Act(form.cleaned_data["act"]), form.cleaned_data["environment"]
     rule = approvals.add_rule(me(request), act, environment)
-    messages.success(request, _("From now on a second person is asked: {rule}.").format(rule=rule))
+    messages.success(request, f"From now on a second person is asked: {rule}.")
     return redirect("approvals")
 
 
@@ -95,7 +90,7 @@ def remove_rule(request: HttpRequest, rule_id: int) -> HttpResponse:
     rule = approvals.get_rule(me(request), rule_id)
     prove(request)
     approvals.remove_rule(me(request), rule)
-    messages.success(request, _("Nobody is asked for that any more."))
+    messages.success(request, "Nobody is asked for that any more.")
     return redirect("approvals")
 
 

@@ -9,7 +9,6 @@ from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access import approvals
@@ -41,7 +40,7 @@ _JUMPS = 1000
 def listing(request: HttpRequest) -> HttpResponse:
     """Show audit rows with simple filters, and whether those shown fit the chain."""
     if not may(me(request), Verb.READ_AUDIT):
-        raise Denied(_("Only owners and auditors may read the audit log."))
+        raise Denied("Only owners and auditors may read the audit log.")
     rows, after = newest_first(_filtered(request), number(request.GET.get("after")))
     record_now(Action.AUDIT_READ, member_actor(me(request)), reason=request.GET.urlencode()[:200])
     facts = {
@@ -108,9 +107,7 @@ def _day(request: HttpRequest, name: str) -> datetime | None:
     try:
         day = date.fromisoformat(said)
     except ValueError:
-        raise BadInput(
-            _("“{one_line}” is not a day: write 2026-01-31.").format(one_line=one_line(said, 20))
-        ) from None
+        raise BadInput(f"“{one_line(said, 20)}” is not a day: write 2026-01-31.") from None
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
@@ -120,15 +117,13 @@ def export(request: HttpRequest) -> HttpResponse:
     """Stream the log, or the part between two numbers, so that it verifies elsewhere."""
     form = request.POST.get("format", "jsonl")
     if form not in _FORMATS:
-        raise BadInput(
-            _("Choose one of the formats {formats}.").format(formats=", ".join(_FORMATS))
-        )
+        raise BadInput("Choose one of the formats {formats}.".format(formats=", ".join(_FORMATS)))
     first, last = number(request.POST.get("first")), number(request.POST.get("last"))
     asked = f"{form} from {first} to {last}"
     allowed = may(me(request), Verb.READ_AUDIT)
     if not allowed:
         record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), outcome="denied", asked=asked)
-        raise Denied(_("Only owners and auditors may export the audit log."))
+        raise Denied("Only owners and auditors may export the audit log.")
     parameters = {"format": form, "first": first, "last": last}
     approvals.require(
         me(request), Asked(Act.EXPORT, f"Export the audit log as {asked}", parameters)

@@ -11,7 +11,6 @@ from django import forms
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from keyvault.access.permissions import visible_keys
@@ -45,14 +44,12 @@ _COLUMNS = (
 class BulkForm(forms.Form):
     """Why, and until when."""
 
-    title = forms.CharField(
-        max_length=200, label=_("Why"), help_text=_("It stands on each rotation.")
-    )
+    title = forms.CharField(max_length=200, label="Why", help_text="It stands on each rotation.")
     finish_by = forms.DateField(
         required=False,
-        label=_("Finished by the end of"),
+        label="Finished by the end of",
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text=_(
+        help_text=(
             "They are spread evenly until then, each in its own window, two keys of one "
             "application never at once. Empty: as fast as the limits allow."
         ),
@@ -90,7 +87,7 @@ def _chosen(request: HttpRequest) -> tuple[Keys, dict[str, object]]:
     sent = request.POST.getlist("key")[: bulk.MOST]
     ticked = [found for one in sent if (found := number(one)) is not None]
     if not ticked:
-        raise BadInput(_("Tick at least one key, or choose all that fit. Nothing was started."))
+        raise BadInput("Tick at least one key, or choose all that fit. Nothing was started.")
     return visible.filter(pk__in=ticked), {"all": "", "query": "", "keys": ticked}
 
 

@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
@@ -29,11 +28,11 @@ class ImportForm(forms.Form):
     text = forms.CharField(
         strip=False,
         max_length=200_000,
-        label=_("CSV or .env"),
+        label="CSV or .env",
         widget=forms.Textarea(
             attrs={"rows": 8, "autocomplete": "off", "spellcheck": "false", "class": "mono"}
         ),
-        help_text=_(
+        help_text=(
             "A CSV with a header line (name, account, environment, application, secret, "
             "vendor_id, expires_at, purpose), or NAME=value lines."
         ),
@@ -41,23 +40,23 @@ class ImportForm(forms.Form):
     account = forms.ModelChoiceField(
         Account.objects.none(),
         required=False,
-        empty_label=_("As each row says"),
-        label=_("Account"),
+        empty_label="As each row says",
+        label="Account",
     )
     environment = forms.ModelChoiceField(
         Environment.objects.none(),
         required=False,
-        empty_label=_("As each row says"),
-        label=_("Environment"),
+        empty_label="As each row says",
+        label="Environment",
     )
     application = forms.ModelChoiceField(
         Application.objects.none(),
         required=False,
-        empty_label=_("As each row says"),
-        label=_("Application"),
+        empty_label="As each row says",
+        label="Application",
     )
     unchecked = forms.BooleanField(
-        required=False, label=_("Record them even if the vendor cannot be asked now")
+        required=False, label="Record them even if the vendor cannot be asked now"
     )
     # A long list is done in parts: the number of the row with which this one begins. The whole
     # text comes each time, since only the whole shows what it is and what stands in it twice.
@@ -116,11 +115,9 @@ def _way(request: HttpRequest, form: ImportForm) -> Way:
 def _refuse_many(text: str) -> None:
     if len(import_formats.read(text, MOST_ON_PAGE)) > MOST_ON_PAGE:
         raise BadInput(
-            _(
-                "A page takes {most_on_page} rows, since the vendor is asked about each, and here are "
-                "more. Nothing was stored. A browser with scripts sends them in parts by itself; or "
-                "use `manage.py importkeys`."
-            ).format(most_on_page=MOST_ON_PAGE)
+            f"A page takes {MOST_ON_PAGE} rows, since the vendor is asked about each, and here are "
+            "more. Nothing was stored. A browser with scripts sends them in parts by itself; or "
+            "use `manage.py importkeys`."
         )
 
 

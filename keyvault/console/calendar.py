@@ -11,8 +11,6 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from keyvault.access.permissions import Verb, may
@@ -34,22 +32,20 @@ _WRONG_FEEDS, _WINDOW = 60, 900
 class FreezeForm(forms.Form):
     """Days on which nothing rotates by itself; both count."""
 
-    name = forms.CharField(max_length=100, help_text=_("Such as “Black Friday”."), label=_("Name"))
-    first_day = forms.DateField(
-        widget=forms.DateInput(attrs={"type": "date"}), label=_("First day")
-    )
-    last_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}), label=_("Last day"))
+    name = forms.CharField(max_length=100, help_text="Such as “Black Friday”.", label="Name")
+    first_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}), label="First day")
+    last_day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}), label="Last day")
     environment = forms.ModelChoiceField(
         Environment.objects.all(),
         required=False,
-        empty_label=_("All environments"),
-        label=_("Environment"),
+        empty_label="All environments",
+        label="Environment",
     )
     rule = forms.CharField(
         required=False,
         max_length=200,
-        label=_("And again"),
-        help_text=_("Such as “last”, “first Monday”, or FREQ=YEARLY: for as many days each time."),
+        label="And again",
+        help_text="Such as “last”, “first Monday”, or FREQ=YEARLY: for as many days each time.",
     )
 
 
@@ -61,22 +57,22 @@ class CalendarForm(forms.Form):
 
     file = forms.FileField(
         required=False,
-        label=_("A file (.ics)"),
+        label="A file (.ics)",
         widget=forms.ClearableFileInput(attrs={"accept": ".ics,text/calendar"}),
     )
-    name = forms.CharField(required=False, max_length=100, label=_("Or one by address: its name"))
+    name = forms.CharField(required=False, max_length=100, label="Or one by address: its name")
     url = forms.URLField(
         required=False,
         max_length=1000,
         assume_scheme="https",
-        label=_("Its address"),
-        help_text=_("Read each hour. It goes to Vault, and no page shows it again."),
+        label="Its address",
+        help_text="Read each hour. It goes to Vault, and no page shows it again.",
     )
     environment = forms.ModelChoiceField(
         Environment.objects.all(),
         required=False,
-        empty_label=_("All environments"),
-        label=_("Environment"),
+        empty_label="All environments",
+        label="Environment",
     )
 
     def clean(self) -> dict[str, Any]:
@@ -105,7 +101,7 @@ def freeze(request: HttpRequest) -> HttpResponse:
         added = freezes.add_freeze(me(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, form, error.message, error.status)
-    messages.success(request, _("{added}: nothing rotates by itself then.").format(added=added))
+    messages.success(request, f"{added}: nothing rotates by itself then.")
     return redirect("calendar")
 
 
@@ -132,15 +128,15 @@ def _taken(request: HttpRequest, said: dict[str, Any]) -> str:
         feed = freeze_calendars.add_feed(
             me(request), said["name"], said["url"], said["environment"]
         )
-        return _("{feed} is read within a minute, and then each hour.").format(feed=feed.name)
+        return f"{feed.name} is read within a minute, and then each hour."
     content = said["file"].read(freezes.LARGEST_FILE + 1)
     added, remarks = freezes.add_from_calendar(me(request), content, said["environment"])
     for remark in remarks[:_MOST_REMARKS]:
         messages.warning(request, remark)
-    text = ngettext(
-        "{n} freeze was added: nothing rotates by itself then.",
-        "{n} freezes were added: nothing rotates by itself then.",
-        len(added),
+    text = (
+        "{n} freeze was added: nothing rotates by itself then."
+        if len(added) == 1
+        else "{n} freezes were added: nothing rotates by itself then."
     )
     return text.format(n=len(added))
 
@@ -151,11 +147,9 @@ def end_calendar(request: HttpRequest) -> HttpResponse:
     """Remove a calendar with its freezes."""
     found = FreezeFeed.objects.filter(pk=number(request.POST.get("feed")) or 0).first()
     if found is None:
-        raise NotFound(_("There is no such calendar."))
+        raise NotFound("There is no such calendar.")
     freeze_calendars.end_feed(me(request), found)
-    messages.success(
-        request, _("{found} is read no more, and its freezes are over.").format(found=found.name)
-    )
+    messages.success(request, f"{found.name} is read no more, and its freezes are over.")
     return redirect("calendar")
 
 
@@ -165,11 +159,9 @@ def thaw(request: HttpRequest) -> HttpResponse:
     """End a freeze."""
     found = Freeze.objects.filter(pk=number(request.POST.get("freeze")) or 0).first()
     if found is None:
-        raise NotFound(_("There is no such freeze."))
+        raise NotFound("There is no such freeze.")
     freezes.end_freeze(me(request), found)
-    messages.success(
-        request, _("{found} is over; what it held back is planned anew.").format(found=found.name)
-    )
+    messages.success(request, f"{found.name} is over; what it held back is planned anew.")
     return redirect("calendar")
 
 
@@ -179,7 +171,7 @@ def renew_feed(request: HttpRequest) -> HttpResponse:
     """Show the address of one's own feed, this once."""
     if request.POST.get("end"):
         calendar.end_feed(me(request))
-        messages.success(request, _("The feed opens nothing any more."))
+        messages.success(request, "The feed opens nothing any more.")
         return redirect("calendar")
     facts = {"address": calendar.renew_feed(me(request)).reveal(), "section": "rotations"}
     return hand_over(request, "console/calendar/feed.html", facts)
@@ -246,9 +238,9 @@ def _month(text: str, zone: ZoneInfo) -> date:
     try:
         month = datetime.strptime(text, "%Y-%m").date()
     except ValueError:
-        raise BadInput(_("The address asks for a month that is none, such as 2027-03.")) from None
+        raise BadInput("The address asks for a month that is none, such as 2027-03.") from None
     if abs((month - timezone.now().date()).days) > 3660:
-        raise Denied(_("Nothing is planned so far away."))
+        raise Denied("Nothing is planned so far away.")
     return month
 
 

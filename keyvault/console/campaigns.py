@@ -7,7 +7,6 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault.access.permissions import Verb, may, require_owner
@@ -34,39 +33,39 @@ _WORDS = [
 class StartForm(forms.Form):
     """What happened, and which keys it is about, in one of three ways."""
 
-    title = forms.CharField(max_length=200, label=_("What happened"))
+    title = forms.CharField(max_length=200, label="What happened")
     reason = forms.ChoiceField(
         choices=[(one.value, one.label) for one in service.REASONS if one != Reason.LEAVER],
-        label=_("Reason"),
+        label="Reason",
     )
     account = forms.ModelChoiceField(
-        Account.objects.all(), required=False, empty_label=_("All"), label=_("Keys of the account")
+        Account.objects.all(), required=False, empty_label="All", label="Keys of the account"
     )
     application = forms.ModelChoiceField(
         Application.objects.all(),
         required=False,
-        empty_label=_("All"),
-        label=_("of the application"),
+        empty_label="All",
+        label="of the application",
     )
     environment = forms.ModelChoiceField(
         Environment.objects.all(),
         required=False,
-        empty_label=_("All"),
-        label=_("in the environment"),
+        empty_label="All",
+        label="in the environment",
     )
     person = forms.ModelChoiceField(
-        Member.objects.order_by("email"), required=False, label=_("Or all that this person knows")
+        Member.objects.order_by("email"), required=False, label="Or all that this person knows"
     )
     readable_by = forms.ModelChoiceField(
         Application.objects.all(),
         required=False,
-        label=_("Or all that this application's tokens read"),
+        label="Or all that this application's tokens read",
     )
     since = forms.DateTimeField(
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text=_("At any time since then (UTC)."),
-        label=_("Since"),
+        help_text="At any time since then (UTC).",
+        label="Since",
     )
 
     def choice(self) -> Choice:
@@ -135,7 +134,7 @@ def end(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Begin nothing more of a planned campaign."""
     campaign = _campaign(request, campaign_id)
     service.end(me(request), campaign)
-    messages.success(request, _("Nothing more of it begins; what is under way goes on."))
+    messages.success(request, "Nothing more of it begins; what is under way goes on.")
     return redirect("campaign", campaign.pk)
 
 
@@ -146,17 +145,15 @@ def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> Http
     campaign = _campaign(request, campaign_id)
     item = campaign.items.select_related("key").filter(pk=item_id).first()
     if item is None:
-        raise NotFound(_("This campaign has no such key."))
+        raise NotFound("This campaign has no such key.")
     if deed == "accept":
         service.accept(me(request), item, text(request.POST, "reason", 500))
-        messages.success(request, _("{key} is accepted as it is.").format(key=item.key.name))
+        messages.success(request, f"{item.key.name} is accepted as it is.")
     elif deed == "retry":
         service.retry(me(request), item)
-        messages.success(
-            request, _("{key} is tried again within a minute.").format(key=item.key.name)
-        )
+        messages.success(request, f"{item.key.name} is tried again within a minute.")
     else:
-        raise BadInput(_("Accept or retry. Nothing was changed."))
+        raise BadInput("Accept or retry. Nothing was changed.")
     return redirect("campaign", campaign.pk)
 
 
@@ -166,7 +163,7 @@ def _campaign(request: HttpRequest, campaign_id: int) -> Campaign:
     if found is None or found.started_by_id != me(request).pk:
         require_owner(me(request), "look at campaigns")
     if found is None:
-        raise NotFound(_("There is no such campaign."))
+        raise NotFound("There is no such campaign.")
     return found
 
 

@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
 from keyvault.access.authentication import can_prove, proved_lately
@@ -66,7 +65,7 @@ def prove(request: HttpRequest, back: str = "") -> None:
         return
     if not can_prove(me(request)):
         raise Denied(
-            _(
+            (
                 "This needs a proof of who you are that is younger than five minutes. You have neither "
                 "a password nor a passkey here: sign out, sign in again, and do it then. Nothing was "
                 "changed."
@@ -77,7 +76,7 @@ def prove(request: HttpRequest, back: str = "") -> None:
         raise ReauthenticationRequired
     messages.info(
         request,
-        _("First say again who you are. Then fill in the form anew: what you sent was not kept."),
+        "First say again who you are. Then fill in the form anew: what you sent was not kept.",
     )
     page = back if back.startswith("/") else reverse(back)
     where = get_adapter().get_reauthentication_methods(me(request))[0]["url"]
@@ -90,7 +89,7 @@ def number(text: str | None) -> int | None:
         return None
     found = whole(text)
     if found is None:
-        raise NotFound(_("The address asks for something that is not a number."))
+        raise NotFound("The address asks for something that is not a number.")
     return found
 
 

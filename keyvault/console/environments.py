@@ -3,7 +3,6 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from keyvault.access.permissions import Verb, may
@@ -28,7 +27,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         added = catalog.add_environment(me(request), **without_mark(form))
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
-    messages.success(request, _("{added} was added.").format(added=added.name))
+    messages.success(request, f"{added.name} was added.")
     return redirect("environments")
 
 
@@ -51,7 +50,7 @@ def change(request: HttpRequest, environment_id: int) -> HttpResponse:
     except KeyServiceError as error:
         form = refreshed(form, error, environment)
         return _one(request, environment, form, error.message, error.status)
-    messages.success(request, _("The change is stored."))
+    messages.success(request, "The change is stored.")
     return redirect("environments")
 
 

@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access import groups, members
@@ -19,7 +18,7 @@ from keyvault.models import Group, Member
 class JoinForm(forms.Form):
     """Who joins."""
 
-    member = forms.ModelChoiceField(Member.objects.none(), label=_("Who joins"))
+    member = forms.ModelChoiceField(Member.objects.none(), label="Who joins")
 
     def __init__(self, group: Group, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -57,7 +56,7 @@ def join(request: HttpRequest, group_id: int) -> HttpResponse:
     prove(request)
     member = form.cleaned_data["member"]
     groups.join_group(me(request), group, member)
-    messages.success(request, _("{member} is in {group} now.").format(member=member, group=group))
+    messages.success(request, f"{member} is in {group} now.")
     return redirect("group", group.pk)
 
 
@@ -69,9 +68,7 @@ def leave(request: HttpRequest, group_id: int) -> HttpResponse:
     member = members.get_member(me(request), number(request.POST.get("member")) or 0)
     prove(request)
     groups.leave_group(me(request), group, member)
-    messages.success(
-        request, _("{member} is not in {group} any more.").format(member=member, group=group)
-    )
+    messages.success(request, f"{member} is not in {group} any more.")
     return redirect("group", group.pk)
 
 
@@ -99,9 +96,7 @@ def drop(request: HttpRequest, group_id: int) -> HttpResponse:
     prove(request)
     name = str(group)
     groups.drop_group(me(request), group)
-    messages.success(
-        request, _("The group {name} is gone, and the roles that it gave.").format(name=name)
-    )
+    messages.success(request, f"The group {name} is gone, and the roles that it gave.")
     return redirect("people")
 
 

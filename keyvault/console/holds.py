@@ -4,7 +4,6 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from keyvault.access.approvals import NeedsApproval
@@ -18,12 +17,12 @@ class HoldForm(forms.Form):
     """Why, and until when."""
 
     reason = forms.CharField(
-        max_length=500, label=_("Why"), help_text=_("For example a case number; it is on record.")
+        max_length=500, label="Why", help_text="For example a case number; it is on record."
     )
     ends_at = forms.DateTimeField(
         required=False,
-        label=_("Until"),
-        help_text=_("Empty: until it is lifted. Such as 2027-03-31 18:00."),
+        label="Until",
+        help_text="Empty: until it is lifted. Such as 2027-03-31 18:00.",
     )
 
 
@@ -34,18 +33,18 @@ def place(request: HttpRequest, key_id: int) -> HttpResponse:
     key = keys.get_key(me(request), key_id)
     form = HoldForm(request.POST, prefix="hold")
     if not form.is_valid():
-        raise BadInput(_("Say why, and a day in the future or none. No hold was set."))
+        raise BadInput("Say why, and a day in the future or none. No hold was set.")
     said = form.cleaned_data
     placed = holds.place(me(request), key, said["reason"], said["ends_at"])
     for version in placed.late:
         messages.warning(request, late(version.number))
-    messages.success(request, _("On hold: no version of it is ended or destroyed."))
+    messages.success(request, "On hold: no version of it is ended or destroyed.")
     return redirect("key", key.pk)
 
 
 def late(number: int) -> str:
     """Return what to tell of a version whose end had begun before the hold was set."""
-    said = _("Version {number} was being ended already; it may be dead at the vendor. Check it.")
+    said = "Version {number} was being ended already; it may be dead at the vendor. Check it."
     return str(said).format(number=number)
 
 
@@ -60,5 +59,5 @@ def lift(request: HttpRequest, hold_id: int) -> HttpResponse:
     except NeedsApproval as error:
         messages.info(request, error.message)
         return redirect("approvals")
-    messages.success(request, _("The hold is lifted; what waited for it goes on."))
+    messages.success(request, "The hold is lifted; what waited for it goes on.")
     return redirect("key", hold.key_id)

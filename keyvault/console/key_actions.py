@@ -3,7 +3,6 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -46,7 +45,7 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
     except KeyServiceError as error:
         return render_key(request, key, problem=error.message, status=error.status)
     if not new:
-        messages.info(request, _("A rotation of this key was running already; this is it."))
+        messages.info(request, "A rotation of this key was running already; this is it.")
     return redirect("rotation", rotation.pk)
 
 
@@ -108,7 +107,7 @@ def policy(request: HttpRequest, key_id: int) -> HttpResponse:
     key = keys.get_key(me(request), key_id, Verb.ROTATE)
     if request.POST.get("follow"):
         inheritance.forget_own(me(request), key)
-        messages.success(request, _("It follows the levels above it in everything."))
+        messages.success(request, "It follows the levels above it in everything.")
         return redirect("key", key.pk)
     form = PolicyForm(request.POST, above=inheritance.explain(key, None))
     if not form.is_valid():
@@ -121,11 +120,7 @@ def policy(request: HttpRequest, key_id: int) -> HttpResponse:
         return render_key(
             request, key, problem=error.message, status=error.status, policy_form=form
         )
-    word = (
-        _("Rotates {saved}.").format(saved=saved)
-        if saved.enabled
-        else _("The policy is kept but switched off.")
-    )
+    word = f"Rotates {saved}." if saved.enabled else "The policy is kept but switched off."
     messages.success(request, word)
     return redirect("key", key.pk)
 

@@ -7,7 +7,6 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET
 
 from keyvault.access.permissions import visible_keys
@@ -115,6 +114,6 @@ def _cell(total: int, states: dict[str, int]) -> dict[str, Any]:
     worst = next((name for name in _WORST if states[name]), "")
     text = f"{states[worst]} {STATES[worst][0].lower()}" if worst else ""
     if worst == "expiring":
-        text = ngettext("{n} expires in 30 days", "{n} expire in 30 days", states[worst])
+        text = "{n} expires in 30 days" if states[worst] == 1 else "{n} expire in 30 days"
         text = text.format(n=states[worst])
     return {"total": total, "state": worst, "look": _LOOK.get(worst, ""), "text": text}

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
@@ -28,14 +27,14 @@ class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type w
         model = Preference
         fields = ["mail", "only_urgent", "weekly", "time_zone", "quiet_from", "quiet_to"]
         labels = {
-            "mail": _("By mail too"),
-            "only_urgent": _("Only what is urgent by mail"),
-            "weekly": _("The week, each Monday at 8"),
-            "time_zone": _("Time zone"),
-            "quiet_from": _("Quiet from"),
-            "quiet_to": _("until"),
+            "mail": "By mail too",
+            "only_urgent": "Only what is urgent by mail",
+            "weekly": "The week, each Monday at 8",
+            "time_zone": "Time zone",
+            "quiet_from": "Quiet from",
+            "quiet_to": "until",
         }
-        help_texts = {"quiet_to": _("Incidents come at any hour.")}
+        help_texts = {"quiet_to": "Incidents come at any hour."}
         widgets = {
             "quiet_from": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
             "quiet_to": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
@@ -55,19 +54,19 @@ class HookForm(forms.Form):
     """Who else is told."""
 
     name = forms.CharField(
-        max_length=100, help_text=_("Such as “#platform” or “pager”."), label=_("Name")
+        max_length=100, help_text="Such as “#platform” or “pager”.", label="Name"
     )
-    kind = forms.ChoiceField(choices=_kinds, label=_("Kind"))
+    kind = forms.ChoiceField(choices=_kinds, label="Kind")
     url = forms.CharField(
         max_length=500,
-        label=_("Address"),
+        label="Address",
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
-        help_text=_("It goes to Vault and is never shown again."),
+        help_text="It goes to Vault and is never shown again.",
     )
     application = forms.ModelChoiceField(
-        Application.objects.all(), required=False, empty_label=_("Everything"), label=_("About")
+        Application.objects.all(), required=False, empty_label="Everything", label="About"
     )
-    only_urgent = forms.BooleanField(required=False, label=_("Only what is urgent"))
+    only_urgent = forms.BooleanField(required=False, label="Only what is urgent")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Beside a person's own wishes: each input has an id of its own.
@@ -94,7 +93,7 @@ def wish(request: HttpRequest) -> HttpResponse:
         preferences.set_preference(me(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, error.message, error.status, wish_form=form)
-    messages.success(request, _("From now on you are told so."))
+    messages.success(request, "From now on you are told so.")
     return redirect("notices")
 
 
@@ -120,9 +119,7 @@ def add_hook(request: HttpRequest) -> HttpResponse:
     except KeyServiceError as error:
         return _page(request, error.message, error.status, hook_form=form)
     if made.secret is None:
-        messages.success(
-            request, _("{hook} is told from now on. Send it a test.").format(hook=made.hook)
-        )
+        messages.success(request, f"{made.hook} is told from now on. Send it a test.")
         return redirect("notices")
     facts = {"hook": str(made.hook), "secret": made.secret.reveal(), "section": "notices"}
     return hand_over(request, "console/notifications/channel_added.html", facts)
@@ -136,10 +133,10 @@ def act(request: HttpRequest, hook_id: int, deed: str) -> HttpResponse:
     if deed == "remove":
         prove(request)
         channels.remove_hook(me(request), hook)
-        messages.success(request, _("{hook} is told nothing any more.").format(hook=hook))
+        messages.success(request, f"{hook} is told nothing any more.")
     else:
         channels.send_test(me(request), hook)
-        messages.success(request, _("The test is on its way: see the delivery log in a moment."))
+        messages.success(request, "The test is on its way: see the delivery log in a moment.")
     return redirect("notices")
 
 
@@ -148,7 +145,7 @@ def act(request: HttpRequest, hook_id: int, deed: str) -> HttpResponse:
 def test_mail(request: HttpRequest) -> HttpResponse:
     """Send a test to my own address."""
     channels.send_test(me(request))
-    messages.success(request, _("A test is on its way to {email}.").format(email=me(request).email))
+    messages.success(request, f"A test is on its way to {me(request).email}.")
     return redirect("notices")
 
 

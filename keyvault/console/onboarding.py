@@ -9,7 +9,6 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.access.permissions import require_owner
 from keyvault.models import Account, ApiKey, Application, Environment, Member
@@ -19,12 +18,12 @@ from rotation.models import Consumer, PolicyLevel, RotationPolicy, SkippedStep
 class Name(models.TextChoices):
     """The steps in their order."""
 
-    ACCOUNT = "account", _("An account at the vendor")
-    ENVIRONMENTS = "environments", _("Environments")
-    APPLICATION = "application", _("An application")
-    KEY = "key", _("The first key")
-    POLICY = "policy", _("When keys rotate")
-    CONSUMER = "consumer", _("Where the key is used")
+    ACCOUNT = "account", "An account at the vendor"
+    ENVIRONMENTS = "environments", "Environments"
+    APPLICATION = "application", "An application"
+    KEY = "key", "The first key"
+    POLICY = "policy", "When keys rotate"
+    CONSUMER = "consumer", "Where the key is used"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
@@ -40,16 +39,16 @@ class EnvironmentsForm(forms.Form):
         choices=[(name, name) for name, _ in _SUGGESTED],
         initial=[name for name, _ in _SUGGESTED],
         widget=forms.CheckboxSelectMultiple,
-        label=_("Which do you have?"),
+        label="Which do you have?",
     )
-    another = forms.CharField(max_length=100, required=False, label=_("Another one"))
+    another = forms.CharField(max_length=100, required=False, label="Another one")
 
 
 class FirstConsumerForm(ConsumerForm):
     """A running place of one of the applications."""
 
     application = forms.ModelChoiceField(
-        Application.objects.none(), empty_label=None, label=_("Application")
+        Application.objects.none(), empty_label=None, label="Application"
     )
     field_order = ("application", "environment", "name", "webhook_url")
 
@@ -93,7 +92,7 @@ def take(request: HttpRequest, step: str) -> HttpResponse:
 
 def _name(step: str) -> Name:
     if step not in Name.values:
-        raise NotFound(_("There is no such step."))
+        raise NotFound("There is no such step.")
     return Name(step)
 
 
@@ -137,7 +136,7 @@ def _add_environments(request: HttpRequest, form: forms.Form) -> HttpResponse:
     if said["another"].strip():
         wanted.append((said["another"], False))
     if not wanted:
-        raise BadInput(_("Choose at least one environment, or leave this step out."))
+        raise BadInput("Choose at least one environment, or leave this step out.")
     with transaction.atomic():
         for position, (name, production) in enumerate(wanted):
             catalog.add_environment(me(request), name, is_production=production, position=position)

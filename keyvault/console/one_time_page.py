@@ -13,7 +13,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from keyvault.console.decorators import me, page, unstored
@@ -60,7 +59,7 @@ def shown(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001
         held = {}
     if held.get("member") != me(request).pk:
         raise NotFound(
-            _(
+            (
                 "This was shown for five minutes and cannot be shown again: it is kept nowhere. What was "
                 "made exists. If it did not reach its place, make another one where this one was made; "
                 "renewing a token cuts off no program that uses a former text."

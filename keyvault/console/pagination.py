@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import NotFound
 from keyvault.core.numbers import whole
@@ -62,7 +61,7 @@ class Order:
         text, _sign, number = after.rpartition("~")
         found = whole(number)
         if found is None:
-            raise NotFound(_("The address goes on from a place that is none."))
+            raise NotFound("The address goes on from a place that is none.")
         return text, found
 
     def _value(self, text: str) -> Any:
@@ -73,7 +72,7 @@ class Order:
         except ValueError:
             at = None
         if at is None or at.tzinfo is None:
-            raise NotFound(_("The address goes on from a time that is none."))
+            raise NotFound("The address goes on from a time that is none.")
         return at
 
     def _mark(self, row: Model) -> str:

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from keyvault.access.permissions import Verb
@@ -22,10 +21,10 @@ from rotation.scheduling import pauses
 class PauseForm(forms.Form):
     """Why, until when, and of what."""
 
-    reason = forms.CharField(max_length=300, label=_("Why"))
-    days = forms.IntegerField(min_value=1, max_value=90, initial=1, label=_("For how many days"))
+    reason = forms.CharField(max_length=300, label="Why")
+    days = forms.IntegerField(min_value=1, max_value=90, initial=1, label="For how many days")
     account = forms.ModelChoiceField(
-        Account.objects.all(), required=False, empty_label=_("Everything"), label=_("What")
+        Account.objects.all(), required=False, empty_label="Everything", label="What"
     )
 
 
@@ -45,7 +44,7 @@ def pause_all(request: HttpRequest) -> HttpResponse:
     """Pause an account, or everything."""
     form = PauseForm(request.POST)
     if not form.is_valid():
-        raise BadInput(_("Say why, and for 1 to 90 days. Nothing was changed."))
+        raise BadInput("Say why, and for 1 to 90 days. Nothing was changed.")
     said = form.cleaned_data
     ends_at = timezone.now() + timedelta(days=said["days"])
     made = pauses.pause(
@@ -53,7 +52,7 @@ def pause_all(request: HttpRequest) -> HttpResponse:
     )
     messages.success(
         request,
-        _("{what}: nothing of it rotates by itself.").format(what=str(made).capitalize()),
+        f"{str(made).capitalize()}: nothing of it rotates by itself.",
     )
     return redirect("rotations")
 
@@ -65,10 +64,10 @@ def pause_key(request: HttpRequest, key_id: int) -> HttpResponse:
     key = keys.get_key(me(request), key_id, Verb.ROTATE)
     form = KeyPauseForm(request.POST)
     if not form.is_valid():
-        raise BadInput(_("Say why, and for 1 to 90 days. Nothing was changed."))
+        raise BadInput("Say why, and for 1 to 90 days. Nothing was changed.")
     ends_at = timezone.now() + timedelta(days=form.cleaned_data["days"])
     pauses.pause(me(request), key=key, reason=form.cleaned_data["reason"], ends_at=ends_at)
-    messages.success(request, _("Paused: it does not rotate by itself."))
+    messages.success(request, "Paused: it does not rotate by itself.")
     return redirect("key", key.pk)
 
 
@@ -78,5 +77,5 @@ def resume(request: HttpRequest, pause_id: int) -> HttpResponse:
     """End a pause."""
     found = pauses.get_pause(me(request), pause_id)
     pauses.resume(me(request), found)
-    messages.success(request, _("It goes on. What became due meanwhile starts now, spread out."))
+    messages.success(request, "It goes on. What became due meanwhile starts now, spread out.")
     return redirect("key", found.key_id) if found.key_id else redirect("rotations")

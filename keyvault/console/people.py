@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault.access import groups, invitations, members, roles, sessions
@@ -24,20 +23,20 @@ from rotation.campaigns import offboarding, reinstatement
 class InviteForm(forms.Form):
     """Whom to invite."""
 
-    email = forms.CharField(max_length=254, label=_("E-mail"))
-    name = forms.CharField(max_length=100, required=False, label=_("Name"))
+    email = forms.CharField(max_length=254, label="E-mail")
+    name = forms.CharField(max_length=100, required=False, label="Name")
 
 
 class LeaveForm(forms.Form):
     """Who takes over, how long tokens go on, and the name as a confirmation."""
 
-    heir = forms.ModelChoiceField(Member.objects.none(), label=_("Who gets their keys"))
+    heir = forms.ModelChoiceField(Member.objects.none(), label="Who gets their keys")
     token_hours = forms.TypedChoiceField(
         coerce=int,
         choices=[(0, "end at once"), (24, "end in 24 hours"), (72, "end in three days")],
-        label=_("Service tokens they made"),
+        label="Service tokens they made",
     )
-    email = forms.CharField(max_length=254, label=_("Their e-mail address, to confirm"))
+    email = forms.CharField(max_length=254, label="Their e-mail address, to confirm")
 
     def __init__(self, member: Member, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -90,7 +89,7 @@ def end_sessions(request: HttpRequest, member_id: int) -> HttpResponse:
     """Sign the person out everywhere."""
     member = _member(request, member_id)
     ended = members.end_sessions(me(request), member)
-    messages.success(request, _("{ended} sessions ended.").format(ended=ended))
+    messages.success(request, f"{ended} sessions ended.")
     return redirect("person", member.pk)
 
 
@@ -128,7 +127,7 @@ def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
     prove(request)
     try:
         if said["email"].strip().lower() != member.email.lower():
-            raise BadInput(_("That is not their address. Nothing was changed."))
+            raise BadInput("That is not their address. Nothing was changed.")
         done = offboarding.off_board(
             me(request), member, heir=said["heir"], token_hours=said["token_hours"]
         )
@@ -136,9 +135,7 @@ def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
         return _person(request, member, error.message, error.status, leave_form=form)
     messages.success(
         request,
-        _("{member} is out; {count} keys are rotated.").format(
-            member=member, count=len(done.plan.exposures)
-        ),
+        f"{member} is out; {len(done.plan.exposures)} keys are rotated.",
     )
     return (
         redirect("campaign", done.campaign.pk) if done.campaign else redirect("person", member.pk)
@@ -152,7 +149,7 @@ def _member(request: HttpRequest, member_id: int) -> Member:
 
 def _require_any_owner(by: Member) -> None:
     if not (grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT)):
-        raise Denied(_("Only owners and auditors may look at people."))
+        raise Denied("Only owners and auditors may look at people.")
 
 
 def _show_link(request: HttpRequest, member: Member, link: str) -> HttpResponse:

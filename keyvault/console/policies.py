@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from keyvault.access.permissions import Verb, may, visible_applications
@@ -65,9 +64,7 @@ def level(request: HttpRequest, kind: str, number: int) -> HttpResponse:
     when = "at once" if saved.applied_at else "as the worker gets to them, within minutes"
     messages.success(
         request,
-        _("The {saved} is saved: {summary}. It reaches its keys {when}.").format(
-            saved=saved, summary=saved.summary, when=when
-        ),
+        f"The {saved} is saved: {saved.summary}. It reaches its keys {when}.",
     )
     return redirect("policies")
 

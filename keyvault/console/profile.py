@@ -4,7 +4,6 @@ from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access import sessions
@@ -42,8 +41,6 @@ def end_sessions(request: HttpRequest) -> HttpResponse:
     only = request.POST.get("session", "")[:40]
     here = sessions.name_of(request)
     ended = sessions.end(member_actor(me(request)), me(request), only=only, but=here)
-    word = (
-        _("Nobody is signed in there any more.") if ended else _("That session was over already.")
-    )
+    word = "Nobody is signed in there any more." if ended else "That session was over already."
     messages.success(request, word)
     return redirect("account")

@@ -1,7 +1,6 @@
 """Find what a person may see: one place for the pages, so that foreign and unknown read alike."""
 
 from django.db.models import Prefetch, QuerySet
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import ALLOWED, Verb, visible_keys
 from keyvault.core.errors import NotFound
@@ -35,7 +34,7 @@ def get_rotation(member: Member, rotation_id: int) -> Rotation:
     """Return the rotation; NotFound for an unknown one and for one of a foreign key alike."""
     found = rotations_of(member).select_related("waived_by").filter(pk=rotation_id).first()
     if found is None:
-        raise NotFound(_("There is no such rotation, or it is not yours to see."))
+        raise NotFound("There is no such rotation, or it is not yours to see.")
     return found
 
 
@@ -69,7 +68,7 @@ def get_task(member: Member, task_id: int) -> HumanTask:
         .first()
     )
     if found is None:
-        raise NotFound(_("There is no such task, or it is not yours to see."))
+        raise NotFound("There is no such task, or it is not yours to see.")
     return found
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.access import roles
 from keyvault.access.permissions import visible_applications
@@ -24,22 +23,22 @@ Show = Callable[..., HttpResponse]
 class RoleForm(forms.Form):
     """Which role, over what, until when."""
 
-    role = forms.ChoiceField(choices=Role.choices, label=_("Role"))
+    role = forms.ChoiceField(choices=Role.choices, label="Role")
     application = forms.ModelChoiceField(
         Application.objects.none(),
         required=False,
-        empty_label=_("All applications"),
-        label=_("Application"),
+        empty_label="All applications",
+        label="Application",
     )
     environment = forms.ModelChoiceField(
         Environment.objects.none(),
         required=False,
-        empty_label=_("All environments"),
-        label=_("Environment"),
+        empty_label="All environments",
+        label="Environment",
     )
     expires_at = forms.DateTimeField(
         required=False,
-        label=_("Until"),
+        label="Until",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
 
@@ -68,10 +67,8 @@ def take(request: HttpRequest, holder: Holder, done: HttpResponse) -> HttpRespon
     grant = roles.get_grant(me(request), number(request.POST.get("grant")) or 0)
     theirs = grant.group_id if isinstance(holder, Group) else grant.member_id
     if theirs != holder.pk:
-        raise NotFound(_("{holder} has no such role.").format(holder=holder))
+        raise NotFound(f"{holder} has no such role.")
     prove(request)
     roles.take(me(request), grant)
-    messages.success(
-        request, _("{holder} is not {grant} any more.").format(holder=holder, grant=grant)
-    )
+    messages.success(request, f"{holder} is not {grant} any more.")
     return done

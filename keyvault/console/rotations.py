@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access.permissions import Verb, may
@@ -172,10 +171,10 @@ def _do(member: Member, rotation: Rotation, deed: str, reason: str) -> str:
         return "Trying again now."
     if deed == "waive":
         if "\x00" in reason:
-            raise BadInput(_("The reason contains a character that cannot be stored."))
+            raise BadInput("The reason contains a character that cannot be stored.")
         lifecycle.waive(member, rotation, reason)
         return "Confirmed. It goes on as soon as the overlap has passed."
     if deed == "look":
         lifecycle.ask_again(member, rotation)
         return "Asking the vendor again."
-    raise NotFound(_("There is no such act."))
+    raise NotFound("There is no such act.")

@@ -1,7 +1,6 @@
 """Lists with filters that people keep under a name; everybody's own."""
 
 from django.db import IntegrityError, transaction
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput, Conflict
 from keyvault.core.validators import require_clean
@@ -19,22 +18,16 @@ def of(member: Member, kind: SavedView.Of) -> list[SavedView]:
 def keep(member: Member, kind: SavedView.Of, name: str, query: str) -> SavedView:
     """Keep a list's filters under a name; raises BadInput, or Conflict on a used name."""
     if not query:
-        raise BadInput(_("Filter or order the list first: there is nothing to keep yet."))
+        raise BadInput("Filter or order the list first: there is nothing to keep yet.")
     view = SavedView(member=member, of=kind, name=" ".join(name.split()), query=query)
     require_clean(view, exclude=["member"])
     if SavedView.objects.filter(member=member, of=kind).count() >= _MOST:
-        raise BadInput(
-            _("You keep {most} views already: remove one first. Nothing was stored.").format(
-                most=_MOST
-            )
-        )
+        raise BadInput(f"You keep {_MOST} views already: remove one first. Nothing was stored.")
     try:
         with transaction.atomic():
             view.save()
     except IntegrityError:
-        raise Conflict(
-            _("You have a view named “{view}” already.").format(view=view.name), code="name_used"
-        ) from None
+        raise Conflict(f"You have a view named “{view.name}” already.", code="name_used") from None
     return view
 
 

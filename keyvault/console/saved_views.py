@@ -4,7 +4,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from keyvault.console import saved_view_rows
@@ -24,9 +23,7 @@ def keep(request: HttpRequest, kind: str) -> HttpResponse:
     of = _kind(kind)
     query = _QUERIES[of](QueryDict(text(request.POST, "query", 1000)))
     view = saved_view_rows.keep(me(request), of, text(request.POST, "name", 200), query)
-    messages.success(
-        request, _("“{view}” is kept; it stands above the list.").format(view=view.name)
-    )
+    messages.success(request, f"“{view.name}” is kept; it stands above the list.")
     return redirect(f"{reverse(of)}?{view.query}")
 
 
@@ -40,5 +37,5 @@ def drop(request: HttpRequest, kind: str, view_id: int) -> HttpResponse:
 
 def _kind(kind: str) -> SavedView.Of:
     if kind not in SavedView.Of.values:
-        raise NotFound(_("There is no such list."))
+        raise NotFound("There is no such list.")
     return SavedView.Of(kind)

@@ -13,8 +13,6 @@ from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.cache import never_cache
 from requests import RequestException
 
@@ -26,7 +24,7 @@ from keyvault.core.errors import KeyServiceError, Unavailable
 from keyvault.models import Member
 
 log = logging.getLogger(__name__)
-_UNWRITABLE = _lazy(
+_UNWRITABLE = (
     "The database takes nothing now, so nobody can be signed in: look at its disk and its log. Nothing "
     "was lost."
 )
@@ -71,7 +69,7 @@ def asks_provider(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
         except (RequestException, OAuth2Error, *_NONSENSE) as error:
             log.warning("single sign-on failed", extra={"error": type(error).__name__})
             away = Unavailable(
-                _(
+                (
                     "Your sign-on provider gave no usable answer. Nobody was signed in. Try again in a "
                     "moment, or sign in with a passkey or a password."
                 ),

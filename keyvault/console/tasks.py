@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
@@ -85,7 +84,7 @@ def _of_rotation(request: HttpRequest, task_id: int) -> HumanTask:
     """Return the task; NotFound for an alert, which has nothing to fill in and does not move."""
     task = get_task(me(request), task_id)
     if task.rotation is None:
-        raise NotFound(_("This alert asks for nothing here: it closes by itself."))
+        raise NotFound("This alert asks for nothing here: it closes by itself.")
     return task
 
 

@@ -8,7 +8,6 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access.permissions import Verb, may, visible_applications
@@ -96,11 +95,9 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     """End a token for good, once the person has ticked what that means."""
     token = _token(request, token_id)
     if request.POST.get("sure") != "yes":
-        raise BadInput(_("Nothing was changed. Tick the box if this token shall end now."))
+        raise BadInput("Nothing was changed. Tick the box if this token shall end now.")
     tokens.revoke(me(request), token)
-    messages.success(
-        request, _("{token} is revoked: it opens nothing any more.").format(token=token)
-    )
+    messages.success(request, f"{token} is revoked: it opens nothing any more.")
     return redirect("tokens")
 
 
@@ -140,7 +137,7 @@ def _token(request: HttpRequest, token_id: int) -> ServiceToken:
     found = ServiceToken.objects.select_related("application", "environment")
     token = found.filter(pk=token_id).first()
     if token is None or not may(me(request), Verb.VIEW, token):
-        raise NotFound(_("There is no such token, or it is not yours to see."))
+        raise NotFound("There is no such token, or it is not yours to see.")
     return token
 
 

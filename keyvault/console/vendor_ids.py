@@ -3,7 +3,6 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from keyvault.access.permissions import Verb
@@ -22,16 +21,16 @@ def correct(request: HttpRequest, key_id: int) -> HttpResponse:
     key = keys.get_key(me(request), key_id, Verb.MANAGE)
     form = VendorIdForm(list(key.versions.all()[:30]), request.POST)
     if not form.is_valid():
-        raise BadInput(_("Choose a version, and give an id or none. Nothing was changed."))
+        raise BadInput("Choose a version, and give an id or none. Nothing was changed.")
     said = form.cleaned_data
     try:
         changed = vendor_ids.correct(me(request), key, said["number"], said["vendor_id"])
     except KeyServiceError as error:
         return render_key(request, key, problem=error.message, status=error.status, id_form=form)
     word = (
-        _("The id of version {number} is corrected. It is proven before anything is ended by it.")
+        "The id of version {number} is corrected. It is proven before anything is ended by it."
         if changed.vendor_id
-        else _("Version {number} has no id any more: a person ends it at the vendor.")
+        else "Version {number} has no id any more: a person ends it at the vendor."
     )
     messages.success(request, word.format(number=changed.number))
     return redirect("key", key.pk)

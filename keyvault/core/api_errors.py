@@ -6,7 +6,6 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
-from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -57,14 +56,14 @@ def translate(exc: Exception) -> KeyServiceError:
     if isinstance(exc, exceptions.APIException):
         return _framework(exc)
     if isinstance(exc, Http404):
-        return NotFound(_("There is no such thing here."))
+        return NotFound("There is no such thing here.")
     if isinstance(exc, PermissionDenied):
-        return Denied(_("You may not do this."))
+        return Denied("You may not do this.")
     if isinstance(exc, SuspiciousOperation):
-        return BadInput(_("The request is not one that can be answered."))
+        return BadInput("The request is not one that can be answered.")
     if isinstance(exc, DATABASE_AWAY):
         log.error("database away", exc_info=exc)
-        return Unavailable(_("The database cannot be reached now. Try again in a moment."))
+        return Unavailable("The database cannot be reached now. Try again in a moment.")
     return unforeseen(exc)
 
 
@@ -73,9 +72,7 @@ def unforeseen(exc: BaseException) -> KeyServiceError:
     reference = current().request_id
     log.error("unforeseen error in the API", exc_info=exc, extra={"request_id": reference})
     return KeyServiceError(
-        _(
-            "Something went wrong on our side. Name the reference {reference} when you report it."
-        ).format(reference=reference),
+        f"Something went wrong on our side. Name the reference {reference} when you report it.",
         code="server_error",
         details={"reference": reference},
     )
@@ -83,7 +80,7 @@ def unforeseen(exc: BaseException) -> KeyServiceError:
 
 def unknown_route(request: HttpRequest, **rest: str) -> JsonResponse:  # noqa: ARG001
     """Answer any address under /api/ that is none of ours."""
-    return answer(NotFound(_("There is no such route. Lists and single things end with a slash.")))
+    return answer(NotFound("There is no such route. Lists and single things end with a slash."))
 
 
 def _headers(error: KeyServiceError) -> dict[str, str]:
@@ -105,7 +102,7 @@ def _invalid(exc: exceptions.ValidationError) -> BadInput:
     found = _flatten(exc.detail)
     text = " ".join(f"{shown(field)}: {message}" for field, message in found)
     return BadInput(
-        _("Check {text} Nothing was changed.").format(text=text),
+        f"Check {text} Nothing was changed.",
         code="invalid",
         details={"fields": sorted({shown(field) for field, _ in found})},
     )

@@ -7,8 +7,6 @@ import contextlib
 import re
 from datetime import UTC, datetime
 
-from django.utils.translation import gettext as _
-
 from keyvault.core.errors import BadInput
 
 # Nothing ends later than this: beyond it, no zone's local time could be told.
@@ -42,7 +40,7 @@ def end_as_typed(text: str, now: datetime) -> datetime | None:
         ends = moment(text)
     except ValueError:
         raise BadInput(
-            _(
+            (
                 "The expiry is not a date or time. Nothing was stored. Write 2027-03-10, which ends at "
                 "00:00 UTC of that day, or a time with its offset: 2027-03-10T18:00+01:00."
             ),
@@ -56,9 +54,9 @@ def refuse_past(ends: datetime | None, now: datetime) -> None:
     """Raise BadInput when a key would have ended already: it cannot be in use."""
     if ends is not None and ends <= now:
         raise BadInput(
-            _(
-                "The expiry {ends:%Y-%m-%d %H:%M} UTC has passed: a date alone ends at 00:00 "
+            (
+                f"The expiry {ends:%Y-%m-%d %H:%M} UTC has passed: a date alone ends at 00:00 "
                 "UTC of that day. Nothing was stored. Leave it out if it is not known."
-            ).format(ends=ends),
+            ),
             code="past_expiry",
         )

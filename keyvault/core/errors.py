@@ -3,10 +3,7 @@
 Every message is a text for people: what was wrong, what was not lost, what to do. None holds a secret.
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
+from typing import Any
 
 
 class KeyServiceError(Exception):
@@ -18,13 +15,13 @@ class KeyServiceError(Exception):
 
     def __init__(
         self,
-        message: "str | _StrPromise",
+        message: str,
         *,
         code: str | None = None,
         details: dict[str, Any] | None = None,
     ) -> None:
         # A text that waits for its language is told in the language of this moment.
-        self.message = str(message)
+        self.message = message
         super().__init__(self.message)
         self.code = code or self.code
         self.details = details or {}

@@ -7,7 +7,6 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 from rest_framework.parsers import BaseParser
 
 from keyvault.core.errors import BadInput
@@ -46,10 +45,10 @@ def parse(raw: bytes) -> dict[str, Any]:
         fields = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise BadInput(
-            _("The body is not valid JSON. Nothing was changed."), code="bad_json"
+            "The body is not valid JSON. Nothing was changed.", code="bad_json"
         ) from None
     if not isinstance(fields, dict):
-        raise BadInput(_("The body must be one JSON object. Nothing was changed."), code="bad_json")
+        raise BadInput("The body must be one JSON object. Nothing was changed.", code="bad_json")
     for name, value in fields.items():
         require_text(shown(name), name)
         require_text(shown(name), value)
@@ -65,9 +64,7 @@ def require_text(field: str, value: Any) -> None:
             require_text(field, item)
     if isinstance(value, str) and ("\0" in value or not _encodes(value)):
         raise BadInput(
-            _("“{field}” contains a NUL or a broken character. Nothing was changed.").format(
-                field=field
-            ),
+            f"“{field}” contains a NUL or a broken character. Nothing was changed.",
             code="odd_character",
             details={"fields": [field]},
         )
@@ -102,8 +99,6 @@ def _limit() -> int:
 
 def _too_large() -> BadInput:
     return BadInput(
-        _("The body is larger than {limit} KB. Nothing was changed.").format(
-            limit=_limit() // 1024
-        ),
+        f"The body is larger than {_limit() // 1024} KB. Nothing was changed.",
         code="too_large",
     )

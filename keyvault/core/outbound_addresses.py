@@ -8,7 +8,6 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 
@@ -36,14 +35,12 @@ def require_safe(url: str, whose: str, *, path_only: bool = False) -> None:
         return
     if parts.scheme != "https":
         raise BadInput(
-            _("{whose} address must begin with https://.").format(whose=whose),
+            f"{whose} address must begin with https://.",
             code="insecure_address",
         )
     if _is_private(host):
         raise BadInput(
-            _(
-                "{whose} address is private or local, which is not allowed. Nothing was stored."
-            ).format(whose=whose),
+            f"{whose} address is private or local, which is not allowed. Nothing was stored.",
             code="forbidden_address",
         )
 
@@ -60,4 +57,4 @@ def _is_private(host: str) -> bool:
 
 
 def _bad(text: str) -> BadInput:
-    return BadInput(_("{text} Nothing was stored.").format(text=text), code="bad_address")
+    return BadInput(f"{text} Nothing was stored.", code="bad_address")

@@ -6,7 +6,6 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 
@@ -25,7 +24,7 @@ def require_clean(row: models.Model, *, exclude: Sequence[str] = ()) -> None:
     except ValidationError as error:
         fields = sorted(getattr(error, "error_dict", {"name": None}))
         raise BadInput(
-            _("Check {fields}: {messages} Nothing was stored.").format(
+            "Check {fields}: {messages} Nothing was stored.".format(
                 fields=", ".join(fields), messages=" ".join(error.messages)
             ),
             code="bad_field",

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from django.utils.translation import gettext as _
-
 from keyvault import telling
 from keyvault.access import rate_limits
 from keyvault.audit import actors
@@ -95,7 +93,7 @@ def fetch(token_text: str, key_id: int, known_etag: str = "", instance: str = ""
         raise _foreign_key(token, key_id)
     version = key.current
     if version is None:
-        raise Conflict(_("This key has no current secret."))
+        raise Conflict("This key has no current secret.")
     tokens.touch(token)
     secret = None
     if etag(version) not in known_etag:
@@ -190,7 +188,7 @@ def _read(version: KeyVersion) -> Secret:
     try:
         secret = versions.read_secret(version)
     except versions.LOST as lost:
-        what = _("Vault has not the current secret of this key.")
+        what = "Vault has not the current secret of this key."
         if isinstance(lost, versions.SecretChanged):
             what = lost.message
         raise type(lost)(f"{what} {telling.tell_of_loss(version, lost.message)}") from None
@@ -279,7 +277,7 @@ def _require_own_place(token: ServiceToken, application_id: int, environment_id:
         reason="not the application and environment of this token",
         asked_for=f"{application_id} in {environment_id}",
     )
-    raise NotFound(_("There are no keys of this application and environment for this token."))
+    raise NotFound("There are no keys of this application and environment for this token.")
 
 
 def authenticate(token_text: str) -> ServiceToken:
@@ -331,4 +329,4 @@ def _foreign_key(token: ServiceToken, key_id: int) -> NotFound:
         reason="not a key of this application and environment",
         asked_for=key_id,
     )
-    return NotFound(_("There is no such key for this application and environment."))
+    return NotFound("There is no such key for this application and environment.")

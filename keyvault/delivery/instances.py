@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.core.request_context import current
@@ -33,11 +32,11 @@ def named(said: str) -> str:
         return f"@{current().source}"[:64]
     if not re.fullmatch(PATTERN, said):
         raise BadInput(
-            _(
-                "{header} must be 1 to 64 letters, digits, dots, underscores, colons or hyphens, and "
+            (
+                f"{HEADER} must be 1 to 64 letters, digits, dots, underscores, colons or hyphens, and "
                 "begin with a letter or a digit. Nothing was given out or changed. Send another one, "
                 "or leave it out: then the address tells copies apart."
-            ).format(header=HEADER),
+            ),
             code="bad_instance",
         )
     return said

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db.models import F, Func, JSONField, QuerySet, Value
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import Conflict
 from keyvault.models import Member, ServiceToken
@@ -140,11 +139,12 @@ def _with_room(kept: list[dict[str, Any]], used: dict[str, str]) -> list[dict[st
         unused = next((one for one in kept if str(one["text"]) not in used), None)
         if unused is None:
             raise Conflict(
-                _(
-                    "{most} former texts of this token are still in use, each until its end. Nothing was "
+                (
+                    f"{MOST_FORMER} former texts of this token are still in use, each "
+                    "until its end. Nothing was "
                     "renewed, and all of them work on. Let the programs take up the present text first, "
                     "or revoke the token and issue others."
-                ).format(most=MOST_FORMER),
+                ),
                 code="too_many_texts",
             )
         kept = [one for one in kept if one is not unused]

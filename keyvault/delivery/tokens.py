@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -49,9 +48,7 @@ class TokenRefused(KeyServiceError):
     code, status = "token_refused", 401
 
     def __init__(self) -> None:
-        super().__init__(
-            _("The service token is not valid. Check that it is complete and current.")
-        )
+        super().__init__("The service token is not valid. Check that it is complete and current.")
 
 
 def issue(
@@ -69,9 +66,9 @@ def issue(
     network that is none, Conflict for a used name.
     """
     if not may(by, Verb.VIEW, application):
-        raise NotFound(_("There is no such application."))
+        raise NotFound("There is no such application.")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
-        raise Denied(_("Only an owner of this application and environment may create tokens."))
+        raise Denied("Only an owner of this application and environment may create tokens.")
     approvals.require(by, asked_for(name, application, environment, expires_at, networks))
     return make(by, name, application, environment, expires_at, networks)
 
@@ -114,7 +111,7 @@ def make(
 ) -> tuple[ServiceToken, Secret]:
     """Create a token for a caller that has asked whether `by` may; raises as `issue` does."""
     if expires_at is not None and expires_at <= timezone.now():
-        raise BadInput(_("The token would end before it begins: its end lies in the past."))
+        raise BadInput("The token would end before it begins: its end lies in the past.")
     public_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
     text = _new_text(public_id)
     token = ServiceToken(
@@ -135,9 +132,7 @@ def make(
             TokenText.objects.create(token=token, member=by, shown_at=timezone.now())
             record(Action.TOKEN_CREATED, member_actor(by), token)
     except IntegrityError:
-        raise Conflict(
-            _("There is already a token named “{name}” there.").format(name=name)
-        ) from None
+        raise Conflict(f"There is already a token named “{name}” there.") from None
     return token, Secret(text)
 
 
@@ -154,13 +149,9 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
     former texts are in use.
     """
     if not may(by, Verb.MANAGE, token):
-        raise NotFound(_("There is no such token."))
+        raise NotFound("There is no such token.")
     if not 0 <= overlap_seconds <= _LONGEST_OVERLAP:
-        raise BadInput(
-            _("Let old and new overlap for 0 to {longest_overlap} seconds (30 days).").format(
-                longest_overlap=_LONGEST_OVERLAP
-            )
-        )
+        raise BadInput(f"Let old and new overlap for 0 to {_LONGEST_OVERLAP} seconds (30 days).")
     what = f"Renew the service token {token}; the old text works on for {overlap_seconds} seconds"
     parameters = {"token": token.pk, "overlap": overlap_seconds}
     approvals.require(by, Asked(Act.TOKEN, what, parameters, environment=token.environment))
@@ -171,7 +162,7 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
         live = ServiceToken.objects.select_for_update(no_key=True).filter(revoked_at__isnull=True)
         present = live.filter(pk=token.pk).first()
         if present is None:
-            raise Conflict(_("This token is revoked: it cannot be renewed. Issue another one."))
+            raise Conflict("This token is revoked: it cannot be renewed. Issue another one.")
         token_secrets.replace(present, peppered(text), now, timedelta(seconds=overlap_seconds), by)
         record(Action.TOKEN_RENEWED, member_actor(by), token, overlap_seconds=overlap_seconds)
     return Secret(text)
@@ -180,21 +171,17 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
 def normal_networks(networks: Sequence[str]) -> list[str]:
     """Return CIDR networks in their normal form; BadInput names the one that is none."""
     if len(networks) > _MOST_NETWORKS:
-        raise BadInput(
-            _("A token may be bound to {most_networks} networks at most.").format(
-                most_networks=_MOST_NETWORKS
-            )
-        )
+        raise BadInput(f"A token may be bound to {_MOST_NETWORKS} networks at most.")
     normal = []
     for text in networks:
         try:
             normal.append(str(ipaddress.ip_network(text.strip(), strict=False)))
         except ValueError:
             raise BadInput(
-                _(
-                    "“{one_line}” is not a network. Write 10.1.0.0/16, 2001:db8::/32, or one "
+                (
+                    f"“{one_line(text, 60)}” is not a network. Write 10.1.0.0/16, 2001:db8::/32, or one "
                     "address. Nothing was stored."
-                ).format(one_line=one_line(text, 60)),
+                ),
                 code="bad_network",
             ) from None
     return normal
@@ -203,13 +190,13 @@ def normal_networks(networks: Sequence[str]) -> list[str]:
 def revoke(by: Member, token: ServiceToken) -> None:
     """End a token for good; Conflict when it is revoked already."""
     if not may(by, Verb.MANAGE, token):
-        raise NotFound(_("There is no such token."))
+        raise NotFound("There is no such token.")
     with transaction.atomic():
         changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(
             revoked_at=timezone.now()
         )
         if not changed:
-            raise Conflict(_("This token is revoked already."))
+            raise Conflict("This token is revoked already.")
         record(Action.TOKEN_REVOKED, member_actor(by), token)
 
 

@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.decorators import decorator_from_middleware
-from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
 from keyvault.core import api_errors
@@ -32,7 +31,7 @@ class _WrongMethod(KeyServiceError):
 
     def __init__(self, methods: Iterable[str]) -> None:
         self.allow = ", ".join(methods)
-        super().__init__(_("This route answers to {methods} only.").format(methods=self.allow))
+        super().__init__(f"This route answers to {self.allow} only.")
 
 
 class _ErrorAnswers:

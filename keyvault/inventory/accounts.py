@@ -4,7 +4,6 @@ import uuid
 from dataclasses import dataclass
 
 from django.db import IntegrityError
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -41,7 +40,7 @@ def add_account(
     """
     require_owner(by, "add accounts")
     if provider not in PROVIDERS:
-        raise BadInput(_("“{provider}” is not a known vendor.").format(provider=provider))
+        raise BadInput(f"“{provider}” is not a known vendor.")
     for url in filter(None, (base_url, dashboard_url)):
         outbound_addresses.require_safe(url, "A vendor's", path_only=True)
     secret_names.refuse_secret(name)
@@ -63,19 +62,13 @@ def add_account(
         for name, value in facts.items():
             setattr(account, name, value)
     elif PROVIDERS[provider].can_create or PROVIDERS[provider].replaces_in_place:
-        raise BadInput(
-            _("{providers} needs a management credential to make keys.").format(
-                providers=PROVIDERS[provider].name
-            )
-        )
+        raise BadInput(f"{PROVIDERS[provider].name} needs a management credential to make keys.")
     try:
         with stored_secrets.saving(account.management_path):
             account.save()
             record(Action.ACCOUNT_CREATED, member_actor(by), account, provider=provider)
     except IntegrityError:
-        raise Conflict(
-            _("There is already an account named “{name}”.").format(name=name), code="name_used"
-        ) from None
+        raise Conflict(f"There is already an account named “{name}”.", code="name_used") from None
     return account
 
 

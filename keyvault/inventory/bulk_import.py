@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may, visible_applications
 from keyvault.audit.actors import member_actor
@@ -116,15 +115,13 @@ class _Named(Generic[T]):
         """Return the thing of this name, or the default; BadInput when there is none."""
         if not name:
             if self.default is None:
-                raise BadInput(
-                    _("It names no {what}, and none was chosen for all.").format(what=self.what)
-                )
+                raise BadInput(f"It names no {self.what}, and none was chosen for all.")
             return self.default
         if name not in self.found:
             self.found[name] = self.rows.filter(name__iexact=name).first()
         found = self.found[name]
         if found is None:
-            raise BadInput(_("There is no such {what}.").format(what=self.what))
+            raise BadInput(f"There is no such {self.what}.")
         return found
 
 
@@ -155,9 +152,7 @@ def run(by: Member, text: str, defaults: Defaults, way: Way = LOOK) -> Fates:
     rows = import_formats.read(text, MOST)
     if len(rows) > MOST:
         raise BadInput(
-            _(
-                "It has more than {most} rows, which is the most at once. Nothing was stored."
-            ).format(most=MOST)
+            f"It has more than {MOST} rows, which is the most at once. Nothing was stored."
         )
     part = rows[way.start : None if way.most is None else way.start + way.most]
     places = _places(by, defaults)
@@ -274,5 +269,5 @@ def _without(by: Member, row: Row, new: NewKey, *, really: bool) -> Fate:
             key.save()
             record(Action.KEY_REGISTERED, member_actor(by), key, reason="without a secret")
     except IntegrityError:
-        raise BadInput(_("Somebody recorded the same name at this moment.")) from None
+        raise BadInput("Somebody recorded the same name at this moment.") from None
     return Fate(row.line, new.name, "without", text, key.pk)

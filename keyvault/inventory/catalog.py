@@ -6,7 +6,6 @@ Only an owner of the whole installation adds any of them. Names are unique regar
 from typing import Any, TypeVar
 
 from django.db import IntegrityError, models, transaction
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import ALLOWED, Verb, live_grants, may, require_owner
 from keyvault.audit.actors import Actor, member_actor
@@ -43,7 +42,7 @@ def get_application(by: Member, application_id: int) -> Application:
     """Return the application if `by` may know of it; NotFound alike for unknown and foreign ones."""
     found = Application.objects.filter(pk=application_id).first()
     if found is None or not may(by, Verb.VIEW, found):
-        raise NotFound(_("There is no such application, or it is not yours to see."))
+        raise NotFound("There is no such application, or it is not yours to see.")
     return found
 
 
@@ -51,7 +50,7 @@ def get_environment(by: Member, environment_id: int) -> Environment:
     """Return the environment if `by` may know of it; NotFound alike for unknown and foreign ones."""
     found = visible_environments(by).filter(pk=environment_id).first()
     if found is None:
-        raise NotFound(_("There is no such environment, or it is not yours to see."))
+        raise NotFound("There is no such environment, or it is not yours to see.")
     return found
 
 
@@ -59,7 +58,7 @@ def get_account(by: Member, account_id: int) -> Account:
     """Return the vendor account if `by` may know of it; NotFound alike for unknown and foreign."""
     found = Account.objects.filter(pk=account_id).first()
     if found is None or not may(by, Verb.VIEW, found):
-        raise NotFound(_("There is no such account, or it is not yours to see."))
+        raise NotFound("There is no such account, or it is not yours to see.")
     return found
 
 
@@ -143,7 +142,7 @@ def _store(row: models.Model) -> None:
             row.save()
     except IntegrityError:
         raise Conflict(
-            _("Another one has this name already. Nothing was changed."), code="name_used"
+            "Another one has this name already. Nothing was changed.", code="name_used"
         ) from None
 
 
@@ -157,8 +156,6 @@ def _save(thing: Application | Environment, action: Action, actor: Actor, what: 
             record(action, actor, thing)
     except IntegrityError:
         raise Conflict(
-            _("There is {what} already. Nothing was stored. Choose another name.").format(
-                what=what
-            ),
+            f"There is {what} already. Nothing was stored. Choose another name.",
             code="name_used",
         ) from None

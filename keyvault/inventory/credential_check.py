@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput, Unavailable
 from keyvault.core.hashing import fingerprint
@@ -43,17 +42,17 @@ def examine(account: Account, credential: Secret) -> str:
     except VendorError as error:
         if error.status in _REFUSING and error.code:
             raise BadInput(
-                _(
-                    "The vendor refuses this management credential: {text} Nothing was stored. Check "
+                (
+                    f"The vendor refuses this management credential: {error.text} Nothing was stored. Check "
                     "that it was copied whole, and that it may manage keys."
-                ).format(text=error.text),
+                ),
                 code="refused_by_vendor",
             ) from None
         raise Unavailable(
-            _(
-                "The vendor could not be asked about this management credential: {text} Nothing was "
+            (
+                f"The vendor could not be asked about this management credential: {error.text} Nothing was "
                 "stored. Try again in a moment."
-            ).format(text=error.text),
+            ),
             code="vendor_cannot_tell",
         ) from None
     return told
@@ -73,15 +72,15 @@ def require_same_account(
     ids = set(live.exclude(vendor_id="").values_list("vendor_id", flat=True))
     there = {key.vendor_id for key in provider.list_all(where)} & ids if ids else ids
     if ids and len(there) < len(ids) * _BELIEVED:
-        raise _other(account, _("one that lists none of them"), _("another one"))
+        raise _other(account, "one that lists none of them", "another one")
 
 
 def _other(account: Account, theirs: str, ours: str) -> BadInput:
     return BadInput(
-        _(
-            "This management credential belongs to another account at the vendor ({theirs}) than the "
-            "keys of “{account}” ({ours}): new keys would be made in the wrong one. Nothing was stored; "
+        (
+            f"This management credential belongs to another account at the vendor ({theirs}) than the "
+            f"keys of “{account}” ({ours}): new keys would be made in the wrong one. Nothing was stored; "
             "the old credential stays in use."
-        ).format(theirs=theirs, account=account, ours=ours),
+        ),
         code="other_account",
     )

@@ -7,7 +7,6 @@ finds a later one is told what that says.
 import json
 
 from django.db.models import Model
-from django.utils.translation import gettext as _
 
 from keyvault.audit.actors import thing
 from keyvault.audit.models import Action, AuditEvent
@@ -46,10 +45,10 @@ def require_unchanged(seen: str | None, row: Model | None) -> None:
     said = json.loads(last.payload).get("detail") or {}
     what = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.items())
     raise Conflict(
-        _(
+        (
             "{actor_label} changed this at {at:%H:%M:%S} UTC, after you opened the page: "
             "{what}. Yours was not stored; it still stands in the form. Save again to "
             "replace what is there now."
-        ).format(actor_label=last.actor_label, at=last.at, what=what or _("see its history")),
+        ).format(actor_label=last.actor_label, at=last.at, what=what or "see its history"),
         code="stale",
     )

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.models import ApiKey
@@ -40,10 +39,10 @@ def written(code: str, name: str, value: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise BadInput(
-            _(
-                "“{name}” cannot be the name of a variable: letters, digits and _ only, and no "
+            (
+                f"“{name[:60]}” cannot be the name of a variable: letters, digits and _ only, and no "
                 "digit first. Nothing was written."
-            ).format(name=name[:60]),
+            ),
             code="bad_name",
         )
     return FORMATS[code].write(name, value)
@@ -51,10 +50,10 @@ def written(code: str, name: str, value: str) -> str:
 
 def _refuse(name: str, title: str, what: str) -> BadInput:
     return BadInput(
-        _(
-            "{title} cannot carry the value of {name}: it contains {what}. Nothing was "
+        (
+            f"{title} cannot carry the value of {name}: it contains {what}. Nothing was "
             "written. Choose another format, or fetch the key by the API."
-        ).format(title=title, name=name, what=what),
+        ),
         code="not_carried",
         details={"field": name},
     )

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import Conflict
 from keyvault.models import ApiKey
@@ -60,7 +59,7 @@ def text(holds: Sequence[KeyHold]) -> str:
 
 def _one(hold: KeyHold) -> str:
     until = f"until {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else "until it is lifted"
-    who = hold.set_by or _("somebody who left")
+    who = hold.set_by or "somebody who left"
     return f"“{hold.reason}” ({who}, since {hold.set_at:%Y-%m-%d}, {until})"
 
 

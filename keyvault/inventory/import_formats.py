@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from django.utils.translation import gettext as _
 from dotenv.parser import Binding, parse_stream
 
 from keyvault.core.errors import BadInput
@@ -67,7 +66,7 @@ def decode(data: bytes) -> str:
         return data.decode(encoding)
     except (UnicodeDecodeError, LookupError):
         raise BadInput(
-            _("The file is neither UTF-8 nor UTF-16 text. Nothing was stored. Save it as UTF-8."),
+            "The file is neither UTF-8 nor UTF-16 text. Nothing was stored. Save it as UTF-8.",
             code="bad_encoding",
         ) from None
 
@@ -79,7 +78,7 @@ def read(text: str, most: int | None = None) -> list[Row]:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise BadInput(_("There is nothing in it. Paste a CSV with a header line, or a .env text."))
+        raise BadInput("There is nothing in it. Paste a CSV with a header line, or a .env text.")
     kind = file_kinds.known_as(text, _OURS)
     if kind:
         raise _refused(kind)
@@ -92,9 +91,7 @@ def read(text: str, most: int | None = None) -> list[Row]:
 
 def _refused(kind: file_kinds.Kind) -> BadInput:
     return BadInput(
-        _("This is {what}. Nothing was stored. {advice}").format(
-            what=kind.name, advice=kind.advice
-        ),
+        f"This is {kind.name}. Nothing was stored. {kind.advice}",
         code="other_kind",
         details={"kind": kind.code},
     )
@@ -121,16 +118,14 @@ def _header(cells: list[str]) -> list[str]:
     for place, name in enumerate(names, start=1):
         if name not in COLUMNS:
             raise BadInput(
-                _(
+                (
                     "The header of column {place} is not known. Nothing was stored. The columns "
                     "are {columns}."
                 ).format(place=place, columns=", ".join(COLUMNS)),
                 code="bad_header",
             )
         if names.count(name) > 1:
-            raise BadInput(
-                _("The column “{name}” stands there twice. Nothing was stored.").format(name=name)
-            )
+            raise BadInput(f"The column “{name}” stands there twice. Nothing was stored.")
     return names
 
 

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault import checking
 from keyvault.access.permissions import Verb, hold, may
@@ -79,13 +78,9 @@ def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
         .first()
     )
     if key is None or not may(by, Verb.VIEW, key):
-        raise NotFound(_("There is no such key, or it is not yours to see."))
+        raise NotFound("There is no such key, or it is not yours to see.")
     if not may(by, verb, key):
-        raise Denied(
-            _("You may see this key, but your role does not let you {act}.").format(
-                act=verb.label.lower()
-            )
-        )
+        raise Denied(f"You may see this key, but your role does not let you {verb.label.lower()}.")
     return key
 
 
@@ -148,7 +143,7 @@ def add_pasted(
     Raises BadInput, Conflict or Unavailable; then nothing is stored.
     """
     if not may(by, Verb.PASTE, key):
-        raise Denied(_("Your role does not let you add secrets to this key."))
+        raise Denied("Your role does not let you add secrets to this key.")
     pasted = vendor_match.take(key.account, text, as_it_is=as_it_is)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(key.account, pasted.secret)
@@ -175,7 +170,7 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
     Raises Denied, BadInput for an empty or odd name, Conflict for a used one.
     """
     if not may(by, Verb.REGISTER, key):
-        raise Denied(_("Your role does not let you change this key."))
+        raise Denied("Your role does not let you change this key.")
     key.name, key.purpose = name.strip(), purpose
     secret_names.refuse_secret(key.name)
     _refuse_used_name(key)
@@ -190,9 +185,9 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
 def check_key(by: Member, key: ApiKey) -> Verdict:
     """Ask the vendor about the current secret and note the answer."""
     if not may(by, Verb.VIEW, key):
-        raise NotFound(_("There is no such key, or it is not yours to see."))
+        raise NotFound("There is no such key, or it is not yours to see.")
     if key.current is None:
-        raise Conflict(_("This key has no current secret to check."))
+        raise Conflict("This key has no current secret to check.")
     record_now(Action.KEY_CHECKED, member_actor(by), key, version=key.current.number)
     verdict = checking.ask_vendor(key.account, versions.read_secret(key.current))
     versions.save_verdict(key.current, verdict)
@@ -209,24 +204,20 @@ def refuse_known(by: Member, secret: Secret) -> None:
     )
     if known is None:
         return
-    which = (
-        _(" as “{key}”, version {number}").format(key=known.key, number=known.number)
-        if may(by, Verb.VIEW, known.key)
-        else ""
-    )
+    which = f" as “{known.key}”, version {known.number}" if may(by, Verb.VIEW, known.key) else ""
     if known.state not in LIVE_STATES:
         raise Conflict(
-            _(
-                "This secret was recorded before{which} and has been retired. Nothing was "
+            (
+                f"This secret was recorded before{which} and has been retired. Nothing was "
                 "stored. Make a new key at the vendor."
-            ).format(which=which),
+            ),
             code="retired_secret",
         )
     raise Conflict(
-        _(
-            "This secret is recorded already{which}. Nothing was stored. If you meant to "
+        (
+            f"This secret is recorded already{which}. Nothing was stored. If you meant to "
             "replace a key, make a new one at the vendor first."
-        ).format(which=which),
+        ),
         code="duplicate",
     )
 
@@ -235,18 +226,18 @@ def require_valid(verdict: Verdict, *, accept_unknown: bool = False) -> None:
     """Raise BadInput for a refused secret, and Unavailable when the vendor gave no verdict."""
     if verdict.answer == checking.REFUSED:
         raise BadInput(
-            _(
-                "The vendor refuses this key: {text} Nothing was stored. Check that you copied "
+            (
+                f"The vendor refuses this key: {verdict.text} Nothing was stored. Check that you copied "
                 "the right key, and that it is active."
-            ).format(text=verdict.text),
+            ),
             code="refused_by_vendor",
         )
     if verdict.answer != checking.VALID and not accept_unknown:
         raise Unavailable(
-            _(
-                "The vendor could not be asked about this key: {text} Nothing was stored. Try "
+            (
+                f"The vendor could not be asked about this key: {verdict.text} Nothing was stored. Try "
                 "again in a moment."
-            ).format(text=verdict.text),
+            ),
             code="vendor_cannot_tell",
         )
 
@@ -269,11 +260,12 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
     if same and (known.answer != checking.VALID or known.facts == verdict.facts):
         return
     raise BadInput(
-        _(
-            "This key belongs to another account at the vendor: it reports {facts}, the "
-            "current key reports {known_facts}. Nothing was stored. Sign in to the right "
+        (
+            f"This key belongs to another account at the vendor: it reports "
+            f"{_facts(verdict, verdict.account)}, the "
+            f"current key reports {_facts(known, told)}. Nothing was stored. Sign in to the right "
             "account there and make the key again."
-        ).format(facts=_facts(verdict, verdict.account), known_facts=_facts(known, told)),
+        ),
         code="other_account",
     )
 
@@ -284,11 +276,11 @@ def refuse_foreign_account(account: Account, verdict: Verdict) -> None:
     if not (known and verdict.account) or known == verdict.account:
         return
     raise BadInput(
-        _(
-            "This key belongs to the account {theirs} at the vendor, and the management credential "
-            "of “{account}” to {ours}: its keys would be made in the wrong one. Nothing was stored. "
+        (
+            f"This key belongs to the account {verdict.account} at the vendor, and the management credential "
+            f"of “{account}” to {known}: its keys would be made in the wrong one. Nothing was stored. "
             "Choose the account that it belongs to, or replace the credential on the account's page."
-        ).format(theirs=verdict.account, account=account, ours=known),
+        ),
         code="other_account",
     )
 
@@ -300,7 +292,7 @@ def _facts(verdict: Verdict, account: str) -> str:
 
 def _new_key(by: Member, new: NewKey) -> ApiKey:
     if (new.application is None) == (new.member is None):
-        raise BadInput(_("A key belongs to an application or to a member: give one of them."))
+        raise BadInput("A key belongs to an application or to a member: give one of them.")
     key = ApiKey(
         account=new.account,
         environment=new.environment,
@@ -311,11 +303,9 @@ def _new_key(by: Member, new: NewKey) -> ApiKey:
         created_by=by,
     )
     if new.member is not None and new.member.pk != by.pk:
-        raise Denied(_("A person's own key can be recorded by that person only."))
+        raise Denied("A person's own key can be recorded by that person only.")
     if not may(by, Verb.REGISTER, key):
-        raise Denied(
-            _("Your role does not let you record keys for this application and environment.")
-        )
+        raise Denied("Your role does not let you record keys for this application and environment.")
     return key
 
 
@@ -332,18 +322,16 @@ def _refuse_used_name(key: ApiKey) -> None:
     ).exclude(pk=key.pk)
     if taken.exists():
         raise Conflict(
-            _(
-                "There is already a key named “{key}” in this account and environment. Nothing "
+            (
+                f"There is already a key named “{key.name}” in this account and environment. Nothing "
                 "was stored. Choose another name."
-            ).format(key=key.name),
+            ),
             code="name_used",
         )
 
 
 def _lost_race() -> Conflict:
     return Conflict(
-        _(
-            "Someone recorded the same key or name at this moment. Nothing was stored twice. "
-            "Look at the list and try again if yours is missing."
-        )
+        "Someone recorded the same key or name at this moment. Nothing was stored twice. "
+        "Look at the list and try again if yours is missing."
     )

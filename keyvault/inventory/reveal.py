@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault import telling
 from keyvault.access import approvals, rate_limits
@@ -47,16 +46,16 @@ def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
     """
     actor = member_actor(by)
     if not may(by, Verb.REVEAL, key):
-        raise _denied(actor, key, "role", _("Your role does not let you reveal this key."))
+        raise _denied(actor, key, "role", "Your role does not let you reveal this key.")
     if not wish.proved:
-        text = _(
+        text = (
             "Prove again who you are: this needs a password or a passkey of the last 5 minutes. "
             "Nothing was revealed."
         )
         raise _denied(actor, key, "no fresh proof", text, "proof_required")
     _require_reason(actor, key, wish)
     if key.current is None:
-        raise Conflict(_("This key has no current secret."))
+        raise Conflict("This key has no current secret.")
     version = key.current
     if not wish.break_glass:
         _require_second_person(by, key, wish)
@@ -91,7 +90,7 @@ def _note(by: Member, version: KeyVersion) -> None:
 
 def note_wrong_password(by: Member, key: ApiKey) -> None:
     """Record that a reveal was tried with a wrong password, and refuse it."""
-    text = _("The password is not right. Nothing was revealed.")
+    text = "The password is not right. Nothing was revealed."
     raise _denied(member_actor(by), key, "wrong password", text, "wrong_password")
 
 
@@ -118,12 +117,8 @@ def _require_reason(actor: Actor, key: ApiKey, wish: Wish) -> None:
     if len(wish.reason.strip()) >= least:
         return
     record_now(Action.SECRET_REVEALED, actor, key, outcome="denied", reason="no reason given")
-    more = _(" Acting alone needs a whole sentence.") if wish.break_glass else ""
-    raise BadInput(
-        _("Say in a few words why you need the secret; auditors will read it.{more}").format(
-            more=more
-        )
-    )
+    more = " Acting alone needs a whole sentence." if wish.break_glass else ""
+    raise BadInput(f"Say in a few words why you need the secret; auditors will read it.{more}")
 
 
 def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
@@ -133,10 +128,10 @@ def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
             actor,
             key,
             "budget",
-            _(
-                "You have revealed {most} secrets within an hour, which is the limit. Nothing was "
-                "revealed. Rotate instead, or wait."
-            ).format(most=settings.REVEALS_PER_HOUR),
+            (
+                f"You have revealed {settings.REVEALS_PER_HOUR} secrets within an hour, which is "
+                "the limit. Nothing was revealed. Rotate instead, or wait."
+            ),
             "reveal_budget",
         )
     if rate_limits.count("reveal burst", str(by.pk), _BURST_WINDOW) == _BURST:

@@ -10,8 +10,6 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from django.utils.translation import gettext as _
-
 from keyvault.core.errors import BadInput
 from keyvault.core.secret import Secret
 from keyvault.inventory import file_kinds, placeholders
@@ -58,9 +56,7 @@ def _refuse_files(text: str) -> None:
     kind = file_kinds.pasted_as(text)
     if kind:
         raise BadInput(
-            _("This is {what}, not a key. Nothing was stored. Paste only the key itself.").format(
-                what=kind.name
-            ),
+            f"This is {kind.name}, not a key. Nothing was stored. Paste only the key itself.",
             code="not_a_key",
             details={"kind": kind.code},
         )
@@ -105,11 +101,11 @@ def _refuse_odd_characters(text: str) -> None:
             continue
         name = unicodedata.name(character, "a control character")
         raise BadInput(
-            _(
-                "Character {position} is U+{ord:04X} ({name}), which no API key contains. "
+            (
+                f"Character {position} is U+{ord(character):04X} ({name}), which no API key contains. "
                 "Nothing was stored. Copy the key again from the vendor's page, not from a "
                 "document."
-            ).format(position=position, ord=ord(character), name=name),
+            ),
             code="odd_character",
             details={"position": position, "code_point": f"U+{ord(character):04X}"},
         )
@@ -117,15 +113,13 @@ def _refuse_odd_characters(text: str) -> None:
 
 def _refuse_unusable(text: str) -> None:
     if not text:
-        raise BadInput(
-            _("The key is empty. Nothing was stored. Paste the whole key."), code="empty"
-        )
+        raise BadInput("The key is empty. Nothing was stored. Paste the whole key.", code="empty")
     if len(text) > MAX_LENGTH:
         raise BadInput(
-            _(
-                "The key has {count:,} characters; keys of up to {max_length:,} are accepted. "
+            (
+                f"The key has {len(text):,} characters; keys of up to {MAX_LENGTH:,} are accepted. "
                 "Nothing was stored. Check that only the key was copied."
-            ).format(count=len(text), max_length=MAX_LENGTH),
+            ),
             code="too_long",
             details={"length": len(text), "limit": MAX_LENGTH},
         )
@@ -135,26 +129,26 @@ def _refuse_unusable(text: str) -> None:
     for position, character in enumerate(text, start=1):
         if character in _SPACE:
             raise BadInput(
-                _(
-                    "There is white space inside the key, at character {position}. Nothing was "
+                (
+                    f"There is white space inside the key, at character {position}. Nothing was "
                     "stored. Copy the key again in one piece."
-                ).format(position=position),
+                ),
                 code="inner_space",
                 details={"position": position},
             )
     if len(text) < MIN_LENGTH:
         raise BadInput(
-            _(
-                "The key has only {count} characters; {min_length} are the least. Nothing was "
+            (
+                f"The key has only {len(text)} characters; {MIN_LENGTH} are the least. Nothing was "
                 "stored. Check that the whole key was copied."
-            ).format(count=len(text), min_length=MIN_LENGTH),
+            ),
             code="too_short",
         )
 
 
 def _masked() -> BadInput:
     return BadInput(
-        _(
+        (
             "This looks like a masked key as shown in lists, not the key itself. Nothing was "
             "stored. Copy the full key; if it is no longer shown, make a new one at the vendor."
         ),

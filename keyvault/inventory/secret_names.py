@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterable
 
-from django.utils.translation import gettext as _
-
 from keyvault.core.errors import BadInput
 from keyvault.core.hashing import fingerprint_of_bytes
 from keyvault.core.secret import Secret
@@ -27,7 +25,7 @@ def refuse_secret(name: str, *, is_right: bool = False) -> None:
 
 def looks_like_one() -> str:
     """Return what is said of a name that is, or looks like, a secret."""
-    return _(
+    return (
         "The name looks like a secret, so it is not repeated here. Nothing was stored. Choose a name "
         "that people can read; a command takes it if it is really one (`--name-is-right`)."
     )
@@ -37,7 +35,7 @@ def refuse_own_secret(secret: Secret, texts: Iterable[str]) -> None:
     """Raise BadInput when the key itself stands in what people are shown about it."""
     if any(secret.reveal() in text for text in texts):
         raise BadInput(
-            _(
+            (
                 "The key itself stands in its name, its id or its purpose, which many may read. "
                 "Nothing was stored."
             ),

@@ -12,7 +12,6 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import Conflict
 from keyvault.models.stored_secrets import Leftover
@@ -37,7 +36,7 @@ def keep(path: uuid.UUID) -> None:
     """Note, in the transaction that saves what names it, that the secret is wanted; Conflict if gone."""
     if not Leftover.objects.filter(path=path, doomed_at__isnull=True).delete()[0]:
         raise Conflict(
-            _("This took too long, and what was stored is gone. Nothing was saved; do it again.")
+            "This took too long, and what was stored is gone. Nothing was saved; do it again."
         )
 
 

@@ -5,7 +5,6 @@ import time
 import uuid
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.core.redaction import one_line
@@ -28,10 +27,10 @@ def provider_of(account: Account) -> Provider:
         return PROVIDERS[account.provider]
     except KeyError:
         raise BadInput(
-            _(
-                "The account “{account}” names the vendor “{provider}”, which this version "
+            (
+                f"The account “{account}” names the vendor “{account.provider}”, which this version "
                 "does not know. Nothing was changed."
-            ).format(account=account, provider=account.provider),
+            ),
             code="unknown_provider",
         ) from None
 

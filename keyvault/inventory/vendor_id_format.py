@@ -1,7 +1,6 @@
 """What may be put on record as a key's id at its vendor: calls that end keys go by it."""
 
 from django.db import connection
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may
 from keyvault.core.errors import BadInput, Conflict
@@ -16,15 +15,15 @@ def clean(text: str) -> str:
     vendor_id = text.strip()
     if len(vendor_id) > LONGEST or not vendor_id.isprintable():
         raise BadInput(
-            _(
-                "An id at the vendor has at most {most} visible characters. Nothing was changed. Copy "
+            (
+                f"An id at the vendor has at most {LONGEST} visible characters. Nothing was changed. Copy "
                 "it from the vendor's list."
-            ).format(most=LONGEST),
+            ),
             code="bad_vendor_id",
         )
     if secret_names.holds_known(vendor_id):
         raise BadInput(
-            _(
+            (
                 "This is a key itself and not its id, so it is not repeated here. Nothing was changed. "
                 "Copy the id from the vendor's list."
             ),
@@ -56,10 +55,10 @@ def require_free(
         return
     which = f" ({other})" if may(by, Verb.VIEW, other.key) else ""
     raise Conflict(
-        _(
-            "The id {vendor_id} is on record for another key of this account already{which}, and the "
+        (
+            f"The id {vendor_id} is on record for another key of this account already{which}, and the "
             "vendor gives each key its own: one of the two is wrong. Nothing was stored. Look in the "
             "vendor's list, and correct the one that is wrong, or leave the id out."
-        ).format(vendor_id=vendor_id, which=which),
+        ),
         code="vendor_id_used",
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.inventory import placeholders, secret_input, secret_patterns
@@ -102,19 +101,13 @@ def foreign(signs: Signs, value: str) -> Doubt | None:
         (vendor for vendor, shape in signs.others if shape.fullmatch(value)), ""
     )
     if maker and maker.casefold() != signs.vendor.casefold():
-        return Doubt(
-            _("It looks like a secret of {maker}, not of {vendor}.").format(
-                maker=maker, vendor=signs.vendor
-            )
-        )
+        return Doubt(f"It looks like a secret of {maker}, not of {signs.vendor}.")
     if secret_patterns.is_web_token(value):
         return Doubt(
-            _("It is a signed token (JWT), as sign-ins hand out, and no key of {vendor}.").format(
-                vendor=signs.vendor
-            )
+            f"It is a signed token (JWT), as sign-ins hand out, and no key of {signs.vendor}."
         )
     if _ADDRESS.match(value):
-        return Doubt(_("It is an address: configuration, not a key."), is_setting=True)
+        return Doubt("It is an address: configuration, not a key.", is_setting=True)
     return None
 
 
@@ -125,24 +118,20 @@ def doubt(signs: Signs, name: str, value: str) -> Doubt | None:
     """
     value = value.strip()
     if _OF_TOOLS.match(name):
-        return Doubt(_("Its name is one that a tool writes: configuration."), is_setting=True)
+        return Doubt("Its name is one that a tool writes: configuration.", is_setting=True)
     if _ADDRESS.match(value) and not _is_reference(value):
-        return Doubt(_("It is an address: configuration, not a key."), is_setting=True)
+        return Doubt("It is an address: configuration, not a key.", is_setting=True)
     placeholders.refuse(value[: secret_input.MAX_LENGTH])
     found = foreign(signs, value)
     if found or signs.has_shape(value):
         return found
     if _SETTING.fullmatch(value):
-        return Doubt(_("Its value is a setting or a document, not a key."), is_setting=True)
+        return Doubt("Its value is a setting or a document, not a key.", is_setting=True)
     if signs.has_name(name):
         return None
     if _is_setting(_words(name)) or _PLACE.fullmatch(value):
-        return Doubt(_("It is a setting by its name or its value, not a key."), is_setting=True)
-    return Doubt(
-        _("Neither its name nor its form says that it is a key of {vendor}.").format(
-            vendor=signs.vendor
-        )
-    )
+        return Doubt("It is a setting by its name or its value, not a key.", is_setting=True)
+    return Doubt(f"Neither its name nor its form says that it is a key of {signs.vendor}.")
 
 
 def _is_reference(value: str) -> bool:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from django.db.models import Max
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.checking import Verdict
 from keyvault.core.errors import Conflict, Unavailable
@@ -68,10 +67,8 @@ def read_secret(version: KeyVersion) -> Secret:
     secret = Secret(secret_store.read(AREA, version.path).get("secret", ""))
     if fingerprint(secret) != version.fingerprint:
         raise SecretChanged(
-            _(
-                "Vault holds another value than was recorded for this version: someone changed it "
-                "there. Nothing was released. Compare with Vault's audit log, then rotate the key."
-            )
+            "Vault holds another value than was recorded for this version: someone changed it "
+            "there. Nothing was released. Compare with Vault's audit log, then rotate the key."
         )
     return secret
 
@@ -179,7 +176,7 @@ def discard(version: KeyVersion) -> None:
     if not KeyVersion.objects.filter(pk=version.pk, state__in=states).update(
         state=VersionState.DISCARDED
     ):
-        raise Conflict(_("This version is not one that can be discarded."))
+        raise Conflict("This version is not one that can be discarded.")
     version.state = VersionState.DISCARDED
 
 
@@ -189,7 +186,7 @@ def destroy_secret(version: KeyVersion) -> None:
     Raises Conflict for another version, OnHold while a hold stands on the key.
     """
     if version.state not in (VersionState.DELETED, VersionState.DISCARDED):
-        raise Conflict(_("Only the secret of a deleted or discarded version may be destroyed."))
+        raise Conflict("Only the secret of a deleted or discarded version may be destroyed.")
     hold_status.refuse(version.key_id)
     secret_store.destroy(AREA, version.path)
     KeyVersion.objects.filter(pk=version.pk).update(destroyed_at=timezone.now())
@@ -199,9 +196,5 @@ def _move(
     version: KeyVersion, old: VersionState, new: VersionState, **changes: datetime | None
 ) -> None:
     if not KeyVersion.objects.filter(pk=version.pk, state=old).update(state=new, **changes):
-        raise Conflict(
-            _("Version {number} is no longer {state}.").format(
-                number=version.number, state=old.label.lower()
-            )
-        )
+        raise Conflict(f"Version {version.number} is no longer {old.label.lower()}.")
     version.state = new

@@ -18,7 +18,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, ProgrammingError
 from django.db.models import CharField, Model, QuerySet, Value
 from django.db.models.functions import Concat
-from django.utils.translation import gettext as _
 from psycopg.errors import UndefinedTable
 
 from keyvault.access.permissions import Verb, may
@@ -140,11 +139,7 @@ def find(things: QuerySet[T], name: str, what: str) -> T:
     if found is None and number is not None:
         found = things.filter(pk=number).first()
     if found is None:
-        raise NotFound(
-            _("There is no {what} named “{one_line}”.").format(
-                what=what, one_line=one_line(name, 100)
-            )
-        )
+        raise NotFound(f"There is no {what} named “{one_line(name, 100)}”.")
     return found
 
 

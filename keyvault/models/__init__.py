@@ -7,7 +7,6 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.core.validators import name_field, plain_name
 from keyvault.models.approvals import Approval, ApprovalRule
@@ -105,11 +104,11 @@ class Application(models.Model):
 class Role(models.TextChoices):
     """What a grant lets a member do; permissions.py says what each one means."""
 
-    VIEWER = "viewer", _("Viewer")
-    DEVELOPER = "developer", _("Developer")
-    OPERATOR = "operator", _("Operator")
-    OWNER = "owner", _("Owner")
-    AUDITOR = "auditor", _("Auditor")
+    VIEWER = "viewer", "Viewer"
+    DEVELOPER = "developer", "Developer"
+    OPERATOR = "operator", "Operator"
+    OWNER = "owner", "Owner"
+    AUDITOR = "auditor", "Auditor"
 
 
 class Grant(models.Model):
@@ -225,12 +224,12 @@ class ApiKey(models.Model):
 class VersionState(models.TextChoices):
     """The life of one secret: pending, standby or current, previous, deleted; or discarded."""
 
-    PENDING = "pending", _("Pending")
-    STANDBY = "standby", _("Standby")
-    CURRENT = "current", _("Current")
-    PREVIOUS = "previous", _("Previous")
-    DELETED = "deleted", _("Deleted")
-    DISCARDED = "discarded", _("Discarded")
+    PENDING = "pending", "Pending"
+    STANDBY = "standby", "Standby"
+    CURRENT = "current", "Current"
+    PREVIOUS = "previous", "Previous"
+    DELETED = "deleted", "Deleted"
+    DISCARDED = "discarded", "Discarded"
 
 
 LIVE_STATES = (
@@ -244,12 +243,12 @@ LIVE_STATES = (
 class Link(models.TextChoices):
     """What shows that a version's id at the vendor is that of its secret: no call rests on a word."""
 
-    UNPROVEN = "", _("Not proven")
-    ANSWER = "answer", _("The vendor gave both in one answer")
-    REFUSAL = "refusal", _("Disabled by its id, the secret was refused")
-    MASK = "mask", _("The vendor shows the end of this secret beside the id")
-    USE = "use", _("A call with the secret moved the last use of the id")
-    REFUTED = "refuted", _("The id does not belong to this secret")
+    UNPROVEN = "", "Not proven"
+    ANSWER = "answer", "The vendor gave both in one answer"
+    REFUSAL = "refusal", "Disabled by its id, the secret was refused"
+    MASK = "mask", "The vendor shows the end of this secret beside the id"
+    USE = "use", "A call with the secret moved the last use of the id"
+    REFUTED = "refuted", "The id does not belong to this secret"
 
 
 PROVEN_LINKS = (Link.ANSWER, Link.REFUSAL, Link.MASK, Link.USE)

@@ -2,22 +2,21 @@
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 
 class Act(models.TextChoices):
     """What a rule can put under a second pair of eyes."""
 
-    REVEAL = "reveal", _("reveal a secret")
-    ROTATION = "rotation", _("start a rotation")
-    WAIVER = "waiver", _("delete an old key without proof")
-    EXPORT = "export", _("export the audit log")
-    TOKEN = "token", _("create or renew a service token")
-    WEBHOOK = "webhook", _("set a webhook's address")
-    VENDOR = "vendor", _("set a vendor account's address")
-    HOLD = "hold", _("lift a hold on a key")
-    RETIRE = "retire", _("retire a key")
-    RULE = "rule", _("remove a rule about approvals")
+    REVEAL = "reveal", "reveal a secret"
+    ROTATION = "rotation", "start a rotation"
+    WAIVER = "waiver", "delete an old key without proof"
+    EXPORT = "export", "export the audit log"
+    TOKEN = "token", "create or renew a service token"
+    WEBHOOK = "webhook", "set a webhook's address"
+    VENDOR = "vendor", "set a vendor account's address"
+    HOLD = "hold", "lift a hold on a key"
+    RETIRE = "retire", "retire a key"
+    RULE = "rule", "remove a rule about approvals"
 
 
 class ApprovalRule(models.Model):

@@ -10,8 +10,6 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.console.progress import Track
@@ -40,35 +38,35 @@ ICONS = {
 
 # State -> tone (colour), icon and word; the tone never stands alone.
 STATES = {
-    "current": ("good", "ok", _("Current")),
-    "standby": ("info", "spare", _("Standby")),
-    "pending": ("info", "move", _("Pending")),
-    "previous": ("warn", "wait", _("Previous")),
-    "deleted": ("calm", "off", _("Deleted")),
-    "discarded": ("calm", "off", _("Discarded")),
-    "valid": ("good", "ok", _("Valid")),
-    "refused": ("bad", "bad", _("Refused")),
-    "cannot_tell": ("warn", "hand", _("Cannot tell")),
-    "": ("calm", "off", _("Not asked yet")),
-    "done": ("good", "ok", _("Done")),
-    "failed": ("bad", "bad", _("Failed")),
-    "cancelled": ("calm", "off", _("Cancelled")),
-    "moving": ("info", "move", _("Moving")),
-    "waiting": ("warn", "wait", _("Waiting")),
-    "person": ("warn", "hand", _("Needs a person")),
-    "overdue": ("bad", "wait", _("Overdue")),
-    "expired": ("bad", "bad", _("Expired")),
-    "expiring": ("warn", "wait", _("Expires soon")),
-    "revoked": ("calm", "off", _("Revoked")),
-    "acknowledged": ("good", "ok", _("Acknowledged")),
-    "behind": ("warn", "wait", _("Old key")),
-    "never": ("calm", "off", _("Never fetched")),
-    "denied": ("bad", "bad", _("Denied")),
-    "ok": ("good", "ok", _("Ok")),
-    "away": ("bad", "bad", _("Away")),
-    "held": ("warn", "hand", _("On hold")),
-    "late": ("warn", "wait", _("Late")),
-    "schedule": ("calm", "wait", _("Waits its turn")),
+    "current": ("good", "ok", "Current"),
+    "standby": ("info", "spare", "Standby"),
+    "pending": ("info", "move", "Pending"),
+    "previous": ("warn", "wait", "Previous"),
+    "deleted": ("calm", "off", "Deleted"),
+    "discarded": ("calm", "off", "Discarded"),
+    "valid": ("good", "ok", "Valid"),
+    "refused": ("bad", "bad", "Refused"),
+    "cannot_tell": ("warn", "hand", "Cannot tell"),
+    "": ("calm", "off", "Not asked yet"),
+    "done": ("good", "ok", "Done"),
+    "failed": ("bad", "bad", "Failed"),
+    "cancelled": ("calm", "off", "Cancelled"),
+    "moving": ("info", "move", "Moving"),
+    "waiting": ("warn", "wait", "Waiting"),
+    "person": ("warn", "hand", "Needs a person"),
+    "overdue": ("bad", "wait", "Overdue"),
+    "expired": ("bad", "bad", "Expired"),
+    "expiring": ("warn", "wait", "Expires soon"),
+    "revoked": ("calm", "off", "Revoked"),
+    "acknowledged": ("good", "ok", "Acknowledged"),
+    "behind": ("warn", "wait", "Old key"),
+    "never": ("calm", "off", "Never fetched"),
+    "denied": ("bad", "bad", "Denied"),
+    "ok": ("good", "ok", "Ok"),
+    "away": ("bad", "bad", "Away"),
+    "held": ("warn", "hand", "On hold"),
+    "late": ("warn", "wait", "Late"),
+    "schedule": ("calm", "wait", "Waits its turn"),
 }
 
 
@@ -227,11 +225,11 @@ def track_drawing(track: Track, rotation: Rotation) -> str:
         "track": track,
         "big": True,
         "both": max(min(track.reached, _DELETE_AT) - track.new_from, 0),
-        "old_label": _label(_("Old key"), rotation.old_version) or _("No old key"),
-        "new_label": _label(_("New key"), rotation.new_version) or _("New key, not made yet"),
+        "old_label": _label("Old key", rotation.old_version) or "No old key",
+        "new_label": _label("New key", rotation.new_version) or "New key, not made yet",
     }
     if rotation.retires:
-        facts |= {"old_label": _label(_("The key"), rotation.old_version), "new_label": ""}
+        facts |= {"old_label": _label("The key", rotation.old_version), "new_label": ""}
     return render_to_string("console/parts/_progress.html", facts)
 
 

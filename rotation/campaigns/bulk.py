@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, visible_keys
 from keyvault.audit.actors import member_actor
@@ -44,11 +43,7 @@ def preview(by: Member, keys: QuerySet[ApiKey]) -> Preview:
         ]
     )
     if len(rows) > MOST:
-        raise BadInput(
-            _("These are more than {most} keys: choose fewer. Nothing was started.").format(
-                most=MOST
-            )
-        )
+        raise BadInput(f"These are more than {MOST} keys: choose fewer. Nothing was started.")
     by_hand = {
         code for code, one in PROVIDERS.items() if not (one.can_create or one.replaces_in_place)
     }
@@ -83,19 +78,13 @@ def start(
     """
     chosen = service.secrets_of(keys.filter(current__isnull=False).order_by("pk"))
     if len(chosen) > MOST:
-        raise BadInput(
-            _("These are more than {most} keys: choose fewer. Nothing was started.").format(
-                most=MOST
-            )
-        )
+        raise BadInput(f"These are more than {MOST} keys: choose fewer. Nothing was started.")
     allowed = _mine(by, keys.filter(current__isnull=False)).count()
     if allowed < len(chosen):
         raise Denied(
-            _("You may not rotate {denied} of these keys. Nothing was started.").format(
-                denied=len(chosen) - allowed
-            )
+            f"You may not rotate {len(chosen) - allowed} of these keys. Nothing was started."
         )
     now = timezone.now()
     if finish_by is not None and not now < finish_by <= now + _LONGEST:
-        raise BadInput(_("Choose a day within the next 180. Nothing was started."))
+        raise BadInput("Choose a day within the next 180. Nothing was started.")
     return service.begin(member_actor(by), by, title, Reason.MANUAL, chosen, finish_by)

@@ -11,7 +11,6 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals, exposure, roles
 from keyvault.access.exposure import Exposure
@@ -81,15 +80,11 @@ def off_board(by: Member, member: Member, *, heir: Member, token_hours: int = 0)
     """
     require_owner(by, "off-board people")
     if by.pk == member.pk:
-        raise Denied(_("Nobody off-boards themselves. Ask another owner."))
+        raise Denied("Nobody off-boards themselves. Ask another owner.")
     if heir.pk == member.pk or not heir.is_active:
-        raise BadInput(_("Whoever takes over their keys must be somebody else who is active."))
+        raise BadInput("Whoever takes over their keys must be somebody else who is active.")
     if not 0 <= token_hours <= _LONGEST_HOURS:
-        raise BadInput(
-            _("Service tokens may go on for 0 to {longest_hours} hours (a week).").format(
-                longest_hours=_LONGEST_HOURS
-            )
-        )
+        raise BadInput(f"Service tokens may go on for 0 to {_LONGEST_HOURS} hours (a week).")
     with transaction.atomic():
         # Two owners who off-board each other at once must not both succeed.
         roles.lock_owners()
@@ -132,7 +127,7 @@ def _carry_out(
     if not Member.objects.filter(pk=member.pk, left_at=None).update(
         is_active=False, left_at=timezone.now()
     ):
-        raise Conflict(_("{member} has left already. Nothing was changed.").format(member=member))
+        raise Conflict(f"{member} has left already. Nothing was changed.")
     found = _plan(member)
     _close_doors(actor, member, found.tokens, token_hours)
     handed = _hand_over(actor, member, found.owned, heir, by or heir)

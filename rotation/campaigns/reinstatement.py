@@ -6,7 +6,6 @@ Only an owner opens it. A directory that wants somebody back is refused, and the
 from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import invitations, members
 from keyvault.access.permissions import require_owner
@@ -33,9 +32,7 @@ def let_come_back(by: Member, member: Member) -> Secret:
     with transaction.atomic():
         here = Member.objects.select_for_update(no_key=True).get(pk=member.pk)
         if here.is_active:
-            raise Conflict(
-                _("{member} is a member already. Nothing was changed.").format(member=here)
-            )
+            raise Conflict(f"{here} is a member already. Nothing was changed.")
         if here.left_at is None:
             offboarding.finish_leaver(here)
         left_at = Member.objects.values_list("left_at", flat=True).get(pk=here.pk)
@@ -73,10 +70,10 @@ def refuse(member: Member, source: str) -> Conflict:
     actor = system_actor(source)
     open_alert(actor, HumanTask.Kind.FINDING, about(member), text[:1].upper() + text[1:])
     return Conflict(
-        _(
-            "{member} left and does not come back by {source}: an owner lets them come back on their "
+        (
+            f"{member} left and does not come back by {source}: an owner lets them come back on their "
             "page under People, and has been told. Nothing was changed."
-        ).format(member=member, source=source),
+        ),
         code="left",
     )
 

@@ -13,7 +13,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import exposure
 from keyvault.access.permissions import Verb, may, require_owner
@@ -90,10 +89,8 @@ def exposed_by(choice: Choice) -> list[Exposed]:
     ways = [choice.person is not None, choice.readable_by is not None, any(places)]
     if sum(ways) > 1 or (choice.since and choice.readable_by is None):
         raise BadInput(
-            _(
-                "Say which keys in one way: what a person knows, or what an application's tokens could "
-                "read (`readable_by`) with or without `since`, or the places. Nothing was started."
-            )
+            "Say which keys in one way: what a person knows, or what an application's tokens could "
+            "read (`readable_by`) with or without `since`, or the places. Nothing was started."
         )
     if choice.person is not None:
         return [(one.key.pk, one.version.pk) for one in exposure.to_person(choice.person)]
@@ -131,7 +128,7 @@ def start(by: Member, title: str, reason: Reason, exposed: Sequence[Exposed]) ->
     """Begin a campaign over all these secrets; raises Denied, or BadInput when there is none."""
     require_owner(by, "start a campaign")
     if reason not in REASONS:
-        raise BadInput(_("Choose one of the reasons {reasons}.").format(reasons=", ".join(REASONS)))
+        raise BadInput("Choose one of the reasons {reasons}.".format(reasons=", ".join(REASONS)))
     return begin(member_actor(by), by, title, reason, exposed)
 
 
@@ -145,9 +142,9 @@ def begin(
 ) -> Campaign:
     """Begin a campaign for a caller that has asked whether it may; raises BadInput as `start` does."""
     if not title.strip():
-        raise BadInput(_("Give the campaign a title: what happened?"))
+        raise BadInput("Give the campaign a title: what happened?")
     if not exposed:
-        raise BadInput(_("No key matches. Nothing was started."))
+        raise BadInput("No key matches. Nothing was started.")
     with transaction.atomic():
         campaign = Campaign(title=title.strip(), reason=reason, started_by=by, finish_by=finish_by)
         require_clean(campaign, exclude=["started_by"])
@@ -240,13 +237,13 @@ def accept(by: Member, item: CampaignItem, reason: str) -> None:
     """Take responsibility for leaving this key as it is; Conflict when it is settled already."""
     require_owner(by, "accept a key as it is")
     if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput(_("Say why this key need not be rotated; it goes on record with your name."))
+        raise BadInput("Say why this key need not be rotated; it goes on record with your name.")
     with transaction.atomic():
         open_item = CampaignItem.objects.exclude(SETTLED).filter(pk=item.pk)
         if not CampaignItem.objects.filter(pk__in=open_item.values("pk")).update(
             accepted_by=by, accepted_at=timezone.now(), accepted_reason=reason.strip()[:500]
         ):
-            raise Conflict(_("This key is settled already."))
+            raise Conflict("This key is settled already.")
         record(Action.CAMPAIGN_ACCEPTED, member_actor(by), item.key, reason=reason)
 
 
@@ -256,13 +253,13 @@ def end(by: Member, campaign: Campaign) -> None:
     One about an incident ends only when each of its secrets is dead or accepted.
     """
     if campaign.reason != Reason.MANUAL:
-        raise Denied(_("A campaign about an incident ends when each of its keys is dealt with."))
+        raise Denied("A campaign about an incident ends when each of its keys is dealt with.")
     if campaign.started_by_id != by.pk:
         require_owner(by, "end somebody else's campaign")
     with transaction.atomic():
         open_now = Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=True)
         if not open_now.update(closed_at=timezone.now()):
-            raise Conflict(_("It is closed already."))
+            raise Conflict("It is closed already.")
         pacing.forget_lateness(campaign, "It was ended.")
         record(Action.CAMPAIGN_CLOSED, member_actor(by), campaign, ended="by hand")
 
@@ -270,11 +267,11 @@ def end(by: Member, campaign: Campaign) -> None:
 def retry(by: Member, item: CampaignItem) -> None:
     """Have a failed or cancelled rotation of this key started anew; Conflict while one is open."""
     if not may(by, Verb.ROTATE, item.key):
-        raise Denied(_("Your role does not let you rotate this key."))
+        raise Denied("Your role does not let you rotate this key.")
     ended = Q(rotation__step__in=[Step.FAILED, Step.CANCELLED])
     found = CampaignItem.objects.exclude(SETTLED).filter(ended, pk=item.pk)
     if not CampaignItem.objects.filter(pk__in=found.values("pk")).update(rotation=None):
-        raise Conflict(_("Nothing has failed here: its rotation is under way, or it is settled."))
+        raise Conflict("Nothing has failed here: its rotation is under way, or it is settled.")
 
 
 def report(campaign: Campaign) -> list[Standing]:

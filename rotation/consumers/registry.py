@@ -15,7 +15,6 @@ from datetime import datetime
 from django.core import signing
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -64,7 +63,7 @@ def add_consumer(
     if webhook_url:
         outbound_addresses.require_safe(webhook_url, "A webhook's")
     if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
-        raise Denied(_("Only an owner of this application and environment may add consumers."))
+        raise Denied("Only an owner of this application and environment may add consumers.")
     approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
     with stored_secrets.saving(path):
@@ -101,10 +100,10 @@ def _asked_for(
 def remove_consumer(by: Member, consumer: Consumer) -> None:
     """Take a consumer out of use: its token ends, and no rotation waits for it any more."""
     if not may(by, Verb.MANAGE, consumer.token):
-        raise NotFound(_("There is no such consumer."))
+        raise NotFound("There is no such consumer.")
     with transaction.atomic():
         if not Consumer.objects.filter(pk=consumer.pk, active=True).update(active=False):
-            raise Conflict(_("This consumer is out of use already."))
+            raise Conflict("This consumer is out of use already.")
         stored_secrets.leave(WEBHOOKS, consumer.webhook_path)
         if consumer.token.revoked_at is None:
             tokens.revoke(by, consumer.token)
@@ -121,7 +120,7 @@ def nonce(token_text: str, key_id: int) -> tuple[str, int]:
     token = fetch.authenticate(token_text)
     key = fetch.reachable_key(token, key_id)
     if key.current is None:
-        raise Conflict(_("This key has no current secret to acknowledge."))
+        raise Conflict("This key has no current secret to acknowledge.")
     value = f"{token.pk}:{key.pk}:{secrets.token_urlsafe(16)}"
     return signing.TimestampSigner(salt=_SALT).sign(value), key.current.number
 
@@ -142,11 +141,7 @@ def acknowledge(
     _require_fresh(token, key, nonce)
     current = key.current
     if current is None or current.number != version:
-        raise Conflict(
-            _("Version {version} is not the current one; fetch the key again.").format(
-                version=version
-            )
-        )
+        raise Conflict(f"Version {version} is not the current one; fetch the key again.")
     _require_proof(token, key, current, nonce, proof)
     consumer = Consumer.objects.filter(token=token, active=True).first()
     _note(consumer, key, current, token, copy)
@@ -163,9 +158,9 @@ def _require_fresh(token: ServiceToken, key: ApiKey, nonce: str) -> None:
     try:
         value = signing.TimestampSigner(salt=_SALT).unsign(nonce, max_age=NONCE_SECONDS)
     except signing.BadSignature:
-        raise BadInput(_("The nonce is not ours or is too old; ask for a new one.")) from None
+        raise BadInput("The nonce is not ours or is too old; ask for a new one.") from None
     if not value.startswith(f"{token.pk}:{key.pk}:"):
-        raise BadInput(_("The nonce was given for another token or key; ask for a new one."))
+        raise BadInput("The nonce was given for another token or key; ask for a new one.")
 
 
 def _require_proof(
@@ -183,9 +178,7 @@ def _require_proof(
         version=version.number,
     )
     raise BadInput(
-        _(
-            "The proof does not match: this consumer does not hold the current secret. Fetch it again."
-        ),
+        "The proof does not match: this consumer does not hold the current secret. Fetch it again.",
         code="wrong_proof",
     )
 

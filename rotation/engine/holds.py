@@ -7,7 +7,6 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -81,7 +80,7 @@ def place(by: Member, key: ApiKey, reason: str, ends_at: datetime | None = None)
     _require_owner_of(by, key)
     reason = one_line(_require_reason(reason), 500)
     if ends_at is not None and ends_at <= timezone.now():
-        raise BadInput(_("A hold ends in the future, or only when it is lifted. None was set."))
+        raise BadInput("A hold ends in the future, or only when it is lifted. None was set.")
     with transaction.atomic():
         # Whoever commits an intent to end a version holds the same lock, and looks for holds under it.
         ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
@@ -143,7 +142,7 @@ def get_hold(by: Member, hold_id: int) -> KeyHold:
     """Return a hold that `by` may know of; NotFound alike for unknown and foreign ones."""
     found = visible_holds(by).filter(pk=hold_id).first()
     if found is None:
-        raise NotFound(_("There is no such hold, or it is not yours to see."))
+        raise NotFound("There is no such hold, or it is not yours to see.")
     return found
 
 
@@ -155,17 +154,17 @@ def _look_now(key: ApiKey) -> None:
 
 
 def _over() -> Conflict:
-    return Conflict(_("This hold is over already. Nothing was changed."))
+    return Conflict("This hold is over already. Nothing was changed.")
 
 
 def _require_owner_of(by: Member, key: ApiKey) -> None:
     if not may(by, Verb.MANAGE, key):
-        raise Denied(_("Only an owner of this key may set or lift a hold. Nothing was changed."))
+        raise Denied("Only an owner of this key may set or lift a hold. Nothing was changed.")
 
 
 def _require_reason(reason: str) -> str:
     if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput(_("Say in a few words why; it goes on record. Nothing was changed."))
+        raise BadInput("Say in a few words why; it goes on record. Nothing was changed.")
     return reason.strip()
 
 

@@ -11,7 +11,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -47,7 +46,7 @@ def start(
     ends the old key at once; without it, the rotation waits for someone's agreement.
     """
     if not may(by, Verb.ROTATE, key):
-        raise Denied(_("Your role does not let you rotate this key."))
+        raise Denied("Your role does not let you rotate this key.")
     _refuse_retired(key, reason)
     asked = [_outage(by, key, accept_outage)] if accept_outage else []
     if reason != Reason.LEAK:
@@ -70,24 +69,24 @@ def start(
 def _refuse_retired(key: ApiKey, reason: Reason) -> None:
     """Raise Conflict for a key that is retired, or being so; a leak hastens the latter."""
     if ApiKey.objects.filter(pk=key.pk, archived_at__isnull=False).exists():
-        raise Conflict(_("This key is retired. Nothing was started; record a new one."))
+        raise Conflict("This key is retired. Nothing was started; record a new one.")
     running = open_rotation(key)
     if running and running.retires and reason != Reason.LEAK:
-        raise Conflict(_("This key is being retired: cancel that first. Nothing was started."))
+        raise Conflict("This key is being retired: cancel that first. Nothing was started.")
 
 
 def _outage(by: Member, key: ApiKey, reason: str) -> Asked:
     """Refuse an agreement that would come to nothing, and return what it asks of a second person."""
     if not provider_of(key.account).replaces_in_place:
         raise BadInput(
-            _(
+            (
                 "This vendor lets old and new key overlap: there is no outage to accept. Nothing was "
                 "started; leave the reason out."
             ),
             code="no_outage",
         )
     if not may(by, Verb.WAIVE, key):
-        raise Denied(_("Your role does not let you accept an outage of this key's applications."))
+        raise Denied("Your role does not let you accept an outage of this key's applications.")
     _require_reason(reason)
     what = f"Accept that applications of {key} are refused for a while: {reason.strip()}"
     parameters = {"key": key.pk, "waiver": reason.strip()}
@@ -130,7 +129,7 @@ def _default_quiet(key: ApiKey, version_id: int | None) -> int:
 def _join(by: Member, key: ApiKey, reason: Reason) -> Rotation:
     rotation = open_rotation(key)
     if rotation is None:
-        raise Conflict(_("The rotation that was open has just ended. Start again if still needed."))
+        raise Conflict("The rotation that was open has just ended. Start again if still needed.")
     if reason == Reason.LEAK and rotation.reason != Reason.LEAK:
         with transaction.atomic():
             Rotation.objects.filter(pk=rotation.pk).update(reason=Reason.LEAK)
@@ -148,20 +147,16 @@ def cancel(by: Member, rotation: Rotation) -> None:
         Rotation.objects.select_for_update().get(pk=rotation.pk)
         if replace_in_place.called(rotation):
             raise Conflict(
-                _(
-                    "This rotation can no longer be cancelled: the vendor was asked to replace the key, "
-                    "and the old one is dead or may be. It goes on until a new key is in use."
-                )
+                "This rotation can no longer be cancelled: the vendor was asked to replace the key, "
+                "and the old one is dead or may be. It goes on until a new key is in use."
             )
         changed = Rotation.objects.filter(
             pk=rotation.pk, step__in=_until_when(rotation), cancelling=False
         ).update(cancelling=True)
         if not changed:
             raise Conflict(
-                _(
-                    "This rotation can no longer be cancelled: {where} It goes on, or rolls back by "
-                    "itself if the new key fails."
-                ).format(where=_where(rotation))
+                f"This rotation can no longer be cancelled: {_where(rotation)} It goes on, or rolls back by "
+                "itself if the new key fails."
             )
         wake(rotation)
         record(Action.ROTATION_CANCELLED, member_actor(by), rotation)
@@ -187,11 +182,7 @@ def retry(by: Member, rotation: Rotation) -> None:
         if not Rotation.objects.filter(pk=rotation.pk, step__in=OPEN_STEPS).update(
             attempt=0, lost_claims=0
         ):
-            raise Conflict(
-                _("This rotation has ended: {where} Start a new one.").format(
-                    where=_where(rotation)
-                )
-            )
+            raise Conflict(f"This rotation has ended: {_where(rotation)} Start a new one.")
         if not provider_of(rotation.key.account).can_list:
             # Nobody can look by program; that the person has looked is what this button says.
             rotation.intents.filter(kind=Intent.Kind.CREATE, state=Intent.State.OPEN).update(
@@ -227,9 +218,7 @@ def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
             waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500]
         )
         if not changed:
-            raise Conflict(
-                _("There is nothing to confirm now: {where}").format(where=_where(rotation))
-            )
+            raise Conflict(f"There is nothing to confirm now: {_where(rotation)}")
         wake(rotation)
         # By name: this is the one way past somebody who holds the old key.
         outvoted = [one.name for one in holders.left(rotation)[:_MOST_NAMED]]
@@ -240,7 +229,7 @@ def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
 
 def _require_reason(reason: str) -> None:
     if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput(_("Say how you know that nothing needs the old key; it goes on record."))
+        raise BadInput("Say how you know that nothing needs the old key; it goes on record.")
 
 
 def ask_again(by: Member, rotation: Rotation) -> None:
@@ -251,9 +240,9 @@ def ask_again(by: Member, rotation: Rotation) -> None:
 
 def _require(by: Member, verb: Verb, rotation: Rotation) -> None:
     if not may(by, verb, rotation.key):
-        raise Denied(_("Your role does not let you do this to this key's rotations."))
+        raise Denied("Your role does not let you do this to this key's rotations.")
 
 
 def _where(rotation: Rotation) -> str:
     rotation.refresh_from_db(fields=["step", "waiting_for"])
-    return _("it is at “{step}”.").format(step=rotation.get_step_display().lower())
+    return f"it is at “{rotation.get_step_display().lower()}”."

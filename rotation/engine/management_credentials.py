@@ -2,7 +2,6 @@
 
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -31,9 +30,7 @@ def replace_credential(
     require_owner(by, "replace management credentials")
     if not provider_of(account).can_list:
         raise BadInput(
-            _("{vendor} has no API to manage keys: there is no credential to replace.").format(
-                vendor=provider_of(account).name
-            ),
+            f"{provider_of(account).name} has no API to manage keys: there is no credential to replace.",
             code="no_credential",
         )
     secret = vendor_match.take(account, text, as_it_is=as_it_is).secret
@@ -41,9 +38,7 @@ def replace_credential(
     mark = fingerprint(secret)
     if mark == account.management_fingerprint:
         raise Conflict(
-            _(
-                "This is the credential that is in use. Nothing was changed: make another one first."
-            ),
+            "This is the credential that is in use. Nothing was changed: make another one first.",
             code="same_credential",
         )
     what = f"Replace the management credential of the account “{account}”"
@@ -57,7 +52,7 @@ def replace_credential(
         ).update(management_path=path, **facts_of(secret, told))
         if not changed:
             raise Conflict(
-                _("Somebody else replaced this credential at this moment. Yours was not stored.")
+                "Somebody else replaced this credential at this moment. Yours was not stored."
             )
         stored_secrets.leave(ACCOUNTS, account.management_path)
         record(Action.ACCOUNT_CREDENTIAL_REPLACED, member_actor(by), account, vendor_account=told)

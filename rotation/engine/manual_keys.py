@@ -3,7 +3,6 @@
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may
 from keyvault.core.errors import Conflict, Denied
@@ -22,7 +21,7 @@ def add_standby(by: Member, key: ApiKey, text: str, *, as_it_is: bool = False) -
     """
     running = open_rotation(key)
     if key.archived_at or (running and running.retires):
-        raise Conflict(_("This key is retired, or being so. Nothing was stored."))
+        raise Conflict("This key is retired, or being so. Nothing was stored.")
     added = keys.add_pasted(by, key, text, VersionState.STANDBY, as_it_is=as_it_is)
     rotation = open_rotation(key)
     if rotation and rotation.step == Step.GENERATE:
@@ -37,7 +36,7 @@ def paste_for(by: Member, rotation: Rotation, text: str, *, as_it_is: bool = Fal
     BadInput, Conflict, Denied or Unavailable; then the rotation still waits, nothing is lost.
     """
     if not may(by, Verb.PASTE, rotation.key):
-        raise Denied(_("Your role does not let you add secrets to this key."))
+        raise Denied("Your role does not let you add secrets to this key.")
     _require_waiting(rotation)
 
     def into(version: KeyVersion) -> None:
@@ -46,9 +45,7 @@ def paste_for(by: Member, rotation: Rotation, text: str, *, as_it_is: bool = Fal
     added = keys.add_pasted(by, rotation.key, text, VersionState.PENDING, into, as_it_is=as_it_is)
     if added.version.state == VersionState.STANDBY:
         raise Conflict(
-            _(
-                "The rotation no longer waits for a key. Yours was kept as a standby for the next one."
-            )
+            "The rotation no longer waits for a key. Yours was kept as a standby for the next one."
         )
     nudge(rotation.pk)
     return added
@@ -76,4 +73,4 @@ def _give(rotation: Rotation, version: KeyVersion) -> None:
 def _require_waiting(rotation: Rotation) -> None:
     fresh = Rotation.objects.get(pk=rotation.pk)
     if fresh.step != Step.GENERATE or fresh.new_version_id or fresh.cancelling:
-        raise Conflict(_("This rotation does not wait for a key (any more). Nothing was stored."))
+        raise Conflict("This rotation does not wait for a key (any more). Nothing was stored.")

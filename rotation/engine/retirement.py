@@ -2,7 +2,6 @@
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -46,24 +45,22 @@ def retire(by: Member, key: ApiKey, reason: str) -> Rotation:
     Raises Denied, BadInput without a reason, NeedsApproval, Conflict while a rotation of it is open.
     """
     if not may_retire(by, key):
-        raise Denied(_("Only an owner of this key may retire it. Nothing was changed."))
+        raise Denied("Only an owner of this key may retire it. Nothing was changed.")
     reason = one_line(reason.strip(), 500)
     if len(reason) < _REASON_LEAST:
-        raise BadInput(_("Say in a few words why nobody needs it; it goes on record."))
+        raise BadInput("Say in a few words why nobody needs it; it goes on record.")
     what = f"Retire {key}: {reason}"
     approvals.require(by, Asked(Act.RETIRE, what, {"key": key.pk}, key=key, reason=reason))
     try:
         with transaction.atomic():
             held = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
             if held.archived_at:
-                raise Conflict(_("{key} is retired already. Nothing was changed.").format(key=key))
+                raise Conflict(f"{key} is retired already. Nothing was changed.")
             rotation = lifecycle.create(key, Reason.MANUAL, by)
             Rotation.objects.filter(pk=rotation.pk).update(retire_reason=reason)
             record(Action.KEY_RETIRING, member_actor(by), key, reason=reason, rotation=rotation.pk)
     except IntegrityError:
-        raise Conflict(
-            _("A rotation of {key} is open: let it end, or cancel it first.").format(key=key)
-        ) from None
+        raise Conflict(f"A rotation of {key} is open: let it end, or cancel it first.") from None
     rotation.refresh_from_db()
     queue.nudge(rotation.pk)
     return rotation

@@ -6,7 +6,6 @@ What is typed here proves nothing: before a key is ended by it, the id is proven
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, hold, may
 from keyvault.audit.actors import member_actor
@@ -27,7 +26,7 @@ def correct(by: Member, key: ApiKey, number: int, text: str) -> KeyVersion:
     Denied, NotFound, BadInput, and Conflict for an id that is proven, used, or just being called by.
     """
     if not may(by, Verb.MANAGE, key):
-        raise Denied(_("Your role does not let you change this key's ids at the vendor."))
+        raise Denied("Your role does not let you change this key's ids at the vendor.")
     vendor_id = vendor_id_format.clean(text)
     with transaction.atomic():
         hold(by)
@@ -59,20 +58,18 @@ def _locked(key: ApiKey, number: int) -> KeyVersion:
         KeyVersion.objects.select_for_update(no_key=True).filter(key=key, number=number).first()
     )
     if version is None:
-        raise NotFound(_("This key has no such version."))
+        raise NotFound("This key has no such version.")
     version.key = key
     return version
 
 
 def _require_changeable(version: KeyVersion, vendor_id: str) -> None:
     if version.state not in LIVE_STATES:
-        raise Conflict(_("This version is over: its id stays on record as it was."), code="over")
+        raise Conflict("This version is over: its id stays on record as it was.", code="over")
     if version.vendor_id == vendor_id:
         why = f" {version.link_text}" if version.link == Link.REFUTED else ""
         raise Conflict(
-            _("This is the id that is on record already. Nothing was changed.{why}").format(
-                why=why
-            ),
+            f"This is the id that is on record already. Nothing was changed.{why}",
             code="same_id",
         )
     begun = Intent.objects.filter(version=version).exclude(state=Intent.State.ABANDONED)
@@ -81,7 +78,7 @@ def _require_changeable(version: KeyVersion, vendor_id: str) -> None:
         or begun.filter(disabling_at__isnull=False).exists()
     ):
         raise Conflict(
-            _(
+            (
                 "The vendor is being called by this id just now, and what was disabled for a proof is "
                 "enabled by it again. Nothing was changed. Try again in a few minutes."
             ),
@@ -89,9 +86,8 @@ def _require_changeable(version: KeyVersion, vendor_id: str) -> None:
         )
     if version.is_linked:
         raise Conflict(
-            _(
-                "The vendor itself showed that this id is this secret's ({how}). Nothing was changed."
-            ).format(how=version.get_link_display()),
+            "The vendor itself showed that this id is this secret's "
+            f"({version.get_link_display()}). Nothing was changed.",
             code="id_proven",
         )
 

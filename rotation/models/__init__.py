@@ -7,7 +7,6 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.core import db_clock
 from keyvault.models import (
@@ -52,14 +51,14 @@ __all__ = [
 class Step(models.TextChoices):
     """What a rotation does next; the last three are ends."""
 
-    GENERATE = "generate", _("Generate")
-    UPDATE = "update", _("Update")
-    VERIFY = "verify", _("Verify")
-    DELETE = "delete", _("Delete")
-    ROLL_BACK = "roll_back", _("Roll back")
-    DONE = "done", _("Done")
-    FAILED = "failed", _("Failed")
-    CANCELLED = "cancelled", _("Cancelled")
+    GENERATE = "generate", "Generate"
+    UPDATE = "update", "Update"
+    VERIFY = "verify", "Verify"
+    DELETE = "delete", "Delete"
+    ROLL_BACK = "roll_back", "Roll back"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
 
 
 OPEN_STEPS = (Step.GENERATE, Step.UPDATE, Step.VERIFY, Step.DELETE, Step.ROLL_BACK)
@@ -69,18 +68,18 @@ ENDS = (Step.DONE, Step.FAILED, Step.CANCELLED)
 class WaitingFor(models.TextChoices):
     """What keeps a rotation from going on."""
 
-    NOTHING = "", _("nothing")
-    KEY = "key", _("a key from a person")
-    ADOPTION = "adoption", _("consumers to move to the new key")
-    OVERLAP = "overlap", _("the overlap time to pass")
-    QUIET = "quiet", _("the old key to fall quiet")
-    DELETION = "deletion", _("a person to delete the key at the vendor")
-    VENDOR = "vendor", _("the vendor")
-    VAULT = "vault", _("the secret store")
-    PERSON = "person", _("a person to look into it")
-    TURN = "turn", _("its turn")
-    RECONCILE = "reconcile", _("a clean comparison after a restore")
-    HOLD = "hold", _("the hold on its key to end")
+    NOTHING = "", "nothing"
+    KEY = "key", "a key from a person"
+    ADOPTION = "adoption", "consumers to move to the new key"
+    OVERLAP = "overlap", "the overlap time to pass"
+    QUIET = "quiet", "the old key to fall quiet"
+    DELETION = "deletion", "a person to delete the key at the vendor"
+    VENDOR = "vendor", "the vendor"
+    VAULT = "vault", "the secret store"
+    PERSON = "person", "a person to look into it"
+    TURN = "turn", "its turn"
+    RECONCILE = "reconcile", "a clean comparison after a restore"
+    HOLD = "hold", "the hold on its key to end"
 
 
 # Before anything was published, or after all had moved: it keeps no other key from rotating.
@@ -90,12 +89,12 @@ AT_REST = (WaitingFor.KEY, WaitingFor.DELETION, WaitingFor.HOLD)
 class Reason(models.TextChoices):
     """Why a rotation was started."""
 
-    SCHEDULE = "schedule", _("Schedule")
-    MANUAL = "manual", _("Manual")
-    EXPIRY = "expiry", _("Expiry")
-    LEAK = "leak", _("Leak")
-    LEAVER = "leaver", _("Leaver")
-    INCIDENT = "incident", _("Incident")
+    SCHEDULE = "schedule", "Schedule"
+    MANUAL = "manual", "Manual"
+    EXPIRY = "expiry", "Expiry"
+    LEAK = "leak", "Leak"
+    LEAVER = "leaver", "Leaver"
+    INCIDENT = "incident", "Incident"
 
 
 class Rotation(models.Model):
@@ -199,9 +198,9 @@ class Rotation(models.Model):
     def waits_for(self) -> str:
         """Return what it waits for in words; a retirement has no new key to move to."""
         if self.retires and self.waiting_for == WaitingFor.ADOPTION:
-            return str(_("a person to confirm that nothing uses the key"))
+            return "a person to confirm that nothing uses the key"
         if self.retires and self.waiting_for == WaitingFor.QUIET:
-            return str(_("the key to fall quiet"))
+            return "the key to fall quiet"
         return str(self.get_waiting_for_display())
 
     @property
@@ -218,14 +217,14 @@ class Intent(models.Model):
     """
 
     class Kind(models.TextChoices):
-        CREATE = "create", _("Create")
-        DELETE = "delete", _("Delete")
-        SWAP = "swap", _("replace in place")
+        CREATE = "create", "Create"
+        DELETE = "delete", "Delete"
+        SWAP = "swap", "replace in place"
 
     class State(models.TextChoices):
-        OPEN = "open", _("Open")
-        DONE = "done", _("Done")
-        ABANDONED = "abandoned", _("Abandoned")
+        OPEN = "open", "Open"
+        DONE = "done", "Done"
+        ABANDONED = "abandoned", "Abandoned"
 
     rotation = models.ForeignKey(Rotation, on_delete=models.PROTECT, related_name="intents")
     kind = models.CharField(max_length=6, choices=Kind.choices)
@@ -307,14 +306,14 @@ class HumanTask(models.Model):
     """
 
     class Kind(models.TextChoices):
-        PASTE = "paste", _("Make a key and paste it")
-        DELETE = "delete", _("Delete a key at the vendor")
-        CONFIRM = "confirm", _("Confirm that consumers moved")
-        LOOK = "look", _("Look into a problem")
-        OUTAGE = "outage", _("A vendor or the secret store is away")
-        INCIDENT = "incident", _("A key stopped working")
-        FINDING = "finding", _("Something does not add up")
-        REVIEW = "review", _("Look at what one person did alone")
+        PASTE = "paste", "Make a key and paste it"
+        DELETE = "delete", "Delete a key at the vendor"
+        CONFIRM = "confirm", "Confirm that consumers moved"
+        LOOK = "look", "Look into a problem"
+        OUTAGE = "outage", "A vendor or the secret store is away"
+        INCIDENT = "incident", "A key stopped working"
+        FINDING = "finding", "Something does not add up"
+        REVIEW = "review", "Look at what one person did alone"
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
     rotation = models.ForeignKey(
@@ -362,7 +361,7 @@ class HumanTask(models.Model):
     def title(self) -> str:
         """Return what is to be done, in words; a retirement has no new key to move to."""
         if self.kind == self.Kind.CONFIRM and self.rotation and self.rotation.retires:
-            return str(_("Confirm that nothing uses the key"))
+            return "Confirm that nothing uses the key"
         return str(self.get_kind_display())
 
 

@@ -4,7 +4,6 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.models import (
     ApiKey,
@@ -63,9 +62,9 @@ class Delivery(models.Model):
     """A webhook to be sent: the outbox row that stands in the same transaction as its cause."""
 
     class State(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
-        SENT = "sent", _("Sent")
-        FAILED = "failed", _("Failed")
+        WAITING = "waiting", "Waiting"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Failed"
 
     consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="deliveries")
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="deliveries")

@@ -5,7 +5,6 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.models import ApiKey, Application, Member, name_field
 
@@ -14,15 +13,15 @@ class Notice(models.Model):
     """Something that happened; `about` names the cause, so that it is told once."""
 
     class Kind(models.TextChoices):
-        TASK = "task", _("Something waits for a person")
-        REMINDER = "reminder", _("It still waits")
-        INCIDENT = "incident", _("Something is wrong now")
-        EXPIRY = "expiry", _("A key ends soon")
-        OVERDUE = "overdue", _("A rotation is overdue")
-        FAILED = "failed", _("A rotation failed")
-        RECOVERY = "recovery", _("It is over")
-        DIGEST = "digest", _("The week")
-        TEST = "test", _("A test")
+        TASK = "task", "Something waits for a person"
+        REMINDER = "reminder", "It still waits"
+        INCIDENT = "incident", "Something is wrong now"
+        EXPIRY = "expiry", "A key ends soon"
+        OVERDUE = "overdue", "A rotation is overdue"
+        FAILED = "failed", "A rotation failed"
+        RECOVERY = "recovery", "It is over"
+        DIGEST = "digest", "The week"
+        TEST = "test", "A test"
 
     about = models.CharField(max_length=200, unique=True)
     kind = models.CharField(max_length=10, choices=Kind.choices)
@@ -51,9 +50,9 @@ class Hook(models.Model):
     """
 
     class Kind(models.TextChoices):
-        CHAT = "chat", _("Slack or a chat that speaks like it")
-        SIGNED = "signed", _("A program (signed webhook)")
-        APPRISE = "apprise", _("Another chat or a pager, by Apprise")
+        CHAT = "chat", "Slack or a chat that speaks like it"
+        SIGNED = "signed", "A program (signed webhook)"
+        APPRISE = "apprise", "Another chat or a pager, by Apprise"
 
     name = name_field()
     kind = models.CharField(max_length=10, choices=Kind.choices)
@@ -79,15 +78,15 @@ class Message(models.Model):
     """A notice on its way to one person by one channel, or to a hook."""
 
     class Channel(models.TextChoices):
-        CONSOLE = "console", _("Console")
-        MAIL = "mail", _("Mail")
-        HOOK = "hook", _("Hook")
+        CONSOLE = "console", "Console"
+        MAIL = "mail", "Mail"
+        HOOK = "hook", "Hook"
 
     class State(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
-        SENT = "sent", _("Sent")
-        FAILED = "failed", _("Failed")
-        DROPPED = "dropped", _("Dropped")
+        WAITING = "waiting", "Waiting"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Failed"
+        DROPPED = "dropped", "Dropped"
 
     notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="messages")
     channel = models.CharField(max_length=10, choices=Channel.choices)

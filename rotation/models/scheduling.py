@@ -2,7 +2,6 @@
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.models import Account, ApiKey, Application, Environment, Member, name_field
 from rotation import recurrence
@@ -27,8 +26,8 @@ SETTINGS = (
 class Missed(models.TextChoices):
     """What to do when a window passed without the run that was due in it."""
 
-    NEXT = "next", _("wait for the next window")
-    NOW = "now", _("run as soon as possible, but in no freeze")
+    NEXT = "next", "wait for the next window"
+    NOW = "now", "run as soon as possible, but in no freeze"
 
 
 class RotationPolicy(models.Model):

@@ -13,7 +13,6 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.audit.actors import member_actor, system_actor
 from keyvault.audit.log import record
@@ -91,17 +90,15 @@ def ask_again(by: Member, task: HumanTask) -> None:
     """
     key = key_of(task)
     if task.about != _about(key):
-        raise Conflict(_("This task closes by itself when what it tells of is over."))
+        raise Conflict("This task closes by itself when what it tells of is over.")
     answer = keys.check_key(by, key)
     if answer.answer == VALID:
         kind, said = HumanTask.Kind.INCIDENT, "The vendor accepts the key."
         close_alert(member_actor(by), kind, task.about, said, by=by)
         return
     raise Conflict(
-        _(
-            "{text} The incident stays open: rotate the key, or retire it if nobody needs it. It "
-            "closes by itself as soon as the vendor accepts the key."
-        ).format(text=answer.text)
+        f"{answer.text} The incident stays open: rotate the key, or retire it if nobody needs it. It "
+        "closes by itself as soon as the vendor accepts the key."
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.core.outbound_http import Posted
@@ -48,7 +47,7 @@ def require_usable(url: str) -> str:
     """Return the name of the service that the URL is for; BadInput when nothing can be sent there."""
     if not is_there():
         raise BadInput(
-            _(
+            (
                 "Other chats need the library Apprise, which is not installed here: see README. "
                 "Nothing was stored."
             ),
@@ -57,7 +56,7 @@ def require_usable(url: str) -> str:
     scheme = url.partition("://")[0].lower()
     if scheme not in SERVICES and not _is_sandbox(url):
         raise BadInput(
-            _(
+            (
                 "The address must begin with one of {schemes}. For any other program use a signed "
                 "webhook. Nothing was stored."
             ).format(schemes=", ".join(f"{one}://" for one in SERVICES)),
@@ -66,16 +65,14 @@ def require_usable(url: str) -> str:
     if "?" in url:
         # Some take the text from a file of this machine or from any address: ?template=/run/secrets/…
         raise BadInput(
-            _("The address may have no options after a “?”. Nothing was stored."),
+            "The address may have no options after a “?”. Nothing was stored.",
             code="bad_address",
         )
     if not url.isprintable() or not _is_own_host(scheme, url) or _plugin(url) is None:
         raise BadInput(
-            _("The address is not complete: Apprise's page about {service} says how.").format(
-                service=SERVICES.get(scheme, scheme)
-            )
+            f"The address is not complete: Apprise's page about {SERVICES.get(scheme, scheme)} says how."
             + " "
-            + _("Nothing was stored."),
+            + "Nothing was stored.",
             code="bad_address",
         )
     return SERVICES.get(scheme, scheme)

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
@@ -102,7 +101,7 @@ def remove_hook(by: Member, hook: Hook) -> None:
     with transaction.atomic():
         record(Action.HOOK_CHANGED, member_actor(by), hook, added=False, host=hook.host)
         if not Hook.objects.filter(pk=hook.pk).delete()[0]:
-            raise Conflict(_("It was removed already."))
+            raise Conflict("It was removed already.")
         stored_secrets.leave(WEBHOOKS, hook.path)
 
 
@@ -116,7 +115,7 @@ def get_hook(by: Member, hook_id: int) -> Hook:
     """Return a hook; raises Denied, NotFound."""
     found = visible_hooks(by).filter(pk=hook_id).first()
     if found is None:
-        raise NotFound(_("There is no such hook."))
+        raise NotFound("There is no such hook.")
     return found
 
 
@@ -144,6 +143,6 @@ def send_test(by: Member, hook: Hook | None = None) -> Notice:
 
 def _used(name: str) -> Conflict:
     return Conflict(
-        _("There is a hook “{name}” already. Nothing was stored.").format(name=name),
+        f"There is a hook “{name}” already. Nothing was stored.",
         code="name_used",
     )

@@ -3,8 +3,6 @@
 from datetime import time
 from zoneinfo import available_timezones
 
-from django.utils.translation import gettext as _
-
 from keyvault.core.errors import BadInput
 from keyvault.core.redaction import one_line
 from keyvault.models import Member
@@ -29,12 +27,10 @@ def set_preference(
     """Choose how oneself is told; raises BadInput for half quiet hours or an unknown zone."""
     if time_zone not in available_timezones():
         raise BadInput(
-            _("“{one_line}” is not a known time zone. Nothing was changed.").format(
-                one_line=one_line(time_zone, 60)
-            )
+            f"“{one_line(time_zone, 60)}” is not a known time zone. Nothing was changed."
         )
     if (quiet_from is None) != (quiet_to is None):
-        raise BadInput(_("Quiet hours need a beginning and an end. Nothing was changed."))
+        raise BadInput("Quiet hours need a beginning and an end. Nothing was changed.")
     chosen, _made = Preference.objects.update_or_create(
         member=by,
         defaults={

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import require_owner
 from keyvault.audit.actors import member_actor
@@ -35,18 +34,14 @@ def thaw(by: Member, accepted: list[str], reason: str) -> Report:
     """
     require_owner(by, "settle what a restore left behind")
     if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput(_("Say what was restored and how it was settled; it goes on record."))
+        raise BadInput("Say what was restored and how it was settled; it goes on record.")
     report = reconcile()
     if not report.complete:
-        raise Conflict(_("Not everything could be compared: ") + " ".join(report.not_compared))
+        raise Conflict("Not everything could be compared: " + " ".join(report.not_compared))
     left = [finding for finding in report.findings if finding.id not in accepted]
     if left:
         names = "; ".join(f"{finding.id} {finding.what}" for finding in left[:10])
-        raise Conflict(
-            _("{count} findings are open: {names}. Settle or accept each of them.").format(
-                count=len(left), names=names
-            )
-        )
+        raise Conflict(f"{len(left)} findings are open: {names}. Settle or accept each of them.")
     known = {finding.id for finding in report.findings}
     taken = ", ".join(sorted(known & set(accepted)))
     deletion_lock.thaw(member_actor(by), reason + (f" Accepted: {taken}." if taken else ""))
@@ -63,10 +58,10 @@ def adopt(by: Member, finding_id: str) -> KeyVersion:
     path, data = _forgotten(finding_id)
     key = _key_of(data)
     if open_rotation(key):
-        raise Conflict(_("A rotation of this key is open: let it end, or cancel it, first."))
+        raise Conflict("A rotation of this key is open: let it end, or cancel it, first.")
     secret = Secret(data["secret"])
     if check_secret(key.account, secret).answer != VALID:
-        raise Conflict(_("The vendor does not accept this secret. Nothing was changed."))
+        raise Conflict("The vendor does not accept this secret. Nothing was changed.")
     refused = _require_current_dead(key)
     draft = versions.draft(key, secret, source="adopted", added_by=by)
     draft.path, draft.vendor_id = uuid.UUID(path), data.get("vendor_id", "")
@@ -91,11 +86,7 @@ def _forgotten(finding_id: str) -> tuple[str, dict[str, str]]:
             data = secret_store.read(versions.AREA, path)
             if "secret" in data:
                 return path, data
-    raise NotFound(
-        _("No secret without a row has the id {finding_id}. Run reconcilekeys again.").format(
-            finding_id=finding_id
-        )
-    )
+    raise NotFound(f"No secret without a row has the id {finding_id}. Run reconcilekeys again.")
 
 
 def _key_of(data: dict[str, str]) -> ApiKey:
@@ -107,10 +98,8 @@ def _key_of(data: dict[str, str]) -> ApiKey:
         key = next((one for one in named.iterator() if str(one) == name), None)
     if key is None:
         raise NotFound(
-            _(
-                "The key that this secret was stored for is not on record any more: record it again "
-                "with registerkey and a new secret."
-            )
+            "The key that this secret was stored for is not on record any more: record it again "
+            "with registerkey and a new secret."
         )
     return key
 
@@ -124,9 +113,7 @@ def _require_current_dead(key: ApiKey) -> datetime | None:
     except secret_store.StoreMissing:
         return None
     if check_secret(key.account, current).answer != REFUSED:
-        raise Conflict(
-            _("The key's current secret is not refused by the vendor: nothing to adopt.")
-        )
+        raise Conflict("The key's current secret is not refused by the vendor: nothing to adopt.")
     return timezone.now()
 
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import require_owner
 from keyvault.audit.actors import Actor, member_actor, system_actor
@@ -57,9 +56,7 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
             feed.save(force_insert=True)
             record(Action.FREEZE_CHANGED, member_actor(by), feed, added=True)
     except IntegrityError:
-        raise Conflict(
-            _("There is a calendar named “{feed}” already.").format(feed=feed.name)
-        ) from None
+        raise Conflict(f"There is a calendar named “{feed.name}” already.") from None
     return feed
 
 
@@ -116,7 +113,7 @@ def _refuse_sudden_emptiness(feed: FreezeFeed, reading: Reading) -> None:
     since = feed.failing_since or timezone.now()
     if reading.found == 0 and timezone.now() - since < _EMPTY_BELIEVED_AFTER:
         raise BadInput(
-            _("It is empty all at once: believed when it stays so for a day. Nothing was changed.")
+            "It is empty all at once: believed when it stays so for a day. Nothing was changed."
         )
 
 

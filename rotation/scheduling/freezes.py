@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may
 from keyvault.audit.actors import member_actor
@@ -51,9 +50,7 @@ def add_freeze(
 
 def _require_owner(by: Member) -> None:
     if not may(by, Verb.MANAGE):
-        raise Denied(
-            _("Only an owner of the installation may freeze rotations. Nothing was changed.")
-        )
+        raise Denied("Only an owner of the installation may freeze rotations. Nothing was changed.")
 
 
 def _save(
@@ -65,11 +62,11 @@ def _save(
     feed: FreezeFeed | None = None,
 ) -> Freeze:
     if not first_day <= last_day:
-        raise BadInput(_("The freeze would end before it begins. Nothing was changed."))
+        raise BadInput("The freeze would end before it begins. Nothing was changed.")
     if not (_YEARS[0] <= first_day.year and last_day.year <= _YEARS[1]):
-        raise BadInput(_("A freeze lies between the years 2000 and 2100. Nothing was changed."))
+        raise BadInput("A freeze lies between the years 2000 and 2100. Nothing was changed.")
     if last_day - first_day > LONGEST:
-        raise BadInput(_("A freeze may last 200 days at most. Nothing was changed."))
+        raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
     freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
     freeze.environment = environment
     freeze.rule, freeze.feed = _rule(rule, freeze), feed
@@ -84,17 +81,15 @@ def _rule(text: str, freeze: Freeze) -> str:
     try:
         rule = recurrence.parse(text)
     except ValueError as error:
-        raise BadInput(_("{error} Nothing was changed.").format(error=error)) from None
+        raise BadInput(f"{error} Nothing was changed.") from None
     days = (freeze.last_day - freeze.first_day).days + 1
     if rule and recurrence.shortest_gap(rule, freeze.first_day) <= days:
         raise BadInput(
-            _(
-                "It would recur before its {days} days are over: nothing could rotate any "
-                "more. Nothing was changed."
-            ).format(days=days)
+            f"It would recur before its {days} days are over: nothing could rotate any "
+            "more. Nothing was changed."
         )
     if rule and len(recurrence.spans(rule, freeze.first_day, LONGEST, *_twelve_years(freeze))) < 2:
-        raise BadInput(_("Counted from its first day it never comes again. Nothing was changed."))
+        raise BadInput("Counted from its first day it never comes again. Nothing was changed.")
     return rule
 
 
@@ -115,23 +110,19 @@ def _require_ages_left(freeze: Freeze) -> None:
         return
     last = freeze.first_day + timedelta(days=tight.max_age_days - 2)
     raise BadInput(
-        _(
-            "{key} may be {max_age_days} days old at most, and this freeze lasts {days}: "
-            "end it on {last} at the latest, or give that key more time. Nothing was "
-            "changed."
-        ).format(key=tight.key, max_age_days=tight.max_age_days, days=days, last=last)
+        f"{tight.key} may be {tight.max_age_days} days old at most, and this freeze lasts {days}: "
+        f"end it on {last} at the latest, or give that key more time. Nothing was "
+        "changed."
     )
 
 
 def end_freeze(by: Member, freeze: Freeze) -> None:
     """Remove a freeze; what it held back is planned anew."""
     if not may(by, Verb.MANAGE):
-        raise Denied(_("Only an owner of the installation may end a freeze."))
+        raise Denied("Only an owner of the installation may end a freeze.")
     if freeze.feed:
         raise BadInput(
-            _("It comes from the calendar {feed}: end it there. Nothing was changed.").format(
-                feed=freeze.feed
-            )
+            f"It comes from the calendar {freeze.feed}: end it there. Nothing was changed."
         )
     with transaction.atomic():
         record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
@@ -152,7 +143,7 @@ def add_from_calendar(
     reading = read_calendar(content, years=_FILE_YEARS)
     if not reading.events:
         raise BadInput(
-            _("No event of it freezes a day to come. {remarks} Nothing was changed.").format(
+            "No event of it freezes a day to come. {remarks} Nothing was changed.".format(
                 remarks=" ".join(reading.remarks)
             )
         )
@@ -180,11 +171,7 @@ def save_event(
     try:
         return _save(event.name, event.first_day, event.last_day, environment, event.rule, feed)
     except BadInput as error:
-        raise BadInput(
-            _("“{event}”: {error_message}").format(
-                event=event.name[:60], error_message=error.message
-            )
-        ) from None
+        raise BadInput(f"“{event.name[:60]}”: {error.message}") from None
 
 
 def read_calendar(content: bytes, years: int = 2, *, partial: bool = False) -> Reading:
@@ -194,7 +181,7 @@ def read_calendar(content: bytes, years: int = 2, *, partial: bool = False) -> R
     that was cut off is refused, or with `partial` read as far as it came.
     """
     if len(content) > LARGEST_FILE:
-        raise BadInput(_("The file is larger than 500 KB. Nothing was changed."))
+        raise BadInput("The file is larger than 500 KB. Nothing was changed.")
     used = RotationPolicy.objects.order_by("time_zone").values_list("time_zone", flat=True)
     zones = [settings.TIME_ZONE, *used.distinct()[:_MOST_ZONES]]
     known = [ZoneInfo(name) for name in dict.fromkeys(zones)]
@@ -203,17 +190,15 @@ def read_calendar(content: bytes, years: int = 2, *, partial: bool = False) -> R
         reading = ics.read(content, within, partial=partial)
     except Unreadable as error:
         word = (
-            _("The calendar was cut off on its way. Nothing was changed.")
+            "The calendar was cut off on its way. Nothing was changed."
             if str(error) == "cut off"
-            else _("This is no iCalendar file (.ics). Nothing was changed.")
+            else "This is no iCalendar file (.ics). Nothing was changed."
         )
         raise BadInput(word) from None
     today = timezone.now().date()
     ahead = [one for one in reading.events if one.rule or one.last_day >= today]
     if len(ahead) > MOST_EVENTS and years == _FILE_YEARS:
         raise BadInput(
-            _("It freezes {count} ranges of days: 1 to {most_events}. Nothing was changed.").format(
-                count=len(ahead), most_events=MOST_EVENTS
-            )
+            f"It freezes {len(ahead)} ranges of days: 1 to {MOST_EVENTS}. Nothing was changed."
         )
     return reading

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may
 from keyvault.audit.actors import member_actor, system_actor
@@ -145,7 +144,7 @@ def set_level(
     Raises Denied, Conflict, or BadInput with what does not fit, for it or for a key below it.
     """
     if not may(by, Verb.MANAGE, place):
-        raise Denied(_("Only an owner of it may set a policy for all keys below it."))
+        raise Denied("Only an owner of it may set a policy for all keys below it.")
     said = wish.cleaned()
     with transaction.atomic():
         hold()
@@ -170,7 +169,7 @@ def place_of(by: Member, kind: str, number: int) -> Place:
         return catalog.get_environment(by, number)
     if kind == "application":
         return catalog.get_application(by, number)
-    raise NotFound(_("There is no such level of policies."))
+    raise NotFound("There is no such level of policies.")
 
 
 def level_of(place: Place) -> PolicyLevel | None:
@@ -332,7 +331,7 @@ def _tell_impossible(policy: RotationPolicy, about: str) -> None:
 def forget_own(by: Member, key: ApiKey) -> None:
     """Let a key follow the levels above it in everything."""
     if not may(by, Verb.ROTATE, key):
-        raise Denied(_("Your role does not let you set this key's rotation policy."))
+        raise Denied("Your role does not let you set this key's rotation policy.")
     with transaction.atomic():
         hold()
         RotationPolicy.objects.filter(key=key).update(own=[])

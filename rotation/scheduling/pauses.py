@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may, require_owner, visible_keys
 from keyvault.audit.actors import member_actor
@@ -33,13 +32,9 @@ def pause(
     """
     _require_right(by, key)
     if len(reason.strip()) < _REASON_LEAST:
-        raise BadInput(_("Say in a few words why nothing may rotate; others will ask."))
+        raise BadInput("Say in a few words why nothing may rotate; others will ask.")
     if not timezone.now() < ends_at <= timezone.now() + LONGEST:
-        raise BadInput(
-            _("A pause ends in the future, within {days} days: keys grow old.").format(
-                days=LONGEST.days
-            )
-        )
+        raise BadInput(f"A pause ends in the future, within {LONGEST.days} days: keys grow old.")
     try:
         with transaction.atomic():
             made, _new = Pause.objects.update_or_create(
@@ -50,7 +45,7 @@ def pause(
             ends = ends_at.isoformat(timespec="minutes")
             record(Action.PAUSE_CHANGED, member_actor(by), made, reason=reason, ends_at=ends)
     except IntegrityError:
-        raise Conflict(_("Somebody paused the same at this moment. Look again.")) from None
+        raise Conflict("Somebody paused the same at this moment. Look again.") from None
     return made
 
 
@@ -60,7 +55,7 @@ def resume(by: Member, found: Pause) -> None:
     with transaction.atomic():
         record(Action.PAUSE_CHANGED, member_actor(by), found, ended=True)
         if not Pause.objects.filter(pk=found.pk).delete()[0]:
-            raise Conflict(_("This pause has ended already."))
+            raise Conflict("This pause has ended already.")
 
 
 def visible_pauses(by: Member) -> QuerySet[Pause]:
@@ -74,7 +69,7 @@ def get_pause(by: Member, pause_id: int) -> Pause:
     """Return a pause that `by` may know of; NotFound alike for unknown and foreign ones."""
     found = visible_pauses(by).filter(pk=pause_id).first()
     if found is None:
-        raise NotFound(_("There is no such pause, or it is not yours to see."))
+        raise NotFound("There is no such pause, or it is not yours to see.")
     return found
 
 
@@ -89,4 +84,4 @@ def _require_right(by: Member, key: ApiKey | None) -> None:
     if key is None:
         require_owner(by, "pause an account or everything")
     elif not may(by, Verb.ROTATE, key):
-        raise Denied(_("Your role does not let you pause this key."))
+        raise Denied("Your role does not let you pause this key.")

@@ -1,7 +1,6 @@
 """Set a key's rotation policy."""
 
 from django.db import transaction
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may
 from keyvault.audit.actors import member_actor
@@ -25,7 +24,7 @@ def set_policy(by: Member, key: ApiKey, wish: Wish, seen: str | None = None) -> 
     not fit, or Conflict if somebody else changed it since.
     """
     if not may(by, Verb.ROTATE, key):
-        raise Denied(_("Your role does not let you set this key's rotation policy."))
+        raise Denied("Your role does not let you set this key's rotation policy.")
     said = wish.cleaned()
     own = {name: said[name] for name in SETTINGS if said[name] is not None}
     with transaction.atomic():

@@ -7,7 +7,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.inventory.vendor_gateway import provider_of, timing_of
@@ -65,7 +64,7 @@ class Wish:
 
 
 def _impossible(text: str) -> BadInput:
-    return BadInput(_("{text} Nothing was changed.").format(text=text), code="impossible_policy")
+    return BadInput(f"{text} Nothing was changed.", code="impossible_policy")
 
 
 def _require_range(what: str, amount: int | None, least: int, most: int, unit: str) -> None:

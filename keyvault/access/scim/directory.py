@@ -12,7 +12,6 @@ from allauth.account.models import EmailAddress
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault import telling
 from keyvault.access import roles, sessions
@@ -49,7 +48,7 @@ def get(member_id: int) -> Member:
     """Return a person; raises NotFound, also for one whom the directory deleted."""
     found = find(Q(pk=member_id)).first()
     if found is None:
-        raise NotFound(_("There is no such person."))
+        raise NotFound("There is no such person.")
     return found
 
 
@@ -125,7 +124,7 @@ def _changed(member_id: int, edit: Callable[[Any], Any]) -> Member:
     was_active, address, name = member.is_active, member.email, str(member)
     if after.active is None:
         raise BadInput(
-            _("“active” is true or false and cannot be taken away. Nothing was changed."),
+            "“active” is true or false and cannot be taken away. Nothing was changed.",
             code="mutability",
         )
     if after.active and not was_active and not _never_here(member, entry):
@@ -179,7 +178,7 @@ def _take(member: Member, entry: DirectoryEntry, person: Any) -> None:
     address = address_of(person)
     if not address or not (person.user_name or "").strip():
         raise BadInput(
-            _(
+            (
                 "A person needs a user name and an e-mail address, in “emails” or as the user name. "
                 "Nothing was changed."
             ),
@@ -197,7 +196,7 @@ def _take(member: Member, entry: DirectoryEntry, person: Any) -> None:
     require_clean(entry, exclude=["member"])
     if len(json.dumps(entry.said)) > _LARGEST:
         raise BadInput(
-            _("The directory says more than 20 KB of this person. Nothing was changed."),
+            "The directory says more than 20 KB of this person. Nothing was changed.",
             code="tooMany",
         )
 
@@ -236,9 +235,9 @@ def _known_already(person: Any, but: int | None = None) -> Conflict:
         "mend it in the directory.",
     )
     return Conflict(
-        _(
-            "There is a person with the user name “{name}”, the address “{address}” or this "
+        (
+            f"There is a person with the user name “{name}”, the address “{address}” or this "
             "externalId already. Nothing was changed."
-        ).format(name=name, address=address),
+        ),
         code="name_used",
     )

@@ -4,7 +4,6 @@ from functools import reduce
 from operator import and_, or_
 
 from django.db.models import Q
-from django.utils.translation import gettext as _
 from scim2_models import SCIMException, ScimFilter
 from scim2_models.path import (
     AttrPath,
@@ -65,7 +64,7 @@ def _equal(path: AttrPath, value: object) -> Q:
 
 def _unknown() -> BadInput:
     return BadInput(
-        _(
+        (
             'Only comparisons such as userName eq "a@example.com" are known, of userName, externalId, '
             "id, emails and active, joined by “and” or “or”."
         ),

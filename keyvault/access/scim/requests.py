@@ -7,7 +7,6 @@ booleans as texts and single values as lists; that is smoothed here, and scim2-m
 from collections.abc import Callable
 from typing import Any
 
-from django.utils.translation import gettext as _
 from pydantic import ValidationError
 from scim2_models import Context, Error, PatchOp, SCIMException, ScimPolicy
 
@@ -45,7 +44,7 @@ def patched(body: dict[str, Any], person: Any) -> Any:
     said = fields.get("operations")
     if not isinstance(said, list) or not all(isinstance(one, dict) for one in said):
         raise BadInput(
-            _("A PATCH needs a list of Operations. Nothing was changed."), code="invalidSyntax"
+            "A PATCH needs a list of Operations. Nothing was changed.", code="invalidSyntax"
         )
     asked = {"schemas": [_PATCH], "Operations": [_operation(one) for one in said]}
     _read(lambda: _apply(asked, after))
@@ -76,7 +75,7 @@ def _first(error: ValidationError) -> Error:
 
 def _refusal(error: Error) -> BadInput:
     return BadInput(
-        _("{detail}. Nothing was changed.").format(detail=(error.detail or "")[:300].rstrip(".")),
+        "{detail}. Nothing was changed.".format(detail=(error.detail or "")[:300].rstrip(".")),
         code=error.scim_type or "invalidValue",
     )
 
@@ -132,9 +131,7 @@ def _without_nulls(value: Any) -> Any:
 def _refuse_doubles(value: Any, depth: int = 0) -> None:
     """Names ignore case (RFC 7643, 2.1): of two that differ in it nobody knows which counts."""
     if depth > _DEEPEST:
-        raise BadInput(
-            _("The body is nested too deeply. Nothing was changed."), code="invalidSyntax"
-        )
+        raise BadInput("The body is nested too deeply. Nothing was changed.", code="invalidSyntax")
     if isinstance(value, dict):
         if len({name.casefold() for name in value}) < len(value):
             raise _double()
@@ -145,6 +142,6 @@ def _refuse_doubles(value: Any, depth: int = 0) -> None:
 
 def _double() -> BadInput:
     return BadInput(
-        _("An attribute is given twice, in whatever case. Nothing was changed."),
+        "An attribute is given twice, in whatever case. Nothing was changed.",
         code="invalidSyntax",
     )

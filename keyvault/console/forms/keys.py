@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from keyvault.access.permissions import visible_applications
 from keyvault.core.dates import moment
@@ -51,10 +50,8 @@ class AsItIsForm(forms.Form):
     as_it_is = forms.BooleanField(
         required=False,
         widget=forms.HiddenInput,
-        label=_("It is really so, and a key of this vendor"),
-        help_text=_(
-            "Paste the key again: it was not kept. It is sent to the vendor to be checked."
-        ),
+        label="It is really so, and a key of this vendor",
+        help_text="Paste the key again: it was not kept. It is sent to the vendor to be checked.",
     )
 
     @property
@@ -73,51 +70,47 @@ class RegisterForm(AsItIsForm):
 
     account = forms.ModelChoiceField(
         Account.objects.none(),
-        help_text=_("The vendor account that issued the key."),
-        label=_("Account"),
+        help_text="The vendor account that issued the key.",
+        label="Account",
     )
-    environment = forms.ModelChoiceField(Environment.objects.none(), label=_("Environment"))
+    environment = forms.ModelChoiceField(Environment.objects.none(), label="Environment")
     application = forms.ModelChoiceField(
         Application.objects.none(),
         required=False,
-        empty_label=_("Nobody's but mine"),
-        help_text=_(
+        empty_label="Nobody's but mine",
+        help_text=(
             "The program that uses it. “Nobody's but mine” makes it a key that you alone "
             "can reveal."
         ),
-        label=_("Application"),
+        label="Application",
     )
     name = forms.CharField(
         max_length=100,
-        help_text=_("What people call it, for example “Video upload”."),
-        label=_("Name"),
+        help_text="What people call it, for example “Video upload”.",
+        label="Name",
     )
     secret = SecretField(
-        label=_("Key"),
-        help_text=_(
-            "Paste the whole key. It is checked with the vendor and goes straight to Vault."
-        ),
+        label="Key",
+        help_text="Paste the whole key. It is checked with the vendor and goes straight to Vault.",
     )
     vendor_id = forms.CharField(
         max_length=200,
         required=False,
-        label=_("Id at the vendor"),
-        help_text=_(
-            "If the vendor's list shows one: with it, the old key can be deleted by program."
-        ),
+        label="Id at the vendor",
+        help_text="If the vendor's list shows one: with it, the old key can be deleted by program.",
     )
-    expires_at = ExpiryField(required=False, label=_("Expires"))
+    expires_at = ExpiryField(required=False, label="Expires")
     purpose = forms.CharField(
         max_length=1000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=_("What it is for; whoever must decide about it later will thank you."),
-        label=_("Purpose"),
+        help_text="What it is for; whoever must decide about it later will thank you.",
+        label="Purpose",
     )
     unchecked = forms.BooleanField(
         required=False,
-        label=_("Record it even if the vendor cannot be asked now"),
-        help_text=_("A key that the vendor refuses is never recorded."),
+        label="Record it even if the vendor cannot be asked now",
+        help_text="A key that the vendor refuses is never recorded.",
     )
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
@@ -155,14 +148,12 @@ class RevealForm(forms.Form):
     """Why do you need the secret, and can it wait for a second person?"""
 
     reason = forms.CharField(
-        max_length=300, label=_("Why do you need it?"), help_text=_("Auditors will read this.")
+        max_length=300, label="Why do you need it?", help_text="Auditors will read this."
     )
     break_glass = forms.BooleanField(
         required=False,
-        label=_("Nobody else can be reached: I act alone"),
-        help_text=_(
-            "Everybody who can see this key is told at once, and somebody else must review it."
-        ),
+        label="Nobody else can be reached: I act alone",
+        help_text="Everybody who can see this key is told at once, and somebody else must review it.",
     )
 
 
@@ -175,30 +166,30 @@ class SeenForm(forms.Form):
 class ApplicationForm(SeenForm):
     """A program that uses keys."""
 
-    name = forms.CharField(max_length=100, label=_("Name"))
+    name = forms.CharField(max_length=100, label="Name")
     team = forms.CharField(
-        max_length=100, required=False, help_text=_("Who looks after it."), label=_("Team")
+        max_length=100, required=False, help_text="Who looks after it.", label="Team"
     )
     contact = forms.EmailField(
-        required=False, help_text=_("Where to write when a key of it is late."), label=_("Contact")
+        required=False, help_text="Where to write when a key of it is late.", label="Contact"
     )
 
 
 class EnvironmentForm(SeenForm):
     """Where keys are used: development, production, or another."""
 
-    name = forms.CharField(max_length=100, help_text=_("Such as “Staging”."), label=_("Name"))
+    name = forms.CharField(max_length=100, help_text="Such as “Staging”.", label="Name")
     is_production = forms.BooleanField(
         required=False,
-        label=_("This is production"),
-        help_text=_("Marked everywhere; rules about a second person can ask for it."),
+        label="This is production",
+        help_text="Marked everywhere; rules about a second person can ask for it.",
     )
     position = forms.IntegerField(
         min_value=0,
         max_value=32767,
         initial=0,
-        label=_("Place in lists"),
-        help_text=_("Lowest first."),
+        label="Place in lists",
+        help_text="Lowest first.",
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
 
 from rotation.models import Missed, PolicyLevel, RotationPolicy
 from rotation.models.scheduling import SETTINGS
@@ -22,75 +21,73 @@ class PolicyForm(forms.Form):
 
     seen = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
     every_days = forms.IntegerField(
-        required=False, min_value=1, max_value=3650, label=_("Every … days")
+        required=False, min_value=1, max_value=3650, label="Every … days"
     )
     rule = forms.CharField(
         required=False,
         max_length=200,
-        label=_("Or on the days"),
-        help_text=_("Such as “Tue, Thu”, “first Monday”, “15”, or an RRULE."),
+        label="Or on the days",
+        help_text="Such as “Tue, Thu”, “first Monday”, “15”, or an RRULE.",
     )
     at_time = forms.TimeField(
         required=False,
-        label=_("At"),
+        label="At",
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
     )
     time_zone = forms.CharField(
         required=False,
         max_length=60,
-        label=_("Time zone"),
-        help_text=_("For example Europe/Berlin."),
+        label="Time zone",
+        help_text="For example Europe/Berlin.",
     )
     overlap_hours = forms.FloatField(
         required=False,
         min_value=0,
         max_value=_LONGEST_HOURS,
-        label=_("Overlap, hours"),
-        help_text=_("How long old and new key both work."),
+        label="Overlap, hours",
+        help_text="How long old and new key both work.",
     )
     quiet_minutes = forms.FloatField(
         required=False,
         min_value=0,
         max_value=_LONGEST_MINUTES,
-        label=_("Quiet, minutes"),
-        help_text=_("How long the old key must be unused, where the vendor tells."),
+        label="Quiet, minutes",
+        help_text="How long the old key must be unused, where the vendor tells.",
     )
     window = forms.CharField(
         required=False,
         max_length=60,
-        label=_("Only within"),
-        help_text=_("Such as Tue-Thu 10:00-16:00; “any” is any time."),
+        label="Only within",
+        help_text="Such as Tue-Thu 10:00-16:00; “any” is any time.",
     )
     missed = forms.ChoiceField(
-        required=False, choices=[_OPEN, *Missed.choices], label=_("When a window is missed")
+        required=False, choices=[_OPEN, *Missed.choices], label="When a window is missed"
     )
     jitter_minutes = forms.IntegerField(
         required=False,
         min_value=0,
         max_value=24 * 60,
-        label=_("Jitter, minutes"),
-        help_text=_("Spreads keys that would all be due at once."),
+        label="Jitter, minutes",
+        help_text="Spreads keys that would all be due at once.",
     )
     max_age_days = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=3650,
-        label=_("Oldest, days"),
-        help_text=_("However the rule falls, no key grows older."),
+        label="Oldest, days",
+        help_text="However the rule falls, no key grows older.",
     )
     standbys = forms.IntegerField(
         required=False,
         min_value=0,
         max_value=5,
-        label=_("Standbys to keep"),
-        help_text=_(
-            "Made ahead of time and given to nobody; people are asked for what is missing."
-        ),
+        label="Standbys to keep",
+        help_text="Made ahead of time and given to nobody; people are asked for what is missing.",
     )
     enabled = forms.ChoiceField(
         required=False,
         choices=[_OPEN, ("on", "Yes"), ("off", "No")],
-        label=_("Rotate by itself"),
+        label="Rotate by itself",
     )
 
     def __init__(

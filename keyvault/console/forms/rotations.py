@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
 
 from keyvault import vendors
 from keyvault.console.forms.keys import AsItIsForm, SecretField, SeenForm, offer
@@ -18,14 +17,12 @@ _BY_HAND = (Reason.MANUAL, Reason.LEAK, Reason.LEAVER, Reason.INCIDENT)
 class RotateForm(forms.Form):
     """Why a rotation is started by hand."""
 
-    reason = forms.ChoiceField(
-        choices=[(one.value, one.label) for one in _BY_HAND], label=_("Reason")
-    )
+    reason = forms.ChoiceField(choices=[(one.value, one.label) for one in _BY_HAND], label="Reason")
     accept_outage = forms.CharField(
         required=False,
         max_length=500,
-        label=_("Why may applications be refused for a moment?"),
-        help_text=_("Leave empty to be asked when it is about to happen. This goes on record."),
+        label="Why may applications be refused for a moment?",
+        help_text="Leave empty to be asked when it is about to happen. This goes on record.",
     )
 
 
@@ -33,22 +30,20 @@ class PasteForm(AsItIsForm):
     """One secret that a person made at the vendor."""
 
     secret = SecretField(
-        label=_("New key"),
-        help_text=_("It is checked at once and goes straight to Vault; nobody sees it again."),
+        label="New key",
+        help_text="It is checked at once and goes straight to Vault; nobody sees it again.",
     )
 
 
 class VendorIdForm(forms.Form):
     """Which version, and its id; empty takes it away."""
 
-    number = forms.TypedChoiceField(coerce=int, label=_("Version"))
+    number = forms.TypedChoiceField(coerce=int, label="Version")
     vendor_id = forms.CharField(
         max_length=LONGEST,
         required=False,
-        label=_("Id at the vendor"),
-        help_text=_(
-            "As the vendor's list shows it. Empty: none, and a person ends the key there by hand."
-        ),
+        label="Id at the vendor",
+        help_text="As the vendor's list shows it. Empty: none, and a person ends the key there by hand.",
     )
 
     prefix = "id"
@@ -71,8 +66,8 @@ class WaiveForm(forms.Form):
 
     reason = forms.CharField(
         max_length=500,
-        label=_("How do you know that nothing uses it any more?"),
-        help_text=_("This goes on record under your name."),
+        label="How do you know that nothing uses it any more?",
+        help_text="This goes on record under your name.",
     )
 
 
@@ -80,19 +75,17 @@ class ConsumerForm(forms.Form):
     """A running place of an application."""
 
     name = forms.CharField(
-        max_length=100, help_text=_("Where it runs, for example “eu-west-1”."), label=_("Name")
+        max_length=100, help_text="Where it runs, for example “eu-west-1”.", label="Name"
     )
     environment = forms.ModelChoiceField(
-        Environment.objects.none(), empty_label=None, label=_("Environment")
+        Environment.objects.none(), empty_label=None, label="Environment"
     )
     webhook_url = forms.URLField(
         required=False,
         max_length=500,
         assume_scheme="https",
-        label=_("Webhook address"),
-        help_text=_(
-            "Told at once about a new key, without the key itself. Leave empty to poll only."
-        ),
+        label="Webhook address",
+        help_text="Told at once about a new key, without the key itself. Leave empty to poll only.",
     )
 
     def __init__(self, by: Member, *args: Any, **options: Any) -> None:
@@ -104,13 +97,13 @@ class ConsumerForm(forms.Form):
 class AccountChangeForm(SeenForm):
     """What may change about an account. Not its API address: keys would go elsewhere."""
 
-    name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))
+    name = forms.CharField(max_length=100, help_text="What people call it.", label="Name")
     dashboard_url = forms.URLField(
         required=False,
         max_length=500,
         assume_scheme="https",
-        label=_("Dashboard address"),
-        help_text=_("Where people make and delete keys; tasks link to it."),
+        label="Dashboard address",
+        help_text="Where people make and delete keys; tasks link to it.",
     )
 
 
@@ -118,8 +111,8 @@ class CredentialForm(AsItIsForm):
     """Another management credential of an account."""
 
     credential = SecretField(
-        label=_("New management credential"),
-        help_text=_(
+        label="New management credential",
+        help_text=(
             "It is tried by a harmless call, and must be of the same account at the vendor. The old "
             "one is destroyed here; withdraw it at the vendor afterwards."
         ),
@@ -129,23 +122,23 @@ class CredentialForm(AsItIsForm):
 class AccountForm(AsItIsForm):
     """An account at a vendor."""
 
-    name = forms.CharField(max_length=100, help_text=_("What people call it."), label=_("Name"))
-    provider = forms.ChoiceField(label=_("Vendor"), choices=vendors.choices)
+    name = forms.CharField(max_length=100, help_text="What people call it.", label="Name")
+    provider = forms.ChoiceField(label="Vendor", choices=vendors.choices)
     base_url = forms.URLField(
         max_length=500,
         assume_scheme="https",
-        label=_("API address"),
-        help_text=_("Where its API answers, without a path unless the vendor says so."),
+        label="API address",
+        help_text="Where its API answers, without a path unless the vendor says so.",
     )
     dashboard_url = forms.URLField(
         required=False,
         max_length=500,
         assume_scheme="https",
-        label=_("Dashboard address"),
-        help_text=_("Where people make and delete keys; tasks link to it."),
+        label="Dashboard address",
+        help_text="Where people make and delete keys; tasks link to it.",
     )
     management_credential = SecretField(
         required=False,
-        label=_("Management credential"),
-        help_text=_("Only for vendors that make keys by API. It goes straight to Vault."),
+        label="Management credential",
+        help_text="Only for vendors that make keys by API. It goes straight to Vault.",
     )

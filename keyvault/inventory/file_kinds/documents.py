@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from django.utils.translation import gettext_noop as mark
-
 from keyvault.inventory.file_kinds.kinds import (
     COLUMNS,
     DECRYPT,
@@ -18,12 +16,12 @@ from keyvault.inventory.file_kinds.kinds import (
 
 _DOCKER = Kind(
     "docker",
-    mark("what docker inspect prints"),
+    "what docker inspect prints",
     LINES,
     "docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' NAME",
 )
-_AWS_PAIR = Kind("aws_pair", mark("an access key of AWS"), PAIR)
-_BROKEN = Kind("json_broken", mark("a JSON document that is cut off or damaged"), OURS)
+_AWS_PAIR = Kind("aws_pair", "an access key of AWS", PAIR)
+_BROKEN = Kind("json_broken", "a JSON document that is cut off or damaged", OURS)
 
 # What must be there: dotted paths, with `=` one of these texts, with `:` this type. The first that
 # fits counts.
@@ -32,7 +30,7 @@ _DOCUMENTS = (
         "sops.mac",
         Kind(
             "sops",
-            mark("a file encrypted by sops"),
+            "a file encrypted by sops",
             DECRYPT,
             "sops -d --output-type dotenv FILE",
         ),
@@ -41,33 +39,31 @@ _DOCUMENTS = (
         "kind=Secret",
         Kind(
             "kubernetes",
-            mark("a Secret of Kubernetes, whose values are in base64"),
+            "a Secret of Kubernetes, whose values are in base64",
             LINES,
             f"{KUBERNETES} | {jq('.data|map_values(@base64d)|to_entries[]')}",
         ),
     ),
     (
         "kind=SealedSecret",
-        Kind(
-            "sealed", mark("a SealedSecret of Kubernetes, which is encrypted"), DECRYPT, KUBERNETES
-        ),
+        Kind("sealed", "a SealedSecret of Kubernetes, which is encrypted", DECRYPT, KUBERNETES),
     ),
-    ("apiVersion kind", Kind("kubernetes_other", mark("a manifest of Kubernetes"), OURS)),
+    ("apiVersion kind", Kind("kubernetes_other", "a manifest of Kubernetes", OURS)),
     (
         "type=service_account|authorized_user|external_account|impersonated_service_account",
         Kind(
             "google",
-            mark("a key file of Google Cloud"),
-            mark("The whole document is the credential; only keys of one line are taken."),
+            "a key file of Google Cloud",
+            "The whole document is the credential; only keys of one line are taken.",
         ),
     ),
-    ("installed.client_id", Kind("google_client", mark("an OAuth client of Google"), OURS)),
-    ("web.client_id", Kind("google_client", mark("an OAuth client of Google"), OURS)),
+    ("installed.client_id", Kind("google_client", "an OAuth client of Google", OURS)),
+    ("web.client_id", Kind("google_client", "an OAuth client of Google", OURS)),
     (
         "SecretValues",
         Kind(
             "aws_secrets_batch",
-            mark("a batch of AWS Secrets Manager; what stands under its Errors was not given"),
+            "a batch of AWS Secrets Manager; what stands under its Errors was not given",
             LINES,
             jq(".SecretValues[].SecretString|fromjson|to_entries[]"),
         ),
@@ -76,14 +72,14 @@ _DOCUMENTS = (
         "SecretString",
         Kind(
             "aws_secret",
-            mark("a secret of AWS Secrets Manager"),
+            "a secret of AWS Secrets Manager",
             LINES,
             jq(".SecretString|fromjson|to_entries[]"),
         ),
     ),
     (
         "SecretBinary",
-        Kind("aws_secret_binary", mark("a binary secret of AWS Secrets Manager"), OURS),
+        Kind("aws_secret_binary", "a binary secret of AWS Secrets Manager", OURS),
     ),
     ("AccessKey.SecretAccessKey", _AWS_PAIR),
     ("AccessKeyId SecretAccessKey", _AWS_PAIR),
@@ -91,65 +87,65 @@ _DOCUMENTS = (
         "Credentials.SessionToken",
         Kind(
             "aws_session",
-            mark("a set of AWS credentials that ends within hours"),
-            mark("Nothing of it is to be kept."),
+            "a set of AWS credentials that ends within hours",
+            "Nothing of it is to be kept.",
         ),
     ),
     (
         "Parameters:list",
-        Kind("aws_parameters", mark("a set of parameters of AWS Systems Manager"), OURS),
+        Kind("aws_parameters", "a set of parameters of AWS Systems Manager", OURS),
     ),
-    ("Parameter.Value", Kind("aws_parameter", mark("a parameter of AWS Systems Manager"), OURS)),
+    ("Parameter.Value", Kind("aws_parameter", "a parameter of AWS Systems Manager", OURS)),
     (
         "projects:list secrets:list",
         Kind(
             "bitwarden_sm",
-            mark("an export of Bitwarden Secrets Manager"),
+            "an export of Bitwarden Secrets Manager",
             LINES,
             jq(".secrets[]"),
         ),
     ),
-    ("encrypted items", Kind("bitwarden_json", mark("an export of Bitwarden"), COLUMNS)),
+    ("encrypted items", Kind("bitwarden_json", "an export of Bitwarden", COLUMNS)),
     (
         "encrypted data",
         Kind(
             "bitwarden_encrypted",
-            mark("an encrypted export of Bitwarden"),
-            mark("Export it anew without encryption, and keep the rows that are API keys."),
+            "an encrypted export of Bitwarden",
+            "Export it anew without encryption, and keep the rows that are API keys.",
         ),
     ),
-    ("accounts.0.vaults", Kind("1password_1pux", mark("an export of 1Password (1pux)"), COLUMNS)),
-    ("title vault fields", Kind("1password_item", mark("an item of 1Password"), OURS)),
+    ("accounts.0.vaults", Kind("1password_1pux", "an export of 1Password (1pux)", COLUMNS)),
+    ("title vault fields", Kind("1password_item", "an item of 1Password", OURS)),
     (
         "data.data:null",
         Kind(
             "vault_deleted",
-            mark("a deleted version of a secret in Vault, in which nothing is left"),
-            mark("Undelete it, or read another version."),
+            "a deleted version of a secret in Vault, in which nothing is left",
+            "Undelete it, or read another version.",
         ),
     ),
     (
         "data.data:object data.metadata",
         Kind(
             "vault_kv2",
-            mark("a secret of Vault (kv version 2)"),
+            "a secret of Vault (kv version 2)",
             LINES,
             jq(".data.data|to_entries[]"),
         ),
     ),
     (
         "auth.client_token",
-        Kind("vault_token", mark("a token of Vault"), mark("It opens Vault, and is no API key.")),
+        Kind("vault_token", "a token of Vault", "It opens Vault, and is no API key."),
     ),
     (
         "wrap_info.token",
-        Kind("vault_token", mark("a token of Vault"), mark("It opens Vault, and is no API key.")),
+        Kind("vault_token", "a token of Vault", "It opens Vault, and is no API key."),
     ),
     (
         "data:object lease_duration",
         Kind(
             "vault_kv1",
-            mark("a secret of Vault (kv version 1)"),
+            "a secret of Vault (kv version 1)",
             LINES,
             jq(".data|to_entries[]"),
         ),
@@ -158,21 +154,21 @@ _DOCUMENTS = (
         "DOPPLER_PROJECT",
         Kind(
             "doppler_json",
-            mark("an export of Doppler"),
+            "an export of Doppler",
             LINES,
             "doppler secrets download --no-file --format env",
         ),
     ),
     ("Config.Env", _DOCKER),
-    ("appId tenant", Kind("azure_principal", mark("a service principal of Azure"), OURS)),
+    ("appId tenant", Kind("azure_principal", "a service principal of Azure", OURS)),
     (
         "value attributes id",
-        Kind("azure_secret", mark("a secret of Azure Key Vault"), OURS),
+        Kind("azure_secret", "a secret of Azure Key Vault", OURS),
     ),
-    ("_postman_variable_scope", Kind("postman", mark("an environment of Postman"), OURS)),
-    ("terraform_version", Kind("terraform", mark("a state of Terraform"), OURS)),
-    ("log.entries", Kind("har", mark("a recording of a browser (HAR)"), OURS)),
-    ("auths", Kind("docker_auth", mark("the sign-ins of docker (config.json)"), OURS)),
+    ("_postman_variable_scope", Kind("postman", "an environment of Postman", OURS)),
+    ("terraform_version", Kind("terraform", "a state of Terraform", OURS)),
+    ("log.entries", Kind("har", "a recording of a browser (HAR)", OURS)),
+    ("auths", Kind("docker_auth", "the sign-ins of docker (config.json)", OURS)),
 )
 _ITEMS = (
     ("Config.Env", _DOCKER),
@@ -180,7 +176,7 @@ _ITEMS = (
         "key value",
         Kind(
             "infisical_json",
-            mark("an export of Infisical, or another list of keys and values"),
+            "an export of Infisical, or another list of keys and values",
             LINES,
             jq(".[]"),
         ),
@@ -189,23 +185,23 @@ _ITEMS = (
         "name value",
         Kind(
             "name_value_json",
-            mark("a list of names and values"),
+            "a list of names and values",
             LINES,
             jq(".[]|{key:.name,value}"),
         ),
     ),
-    ("title vault", Kind("1password_items", mark("a list of items of 1Password"), OURS)),
+    ("title vault", Kind("1password_items", "a list of items of 1Password", OURS)),
 )
-_PLAIN = Kind("json", mark("a JSON document"), LINES, jq("to_entries[]"))
+_PLAIN = Kind("json", "a JSON document", LINES, jq("to_entries[]"))
 _NESTED = Kind(
     "json_nested",
-    mark("a JSON document with values within values"),
-    mark("Take out the object of names and keys. Then give it as lines: {command}"),
+    "a JSON document with values within values",
+    "Take out the object of names and keys. Then give it as lines: {command}",
     jq("to_entries[]"),
 )
-_LIST = Kind("json_list", mark("a JSON list"), OURS)
-_JSON_LINES = Kind("json_lines", mark("a file of JSON lines"), OURS)
-_JSON_TEXT = Kind("json_text", mark("a text of JSON"), OURS)
+_LIST = Kind("json_list", "a JSON list", OURS)
+_JSON_LINES = Kind("json_lines", "a file of JSON lines", OURS)
+_JSON_TEXT = Kind("json_text", "a text of JSON", OURS)
 _TYPES: dict[str, type] = {"object": dict, "list": list, "null": type(None)}
 _OPENINGS = ('{"', '["', "[{", "[[", "{'", "['")
 

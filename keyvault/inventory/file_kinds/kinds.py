@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop as mark
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -22,25 +19,23 @@ class Kind:
     @property
     def name(self) -> str:
         """Return what it is, in the language of this moment."""
-        return _(self.what)
+        return self.what
 
     @property
     def advice(self) -> str:
         """Return what to do instead, in the language of this moment."""
-        return _(self.then).format(command=self.command)
+        return self.then.format(command=self.command)
 
 
-OURS = mark(
+OURS = (
     "Write the keys as a CSV with the header name,account,environment,application,secret, or as "
     "NAME=value lines."
 )
-COLUMNS = mark(
-    "Keep the rows that are API keys, and give its columns our names: name,secret,vendor_id,purpose."
-)
-LINES = mark("Give it as NAME=value lines: {command}")
-DECRYPT = mark("Decrypt it first: {command}")
-PAIR = mark("It holds a pair, id and secret: write a CSV with the header name,vendor_id,secret.")
-NO_KEY = mark("There is no API key in it.")
+COLUMNS = "Keep the rows that are API keys, and give its columns our names: name,secret,vendor_id,purpose."
+LINES = "Give it as NAME=value lines: {command}"
+DECRYPT = "Decrypt it first: {command}"
+PAIR = "It holds a pair, id and secret: write a CSV with the header name,vendor_id,secret."
+NO_KEY = "There is no API key in it."
 KUBERNETES = "kubectl get secret NAME -o json"
 
 

@@ -3,8 +3,6 @@
 import csv
 import re
 
-from django.utils.translation import gettext_noop as mark
-
 from keyvault.inventory.file_kinds.kinds import COLUMNS, NO_KEY, OURS, Kind
 
 # The columns that must be there; the first that fits counts, so the closer ones come first.
@@ -14,62 +12,58 @@ _TABLES: tuple[tuple[frozenset[str], Kind], ...] = tuple(
         (
             "access key id|secret access key",
             "aws_keys",
-            mark("the file of access keys that AWS hands out"),
-            mark(
-                "It holds a pair, id and secret. Give it the header name,vendor_id,secret, and each "
-                "key a name."
-            ),
+            "the file of access keys that AWS hands out",
+            ("It holds a pair, id and secret. Give it the header name,vendor_id,secret, and each "
+                "key a name."),
         ),
         (
             "user name|password|console login link",
             "aws_console",
-            mark("the file of console passwords that AWS hands out"),
+            "the file of console passwords that AWS hands out",
             NO_KEY,
         ),
         (
             "user name|password|console sign-in url",
             "aws_console",
-            mark("the file of console passwords that AWS hands out"),
+            "the file of console passwords that AWS hands out",
             NO_KEY,
         ),
-        ("login_uri|login_password", "bitwarden_csv", mark("an export of Bitwarden"), COLUMNS),
-        ("folder|favorite|login_username", "bitwarden_csv", mark("an export of Bitwarden"), COLUMNS),
+        ("login_uri|login_password", "bitwarden_csv", "an export of Bitwarden", COLUMNS),
+        ("folder|favorite|login_username", "bitwarden_csv", "an export of Bitwarden", COLUMNS),
         (
             "url|username|password|grouping",
             "lastpass",
-            mark("an export of LastPass"),
-            mark(
-                "It writes & as &amp; within secrets: undo that, keep the rows that are API keys, and "
-                "give its columns our names: name,secret,purpose."
-            ),
+            "an export of LastPass",
+            ("It writes & as &amp; within secrets: undo that, keep the rows that are API keys, and "
+                "give its columns our names: name,secret,purpose."),
         ),
         (
             "title|password|otpauth|favorite",
             "1password",
-            mark("an export of 1Password"),
+            "an export of 1Password",
             COLUMNS,
         ),
-        ("title|password|notesplain", "1password_old", mark("an export of 1Password 7"), COLUMNS),
-        ("title|password|favorite", "1password", mark("an export of 1Password"), COLUMNS),
-        ("title|password|type", "1password_old", mark("an export of 1Password 7"), COLUMNS),
-        ("title|account number(accountno)", "1password_old", mark("an export of 1Password"), COLUMNS),
-        ("title|credential", "1password", mark("an export of 1Password"), COLUMNS),
-        ("group|title|password", "keepass", mark("an export of KeePassXC"), COLUMNS),
-        ("account|login name|password", "keepass", mark("an export of KeePass"), COLUMNS),
-        ("title|user name|password", "keepass", mark("an export of KeePass"), COLUMNS),
-        ("title|password|otpauth", "apple", mark("an export of Apple Passwords"), COLUMNS),
-        ("url|username|password|guid", "firefox", mark("an export of Firefox"), COLUMNS),
-        ("username2|title|password", "dashlane", mark("an export of Dashlane"), COLUMNS),
-        ("name|url|email|username|password", "proton", mark("an export of Proton Pass"), COLUMNS),
-        ("name|url|username|password|cardholdername", "nordpass", mark("an export of NordPass"),
+        ("title|password|notesplain", "1password_old", "an export of 1Password 7", COLUMNS),
+        ("title|password|favorite", "1password", "an export of 1Password", COLUMNS),
+        ("title|password|type", "1password_old", "an export of 1Password 7", COLUMNS),
+        ("title|account number(accountno)", "1password_old", "an export of 1Password", COLUMNS),
+        ("title|credential", "1password", "an export of 1Password", COLUMNS),
+        ("group|title|password", "keepass", "an export of KeePassXC", COLUMNS),
+        ("account|login name|password", "keepass", "an export of KeePass", COLUMNS),
+        ("title|user name|password", "keepass", "an export of KeePass", COLUMNS),
+        ("title|password|otpauth", "apple", "an export of Apple Passwords", COLUMNS),
+        ("url|username|password|guid", "firefox", "an export of Firefox", COLUMNS),
+        ("username2|title|password", "dashlane", "an export of Dashlane", COLUMNS),
+        ("name|url|email|username|password", "proton", "an export of Proton Pass", COLUMNS),
+        ("name|url|username|password|cardholdername", "nordpass", "an export of NordPass",
          COLUMNS),
-        ("name|url|username|password", "browser", mark("an export of a browser's passwords"), COLUMNS),
-        ("title|password", "passwords", mark("an export of a password manager"), COLUMNS),
-        ("username|password", "passwords", mark("a table of passwords"), COLUMNS),
-        ("login|password", "passwords", mark("a table of passwords"), COLUMNS),
-        ("key|value", "key_value", mark("a table of keys and values, as Infisical exports it"),
-         mark("Give its columns our names: name,secret.")),
-        ("secretname|secretvalue", "key_value", mark("a table of secrets"), COLUMNS),
+        ("name|url|username|password", "browser", "an export of a browser's passwords", COLUMNS),
+        ("title|password", "passwords", "an export of a password manager", COLUMNS),
+        ("username|password", "passwords", "a table of passwords", COLUMNS),
+        ("login|password", "passwords", "a table of passwords", COLUMNS),
+        ("key|value", "key_value", "a table of keys and values, as Infisical exports it",
+         "Give its columns our names: name,secret."),
+        ("secretname|secretvalue", "key_value", "a table of secrets", COLUMNS),
     )
 )  # fmt: skip
 _TELLING = re.compile(
@@ -96,7 +90,7 @@ def table_kind(text: str, ours: frozenset[str]) -> Kind | None:
         and "name" not in names
         and any(_TELLING.fullmatch(name) or name in ours for name in names)
     ):
-        return Kind("other_table", mark("a table with other columns than ours"), OURS)
+        return Kind("other_table", "a table with other columns than ours", OURS)
     return None
 
 

@@ -2,8 +2,6 @@
 
 import re
 
-from django.utils.translation import gettext_noop as mark
-
 from keyvault.inventory.file_kinds.kinds import (
     DECRYPT,
     KUBERNETES,
@@ -15,18 +13,16 @@ from keyvault.inventory.file_kinds.kinds import (
     jq,
 )
 
-_EXPORT = mark("Write each as NAME=value, without the command in front.")
-_TABLE = mark("Ask that tool for JSON or for NAME=value lines instead of a table.")
+_EXPORT = "Write each as NAME=value, without the command in front."
+_TABLE = "Ask that tool for JSON or for NAME=value lines instead of a table."
 _SECRET = Kind(
     "kubernetes",
-    mark("a Secret of Kubernetes, whose values are in base64"),
+    "a Secret of Kubernetes, whose values are in base64",
     LINES,
     f"{KUBERNETES} | {jq('.data|map_values(@base64d)|to_entries[]')}",
 )
-_SEALED = Kind(
-    "sealed", mark("a SealedSecret of Kubernetes, which is encrypted"), DECRYPT, KUBERNETES
-)
-_YAML = Kind("yaml", mark("a YAML document"), OURS)
+_SEALED = Kind("sealed", "a SealedSecret of Kubernetes, which is encrypted", DECRYPT, KUBERNETES)
+_YAML = Kind("yaml", "a YAML document", OURS)
 
 
 def _all(*marks: tuple[str, Kind]) -> tuple[tuple[re.Pattern[str], Kind], ...]:
@@ -39,7 +35,7 @@ _ANYWHERE = _all(
         r"^\$ANSIBLE_VAULT;|^[\w.-]+:[ \t]*!vault\b",
         Kind(
             "ansible_vault",
-            mark("a file encrypted by ansible-vault"),
+            "a file encrypted by ansible-vault",
             DECRYPT,
             "ansible-vault view FILE",
         ),
@@ -49,7 +45,7 @@ _ANYWHERE = _all(
         r"^#ENC\[AES256_GCM,|^sops:[ \t]*$",
         Kind(
             "sops",
-            mark("a file encrypted by sops"),
+            "a file encrypted by sops",
             DECRYPT,
             "sops -d FILE | manage.py importkeys …",
         ),
@@ -58,63 +54,63 @@ _ANYWHERE = _all(
         r"^[ \t]*(?:export )?DOTENV_PRIVATE_KEY\w*[ \t]*=",
         Kind(
             "dotenvx_keys",
-            mark("a file with private keys of dotenvx"),
-            mark("They open its encrypted files, and are no API keys."),
+            "a file with private keys of dotenvx",
+            "They open its encrypted files, and are no API keys.",
         ),
     ),
     (
         r"^[ \t]*(?:export )?DOTENV_PUBLIC_KEY\w*[ \t]*=|=[ \t]*[\"']?encrypted:",
         Kind(
             "dotenvx",
-            mark("a file encrypted by dotenvx"),
+            "a file encrypted by dotenvx",
             DECRYPT,
             "dotenvx decrypt --stdout -f FILE",
         ),
     ),
     (
         r":[ \t]*[\"']?ENC\[PKCS7,|:[ \t]*>?[ \t]*DEC::",
-        Kind("eyaml", mark("a file encrypted by eyaml"), DECRYPT, "eyaml decrypt -e FILE"),
+        Kind("eyaml", "a file encrypted by eyaml", DECRYPT, "eyaml decrypt -e FILE"),
     ),
     (
         r"^-----BEGIN AGE ENCRYPTED FILE-----",
-        Kind("age", mark("a file encrypted by age"), DECRYPT, "age -d FILE"),
+        Kind("age", "a file encrypted by age", DECRYPT, "age -d FILE"),
     ),
-    (r"^-----BEGIN PGP ", Kind("pgp", mark("a text of PGP"), DECRYPT, "gpg -d FILE")),
+    (r"^-----BEGIN PGP ", Kind("pgp", "a text of PGP", DECRYPT, "gpg -d FILE")),
     (
         r"^AGE-SECRET-KEY-1|^age1[a-z0-9]{50,}$",
         Kind(
             "age_keys",
-            mark("a file with keys of age"),
-            mark("They encrypt files, and are no API keys."),
+            "a file with keys of age",
+            "They encrypt files, and are no API keys.",
         ),
     ),
     (r"^kind:[ \t]*Secret[ \t]*$", _SECRET),
     (r"^kind:[ \t]*SealedSecret[ \t]*$", _SEALED),
     (
         r"^apiVersion:[ \t]*\S+[ \t]*$",
-        Kind("kubernetes_other", mark("a manifest of Kubernetes"), OURS),
+        Kind("kubernetes_other", "a manifest of Kubernetes", OURS),
     ),
-    (r"^services:[ \t]*$", Kind("compose", mark("a compose file"), OURS)),
-    (r"^machine[ \t]+\S+", Kind("netrc", mark("a .netrc file"), OURS)),
+    (r"^services:[ \t]*$", Kind("compose", "a compose file", OURS)),
+    (r"^machine[ \t]+\S+", Kind("netrc", "a .netrc file", OURS)),
     (
         r"^[ \t]*(?://\S*:)?_(?:authToken|auth|password)[ \t]*=",
-        Kind("npmrc", mark("an .npmrc file"), OURS),
+        Kind("npmrc", "an .npmrc file", OURS),
     ),
     (
         r"^[ \t]*\$[Ee][Nn][Vv]:\w+[ \t]*=",
-        Kind("powershell", mark("a script of PowerShell"), _EXPORT),
+        Kind("powershell", "a script of PowerShell", _EXPORT),
     ),
     (
         r"^[ \t]*(?:setenv|set -\w*x\w*|SET|set)[ \t]+[\"']?\w+[ =]",
-        Kind("script", mark("a script of another shell"), _EXPORT),
+        Kind("script", "a script of another shell", _EXPORT),
     ),
     (
         r"^(?:declare -x|typeset -x) \w+",
-        Kind("declare", mark("what a shell prints about itself"), LINES, "env"),
+        Kind("declare", "what a shell prints about itself", LINES, "env"),
     ),
     (
         r"^[+|\u2500-\u257f][+|=\u2500-\u257f-]{4,}",
-        Kind("drawn_table", mark("a table drawn with lines"), _TABLE),
+        Kind("drawn_table", "a table drawn with lines", _TABLE),
     ),
 )
 # Looked for where the text begins, after comments and empty lines.
@@ -123,52 +119,50 @@ _OPENINGS = _all(
         r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY",
         Kind(
             "private_key",
-            mark("a private key (PEM)"),
-            mark("Only keys of one line are taken, as vendors of APIs hand them out."),
+            "a private key (PEM)",
+            "Only keys of one line are taken, as vendors of APIs hand them out.",
         ),
     ),
-    (r"-----BEGIN ", Kind("pem", mark("a certificate or a public key (PEM)"), NO_KEY)),
+    (r"-----BEGIN ", Kind("pem", "a certificate or a public key (PEM)", NO_KEY)),
     (
         r"(?:ssh-(?:rsa|ed25519|dss)|ecdsa-sha2-\S+) AAAA",
-        Kind("ssh_public", mark("a public key of SSH"), NO_KEY),
+        Kind("ssh_public", "a public key of SSH", NO_KEY),
     ),
-    (r"PuTTY-User-Key-File", Kind("putty", mark("a private key of PuTTY"), NO_KEY)),
-    (r"age-encryption\.org", Kind("age", mark("a file encrypted by age"), DECRYPT, "age -d FILE")),
+    (r"PuTTY-User-Key-File", Kind("putty", "a private key of PuTTY", NO_KEY)),
+    (r"age-encryption\.org", Kind("age", "a file encrypted by age", DECRYPT, "age -d FILE")),
     (
         r"(?i)<(?:!doctype[ \t]+html|html)\b",
-        Kind("html", mark("a web page"), mark("Perhaps nobody was signed in when it was saved.")),
+        Kind("html", "a web page", "Perhaps nobody was signed in when it was saved."),
     ),
-    (r"<\?xml|<KeePassFile|<plist", Kind("xml", mark("an XML document"), OURS)),
+    (r"<\?xml|<KeePassFile|<plist", Kind("xml", "an XML document", OURS)),
     (
         r"\[[^\]\n]+\][ \t]*\n(?:[^\n]*\n){0,3}?[ \t]*aws_(?:access|secret)_",
-        Kind("aws_ini", mark("a credentials file of AWS"), PAIR),
+        Kind("aws_ini", "a credentials file of AWS", PAIR),
     ),
     (
         r"\[[\w .:/@\"'-]+\][ \t]*$",
-        Kind("ini", mark("an INI or TOML file with sections"), OURS),
+        Kind("ini", "an INI or TOML file with sections", OURS),
     ),
     (
         r"https?://[^\s:@/]+:[^\s@]+@\S+[ \t]*$",
-        Kind(
-            "git_credentials", mark("a list of addresses with passwords, as git keeps them"), OURS
-        ),
+        Kind("git_credentials", "a list of addresses with passwords, as git keeps them", OURS),
     ),
     (
         r"[\w.*-]+:(?:\d+|\*):[^:\s]+:[^:\s]+:\S+[ \t]*$",
-        Kind("pgpass", mark("a .pgpass file"), OURS),
+        Kind("pgpass", "a .pgpass file", OURS),
     ),
     (
         r"(?:\$ )?curl[ \t]",
-        Kind("curl", mark("a command (curl)"), mark("Give the key that stands in it, alone.")),
+        Kind("curl", "a command (curl)", "Give the key that stands in it, alone."),
     ),
     (
         r"={2,40}[ =]{0,80}[A-Za-z]|Key[ \t]{2,}Value[ \t]*$|NAME[ \t]+TYPE[ \t]+DATA",
-        Kind("printed_table", mark("a table that a tool printed"), _TABLE),
+        Kind("printed_table", "a table that a tool printed", _TABLE),
     ),
-    (r"\{\{|\{%", Kind("template", mark("a template, to be filled in"), mark("Give its result."))),
+    (r"\{\{|\{%", Kind("template", "a template, to be filled in", "Give its result.")),
     (r"---[ \t]*$|%YAML", _YAML),
     (r"[\"']?[\w./-]+[\"']?:(?:[ \t]+[^\n]*)?$", _YAML),
-    (r"- [^\n]+$", Kind("yaml_list", mark("a YAML list"), OURS)),
+    (r"- [^\n]+$", Kind("yaml_list", "a YAML list", OURS)),
 )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from django.db import IntegrityError, transaction
-from django.utils.translation import gettext as _
 
 from keyvault.access.permissions import Verb, may
 from keyvault.audit.actors import system_actor
@@ -59,17 +58,13 @@ def create_owner(email: str, name: str) -> str | None:
             record(Action.MEMBER_CREATED, actor, member)
             record(Action.GRANT_CHANGED, actor, member, added=True, grant=str(grant))
     except IntegrityError:
-        raise Conflict(
-            _("Somebody created {email} at this moment. Nothing was changed.").format(email=email)
-        ) from None
+        raise Conflict(f"Somebody created {email} at this moment. Nothing was changed.") from None
     return password
 
 
 def _require_owner(member: Member) -> None:
     if not may(member, Verb.MANAGE):
         raise Conflict(
-            _(
-                "{email} is a member already, but not an active owner. Nothing was changed. "
-                "Let an owner give this person the role, or choose another address."
-            ).format(email=member.email)
+            f"{member.email} is a member already, but not an active owner. Nothing was changed. "
+            "Let an owner give this person the role, or choose another address."
         )

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from keyvault.core.errors import BadInput
 from keyvault.inventory import hold_status
@@ -46,9 +45,7 @@ def _moment(text: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise BadInput(
-            _("“{text}” is no time such as 2027-03-31T18:00Z.").format(text=text[:40])
-        ) from None
+        raise BadInput(f"“{text[:40]}” is no time such as 2027-03-31T18:00Z.") from None
     return at if at.tzinfo else timezone.make_aware(at)
 
 
