@@ -12,7 +12,6 @@ from keyvault.audit.models import AuditEvent
 from keyvault.core.errors import KeyServiceError
 from keyvault.delivery import tokens
 from keyvault.models import (
-    Account,
     ApiKey,
     Application,
     Environment,
@@ -20,9 +19,10 @@ from keyvault.models import (
     KeyVersion,
     Member,
     ServiceToken,
+    VendorAccount,
 )
 from rotation.engine import lifecycle
-from rotation.models import Consumer, Delivery, HumanTask, Reason, Rotation, RotationPolicy
+from rotation.models import Consumer, HumanTask, Reason, Rotation, RotationPolicy, WebhookDelivery
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]
@@ -89,7 +89,7 @@ class PlaceAdmin(ReadOnlyAdmin):
     search_fields = ("name",)
 
 
-@admin.register(Account)
+@admin.register(VendorAccount)
 class AccountAdmin(ReadOnlyAdmin):
     """Vendor accounts, without the way to their credentials."""
 
@@ -225,7 +225,7 @@ class ConsumerAdmin(ReadOnlyAdmin):
     exclude = ("webhook_path",)
 
 
-@admin.register(Delivery)
+@admin.register(WebhookDelivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     """Webhooks sent and to be sent."""
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from keyvault.core.secret import Secret
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 
 VALID, REFUSED, CANNOT_TELL = "valid", "refused", "cannot_tell"
 
@@ -31,7 +31,7 @@ class Verdict(Protocol):
         """Return the vendor's own id of the secret's account; empty where it tells none."""
 
 
-def ask_vendor(account: Account, secret: Secret) -> Verdict:
+def ask_vendor(account: VendorAccount, secret: Secret) -> Verdict:
     """Ask the account's vendor about `secret`, through the function that settings name."""
     verdict: Verdict = import_string(settings.KEY_CHECKER)(account, secret)
     return verdict

@@ -179,13 +179,13 @@ CELERY_BEAT_SCHEDULE = {
 }
 FETCH_CACHE_SECONDS = env.float("FETCH_CACHE_SECONDS", default=60.0)
 MAX_STARTS_PER_TICK = env.int("MAX_STARTS_PER_TICK", default=20)
-MAX_OPEN_PER_ACCOUNT = env.int("MAX_OPEN_PER_ACCOUNT", default=10)
+MAX_ROTATIONS_PER_ACCOUNT = env.int("MAX_ROTATIONS_PER_ACCOUNT", default=10)
 # How often each current key is checked, and at most how many such calls an account gets a month.
-WATCH_HOURS = env.float("WATCH_HOURS", default=24.0)
-WATCH_CALLS_PER_MONTH = env.int("WATCH_CALLS_PER_MONTH", default=2000)
+KEY_CHECK_INTERVAL_HOURS = env.float("KEY_CHECK_INTERVAL_HOURS", default=24.0)
+KEY_CHECK_MONTHLY_LIMIT = env.int("KEY_CHECK_MONTHLY_LIMIT", default=2000)
 REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 # How many keys may be made at one vendor account within 24 hours.
-MAX_CREATES_PER_DAY = env.int("MAX_CREATES_PER_DAY", default=50)
+MAX_KEYS_CREATED_PER_DAY = env.int("MAX_KEYS_CREATED_PER_DAY", default=50)
 
 # Wiring: keyvault asks vendors through this function and never imports rotation.
 KEY_CHECKER = "keyvault.inventory.vendor_gateway.check_secret"
@@ -204,11 +204,11 @@ if _MAIL := secret("EMAIL_URL", default=""):
 MAIL_FROM = env.str("MAIL_FROM", default="keyvault@localhost")
 # Days before a key's end at which it is told: to its owner, then its team, then all owners; and
 # after how many hours an open task is told again.
-EXPIRY_LADDER = env.list("EXPIRY_LADDER", cast=int, default=[30, 14, 7, 3, 1, 0])
-LADDER_TEAM_DAYS = env.int("LADDER_TEAM_DAYS", default=7)
-LADDER_OWNER_DAYS = env.int("LADDER_OWNER_DAYS", default=1)
-REMIND_HOURS = env.float("REMIND_HOURS", default=24.0)
-NOTICES_KEPT_DAYS = env.int("NOTICES_KEPT_DAYS", default=365)
+EXPIRY_REMINDER_DAYS = env.list("EXPIRY_REMINDER_DAYS", cast=int, default=[30, 14, 7, 3, 1, 0])
+EXPIRY_NOTIFY_TEAM_DAYS = env.int("EXPIRY_NOTIFY_TEAM_DAYS", default=7)
+EXPIRY_NOTIFY_OWNERS_DAYS = env.int("EXPIRY_NOTIFY_OWNERS_DAYS", default=1)
+TASK_REMINDER_HOURS = env.float("TASK_REMINDER_HOURS", default=24.0)
+NOTIFICATION_RETENTION_DAYS = env.int("NOTIFICATION_RETENTION_DAYS", default=365)
 
 # --- People and pages ---
 
@@ -348,7 +348,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "keyvault.core.api_errors.handle",
 }
-_HOOK_KIND = "rotation.models.Hook.Kind"
+_HOOK_KIND = "rotation.models.NotificationChannel.Kind"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Key management and rotation",
     "VERSION": "1",

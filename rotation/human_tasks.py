@@ -7,13 +7,13 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, grants_with, may, visible_keys
+from keyvault.access.permissions import Permission, grants_with, may, visible_keys
 from keyvault.audit.actors import Actor, member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.core.redaction import one_line
-from keyvault.models import Account, ApiKey, KeyVersion, Member
+from keyvault.models import ApiKey, KeyVersion, Member, VendorAccount
 from rotation.models import TASK_TEXT, HumanTask, Rotation
 
 _WORD_LEAST = 5
@@ -86,7 +86,7 @@ def open_alert(
     about: str,
     text: str,
     *,
-    account: Account | None = None,
+    account: VendorAccount | None = None,
     key: ApiKey | None = None,
     version: KeyVersion | None = None,
 ) -> HumanTask:
@@ -133,7 +133,7 @@ def close_review(by: Member, task: HumanTask, word: str) -> None:
         raise Conflict("This task closes by itself when what it tells of is over.")
     if task.person_id == by.pk:
         raise Denied("Nobody reviews what they did themselves. Ask somebody else.")
-    if not may(by, Verb.ROTATE, task.key) and not may(by, Verb.MANAGE, task.key):
+    if not may(by, Permission.ROTATE, task.key) and not may(by, Permission.MANAGE, task.key):
         raise Denied("Your role does not let you close this.")
     if len(word.strip()) < _WORD_LEAST:
         raise BadInput("Say in a few words what you found; it goes on record with your name.")
@@ -157,5 +157,5 @@ def key_of(task: HumanTask) -> ApiKey:
 
 def visible_tasks(member: Member) -> QuerySet[HumanTask]:
     """Return the tasks that `member` may see: of visible keys, and alerts for who rotates any."""
-    alerts = Q(Exists(grants_with(member, Verb.ROTATE)), key__isnull=True)
+    alerts = Q(Exists(grants_with(member, Permission.ROTATE)), key__isnull=True)
     return HumanTask.objects.filter(Q(key__in=visible_keys(member, archived=True)) | alerts)

@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from keyvault.audit.actors import Actor, system_actor
-from keyvault.models import LIVE_STATES, Account, ApiKey, KeyVersion
+from keyvault.models import LIVE_STATES, ApiKey, KeyVersion, VendorAccount
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import HumanTask, Rotation, Step
 
@@ -22,7 +22,7 @@ def tell(
     text: str,
     *,
     key: ApiKey | None = None,
-    account: Account | None = None,
+    account: VendorAccount | None = None,
 ) -> None:
     """Open an alert about the lost secret of this fingerprint, once."""
     about = f"{_ABOUT}{fingerprint}"

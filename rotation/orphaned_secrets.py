@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from keyvault.audit.actors import system_actor
 from keyvault.core.errors import KeyServiceError
-from keyvault.core.hashing import fingerprint, tail
+from keyvault.core.hashing import fingerprint, last_four
 from keyvault.core.secret import Secret
 from keyvault.inventory import versions
 from keyvault.inventory.stored_secrets import SETTLED_AFTER
-from keyvault.models import Account, ApiKey, KeyVersion, Leftover
+from keyvault.models import ApiKey, KeyVersion, OrphanedSecret, VendorAccount
 from keyvault.vault import secret_store
 from rotation import lost_secrets
 from rotation.human_tasks import close_alert, is_open, open_alert
@@ -29,13 +29,13 @@ _ACTOR = system_actor("destroying what nothing names")
 
 def destroy_all() -> int:
     """Destroy what has been left for a while; what Vault refuses is told and tried again."""
-    old = Leftover.objects.filter(since__lte=timezone.now() - SETTLED_AFTER)
+    old = OrphanedSecret.objects.filter(since__lte=timezone.now() - SETTLED_AFTER)
     # What was refused before comes last: it holds up nothing else.
     old = old.order_by(F("doomed_at").asc(nulls_first=True), "pk")
     refused, done = "", 0
     for one in old[:_BATCH]:
         # Taken first, in one statement: from now on nobody can keep it.
-        if not Leftover.objects.filter(pk=one.pk).update(doomed_at=Now()):
+        if not OrphanedSecret.objects.filter(pk=one.pk).update(doomed_at=Now()):
             continue
         try:
             if not _is_named(one):
@@ -47,22 +47,22 @@ def destroy_all() -> int:
         except KeyServiceError as error:
             log.warning("leftover not destroyed", extra={"path": one.path, "error": str(error)})
             break
-        Leftover.objects.filter(pk=one.pk).delete()
+        OrphanedSecret.objects.filter(pk=one.pk).delete()
         done += 1
     _tell(refused, done)
     lost_secrets.close_over()
     return done
 
 
-def _is_named(one: Leftover) -> bool:
+def _is_named(one: OrphanedSecret) -> bool:
     """Return whether a row names it after all: adopted by a person, or by a database that forgot."""
     return (
         KeyVersion.objects.filter(path=one.path).exists()
-        or Account.objects.filter(management_path=one.path).exists()
+        or VendorAccount.objects.filter(management_path=one.path).exists()
     )
 
 
-def _tell_of_paste(one: Leftover) -> None:
+def _tell_of_paste(one: OrphanedSecret) -> None:
     """Tell of a pasted secret that is on record nowhere: its key lives on at the vendor, unknown to us."""
     if one.area != versions.AREA:
         return
@@ -74,7 +74,7 @@ def _tell_of_paste(one: Leftover) -> None:
     known = fingerprint(secret)
     if not len(secret) or KeyVersion.objects.filter(fingerprint=known).exists():
         return
-    ending = f" ending in {tail(secret)}" if tail(secret) else ""
+    ending = f" ending in {last_four(secret)}" if last_four(secret) else ""
     text = (
         f"A key{ending} was pasted for {data.get('key_name', 'an unnamed key')} at "
         f"{data.get('stored_at', 'an unknown time')}, and the request was cut off before it was "
@@ -88,9 +88,9 @@ def _tell_of_paste(one: Leftover) -> None:
     lost_secrets.tell(_ACTOR, known, text, key=key, account=account)
 
 
-def _account_in(data: dict[str, str]) -> Account | None:
+def _account_in(data: dict[str, str]) -> VendorAccount | None:
     """Return the account of a key that was never recorded, by the name that lies beside its secret."""
-    return Account.objects.filter(name=data.get("key_name", "").split(" / ", 1)[0]).first()
+    return VendorAccount.objects.filter(name=data.get("key_name", "").split(" / ", 1)[0]).first()
 
 
 def _tell(refused: str, done: int) -> None:

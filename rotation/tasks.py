@@ -36,7 +36,7 @@ def tick() -> None:
     for delivery_id in webhooks.due():
         queue.send("rotation.deliver", delivery_id)
     # What can wait comes last, so that its failure holds up nothing above.
-    for carry_on in (inheritance.carry_on, replanner.carry_on):
+    for carry_on in (inheritance.apply_next_scope, replanner.carry_on):
         _in_batches(carry_on)
 
 
@@ -106,7 +106,7 @@ def watch() -> None:
     """Give new keys their policies, and ask vendors about the keys whose day has come."""
     for key_id in key_checks.claim_due():
         queue.send("rotation.check", key_id)
-    inheritance.settle_new()
+    inheritance.recompute_new_keys()
 
 
 @shared_task(name="rotation.check")

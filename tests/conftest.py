@@ -73,9 +73,9 @@ _MARKED: list[bool] = []
 
 def _note_mark() -> None:
     """Remember that the emptied database will leave its mark behind in Vault."""
-    from rotation.models import Epoch
+    from rotation.models import RestoreMarker
 
-    if Epoch.objects.exists():
+    if RestoreMarker.objects.exists():
         _MARKED.append(True)
 
 

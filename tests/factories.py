@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyvault.inventory.keys import NewKey, register_key
-from keyvault.models import Account, ApiKey, Application, Environment, Grant, Member, Role
+from keyvault.models import ApiKey, Application, Environment, Grant, Member, Role, VendorAccount
 
 PASSWORD = "correct horse battery staple"
 # PBKDF2 takes half a second by design; one hash serves the whole cast.
@@ -19,8 +19,8 @@ class Place:
     application: Application
     environment: Environment
     production: Environment
-    api_account: Account
-    manual_account: Account
+    api_account: VendorAccount
+    manual_account: VendorAccount
     vendor_api: Any = field(repr=False)
     vendor_manual: Any = field(repr=False)
 
@@ -72,14 +72,14 @@ def make_place(vendor: Any) -> Place:
         application=Application.objects.create(name="Billing", team="Payments"),
         environment=Environment.objects.create(name="Development"),
         production=Environment.objects.create(name="Production", is_production=True, position=1),
-        api_account=Account.objects.create(
+        api_account=VendorAccount.objects.create(
             name="Sandbox",
             provider="sandbox",
             base_url=vendor.url,
             dashboard_url=vendor.url,
             management_path=path,
         ),
-        manual_account=Account.objects.create(
+        manual_account=VendorAccount.objects.create(
             name="Influtics",
             provider="influtics",
             base_url=vendor.url,

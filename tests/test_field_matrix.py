@@ -9,7 +9,7 @@ from django.test import Client
 
 from keyvault.delivery import tokens
 from keyvault.inventory import accounts
-from keyvault.models import Account, ApiKey, KeyVersion, Member, Role, ServiceToken
+from keyvault.models import ApiKey, KeyVersion, Member, Role, ServiceToken, VendorAccount
 from rotation.consumers import registry
 from rotation.engine import lifecycle
 from rotation.models import Consumer, Reason
@@ -64,7 +64,7 @@ def hidden(database: None, vendor: Any, place: Any, people: Any) -> set[str]:
     values |= {one.digest for one in ServiceToken.objects.all()}
     values |= {str(Consumer.objects.get().webhook_path), str(account.management_path)}
     values |= {member.password for member in Member.objects.all() if member.password}
-    assert Account.objects.count() == 3
+    assert VendorAccount.objects.count() == 3
     assert ApiKey.objects.count() == 1
     return values - {"None", ""}
 

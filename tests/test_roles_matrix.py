@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from keyvault.access.permissions import ALLOWED, Verb
+from keyvault.access.permissions import ALLOWED, Permission
 from keyvault.audit.models import AuditEvent
 from keyvault.models import Grant, Member, Role, ServiceToken
 from tests.api_client import METHODS, sign_in
@@ -136,20 +136,20 @@ def _own_place(path: str) -> bool:
 @pytest.mark.parametrize(
     ("verb", "method", "path"),
     [
-        (Verb.VIEW, "GET", "/api/v1/keys/1/"),
-        (Verb.REVEAL, "POST", "/api/v1/keys/1/reveal"),
-        (Verb.ROTATE, "POST", "/api/v1/keys/1/rotate"),
-        (Verb.PASTE, "POST", "/api/v1/keys/1/versions/"),
-        (Verb.REGISTER, "PATCH", "/api/v1/keys/1/"),
-        (Verb.MANAGE, "POST", "/api/v1/members/"),
-        (Verb.MANAGE, "POST", "/api/v1/applications/"),
-        (Verb.MANAGE, "POST", "/api/v1/environments/"),
-        (Verb.MANAGE, "POST", "/api/v1/groups/"),
-        (Verb.READ_AUDIT, "GET", "/api/v1/audit/"),
+        (Permission.VIEW, "GET", "/api/v1/keys/1/"),
+        (Permission.REVEAL, "POST", "/api/v1/keys/1/reveal"),
+        (Permission.ROTATE, "POST", "/api/v1/keys/1/rotate"),
+        (Permission.PASTE, "POST", "/api/v1/keys/1/versions/"),
+        (Permission.REGISTER, "PATCH", "/api/v1/keys/1/"),
+        (Permission.MANAGE, "POST", "/api/v1/members/"),
+        (Permission.MANAGE, "POST", "/api/v1/applications/"),
+        (Permission.MANAGE, "POST", "/api/v1/environments/"),
+        (Permission.MANAGE, "POST", "/api/v1/groups/"),
+        (Permission.READ_AUDIT, "GET", "/api/v1/audit/"),
     ],
 )
 def test_each_role_reaches_exactly_what_its_verbs_say(
-    world: dict[str, Member], verb: Verb, method: str, path: str
+    world: dict[str, Member], verb: Permission, method: str, path: str
 ) -> None:
     """The table in README is the one that the routes obey: denied is 403 or 404, allowed is not."""
     for role in Role:

@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, may, require_owner, visible_keys
+from keyvault.access.permissions import Permission, may, require_owner, visible_keys
 from keyvault.access.roles import owners
 from keyvault.audit.actors import Actor, member_actor
 from keyvault.audit.log import record
@@ -24,17 +24,17 @@ from keyvault.audit.models import Action
 from keyvault.core.errors import BadInput, Conflict, Denied, KeyServiceError, NotFound
 from keyvault.core.redaction import one_line
 from keyvault.models import ApiKey, Approval, ApprovalRule, Environment, Member
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 
 # A request waits for a day, and what was agreed to must be done within an hour.
 ASKED_FOR, GOOD_FOR = timedelta(hours=24), timedelta(hours=1)
 # What one must be able to do oneself to agree that another does it to this key.
 _VERBS = {
-    Act.REVEAL: Verb.REVEAL,
-    Act.ROTATION: Verb.ROTATE,
-    Act.WAIVER: Verb.WAIVE,
-    Act.HOLD: Verb.MANAGE,
-    Act.RETIRE: Verb.MANAGE,
+    ApprovalAction.REVEAL: Permission.REVEAL,
+    ApprovalAction.ROTATION: Permission.ROTATE,
+    ApprovalAction.WAIVER: Permission.WAIVE,
+    ApprovalAction.HOLD: Permission.MANAGE,
+    ApprovalAction.RETIRE: Permission.MANAGE,
 }
 
 
@@ -42,7 +42,7 @@ _VERBS = {
 class Asked:
     """An act as its asker wants it done: what people read, and the parameters that it is held to."""
 
-    act: Act
+    act: ApprovalAction
     what: str
     parameters: dict[str, Any]
     key: ApiKey | None = None
@@ -107,12 +107,12 @@ def require(by: Member, *acts: Asked) -> None:
     raise NeedsApproval([_ask(by, one) for one in missing or needed])
 
 
-def is_needed(act: Act, environment: Environment | None) -> bool:
+def is_needed(act: ApprovalAction, environment: Environment | None) -> bool:
     """Return whether a rule puts this act there under a second pair of eyes.
 
     One rule is built in: secrets of production are not revealed by one person alone.
     """
-    if act == Act.REVEAL and environment is not None and environment.is_production:
+    if act == ApprovalAction.REVEAL and environment is not None and environment.is_production:
         return True
     places = Q(environment__isnull=True) | Q(environment=environment)
     return ApprovalRule.objects.filter(places, act=act).exists()
@@ -234,21 +234,21 @@ def may_decide(by: Member, approval: Approval) -> bool:
         return False
     if not approval.asked_by.is_active:
         return False
-    if approval.act == Act.EXPORT:
-        return may(by, Verb.READ_AUDIT)
-    verb = _VERBS.get(Act(approval.act))
+    if approval.act == ApprovalAction.EXPORT:
+        return may(by, Permission.READ_AUDIT)
+    verb = _VERBS.get(ApprovalAction(approval.act))
     if verb is None or approval.key is None:
-        return may(by, Verb.MANAGE)
-    return may(by, verb, approval.key) or may(by, Verb.MANAGE, approval.key)
+        return may(by, Permission.MANAGE)
+    return may(by, verb, approval.key) or may(by, Permission.MANAGE, approval.key)
 
 
 def visible_approvals(by: Member) -> models.QuerySet[Approval]:
     """Return the requests that `by` made or may know of, with what lists show of them."""
     seen = Q(asked_by=by) | Q(key__in=visible_keys(by, archived=True))
-    if may(by, Verb.MANAGE):
+    if may(by, Permission.MANAGE):
         seen |= Q(key__isnull=True)
-    elif may(by, Verb.READ_AUDIT):
-        seen |= Q(act=Act.EXPORT)
+    elif may(by, Permission.READ_AUDIT):
+        seen |= Q(act=ApprovalAction.EXPORT)
     return Approval.objects.filter(seen).select_related("asked_by", "decided_by", "key")
 
 
@@ -260,10 +260,12 @@ def get_approval(by: Member, approval_id: int) -> Approval:
     return found
 
 
-def add_rule(by: Member, act: Act, environment: Environment | None = None) -> ApprovalRule:
+def add_rule(
+    by: Member, act: ApprovalAction, environment: Environment | None = None
+) -> ApprovalRule:
     """Put an act under a second pair of eyes; raises Denied, BadInput, Conflict when it is so already."""
     require_owner(by, "say what needs a second person")
-    if act not in Act.values or act == Act.RULE:
+    if act not in ApprovalAction.values or act == ApprovalAction.RULE:
         raise BadInput("There is no such act to ask a second person for.")
     try:
         with transaction.atomic():
@@ -279,7 +281,10 @@ def remove_rule(by: Member, rule: ApprovalRule) -> None:
     require_owner(by, "say what needs a second person")
     alone = not owners().exclude(pk=by.pk).exists()
     if not alone:
-        require(by, Asked(Act.RULE, f"Remove the rule {rule}", {"rule": rule.pk}, always=True))
+        require(
+            by,
+            Asked(ApprovalAction.RULE, f"Remove the rule {rule}", {"rule": rule.pk}, always=True),
+        )
     with transaction.atomic():
         record(Action.APPROVAL_RULE_CHANGED, member_actor(by), rule, added=False, alone=alone)
         rule.delete()
@@ -288,6 +293,6 @@ def remove_rule(by: Member, rule: ApprovalRule) -> None:
 def get_rule(by: Member, rule_id: int) -> ApprovalRule:
     """Return a rule, for who may manage or audit them; NotFound for the rest."""
     found = ApprovalRule.objects.select_related("environment").filter(pk=rule_id).first()
-    if found is None or not (may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT)):
+    if found is None or not (may(by, Permission.MANAGE) or may(by, Permission.READ_AUDIT)):
         raise NotFound("There is no such rule, or it is not yours to see.")
     return found

@@ -30,7 +30,7 @@ from keyvault.core.encryption import sealer
 from keyvault.core.errors import Denied
 from keyvault.core.request_context import current
 from keyvault.models import Member
-from keyvault.models.people import Tally
+from keyvault.models.people import RateLimitCounter
 
 NOBODY = Actor("anonymous", "", "unknown person")
 # Ten wrong passwords for one account, or thirty from one source, close it for a quarter of an hour:
@@ -90,7 +90,7 @@ class AccountAdapter(DefaultAccountAdapter):
             unrecorded = how or "unknown"
         super().login(request, user)
         sessions.begin(request, unrecorded)
-        known_devices.remember(request, user)
+        known_devices.remember_device(request, user)
 
     def set_password(self, user: Any, password: str) -> None:
         """Change the password; whoever was signed in with the old one is signed out."""
@@ -181,12 +181,12 @@ def prove_by_password(member: Member, password: str) -> bool:
     """Return whether this is the member's password; Denied after too many wrong ones."""
     # Whoever asks has a session: strangers' wrong passwords are none of these.
     mine = str(member.pk)
-    if rate_limits.count("proof", mine, WINDOW) > TRIES_PER_ACCOUNT:
+    if rate_limits.count_attempt("proof", mine, WINDOW) > TRIES_PER_ACCOUNT:
         raise Denied(f"{_LOCKED} Nothing was done.", code="locked_out")
     if not (password and member.check_password(password)):
         _record_failure(member, "wrong password")
         return False
-    rate_limits.clear("proof", mine)
+    rate_limits.clear_attempts("proof", mine)
     return True
 
 
@@ -219,7 +219,7 @@ def needs_second_factor(request: HttpRequest, member: Member) -> bool:
 def _known(request: HttpRequest, typed: str) -> str:
     """Return by what the person is known here: a browser of theirs, or the address of a live session."""
     member = Member.objects.filter(email__iexact=typed).first()
-    device = known_devices.of(request, member)
+    device = known_devices.device_of(request, member)
     if device or member is None:
         return device
     here = rate_limits.network_of(current().source)
@@ -234,11 +234,13 @@ def _count_try(typed: str, known: str) -> None:
     """
     source = rate_limits.network_of(current().source)
     if known:
-        by_account = rate_limits.count("sign-in known", f"{typed} {known}", WINDOW)
+        by_account = rate_limits.count_attempt("sign-in known", f"{typed} {known}", WINDOW)
     else:
-        by_account = rate_limits.count("sign-in account", typed, WINDOW)
+        by_account = rate_limits.count_attempt("sign-in account", typed, WINDOW)
     by_source = (
-        0 if known and known != source else rate_limits.count("sign-in source", source, WINDOW)
+        0
+        if known and known != source
+        else rate_limits.count_attempt("sign-in source", source, WINDOW)
     )
     if by_account <= TRIES_PER_ACCOUNT and by_source <= TRIES_PER_SOURCE:
         return
@@ -253,24 +255,26 @@ def locked_out() -> list[Member]:
     """Return the members whose accounts wrong passwords have closed to strangers just now."""
     since = timezone.now() - timedelta(seconds=WINDOW)
     closed = set(
-        Tally.objects.filter(
+        RateLimitCounter.objects.filter(
             what="sign-in account", count__gt=TRIES_PER_ACCOUNT, began_at__gt=since
         ).values_list("who", flat=True)[:1000]
     )
     if not closed:
         return []
     members = Member.objects.filter(is_active=True)
-    return [one for one in members.iterator() if rate_limits.named(one.email.lower()) in closed]
+    return [
+        one for one in members.iterator() if rate_limits.subject_digest(one.email.lower()) in closed
+    ]
 
 
 def _was_good(typed: str, known: str) -> None:
     if known:
-        rate_limits.clear("sign-in known", f"{typed} {known}")
+        rate_limits.clear_attempts("sign-in known", f"{typed} {known}")
     else:
-        rate_limits.clear("sign-in account", typed)
+        rate_limits.clear_attempts("sign-in account", typed)
     if known and known != rate_limits.network_of(current().source):
         return
-    rate_limits.give_back("sign-in source", rate_limits.network_of(current().source))
+    rate_limits.return_attempt("sign-in source", rate_limits.network_of(current().source))
 
 
 def _record_failure(member: Member | None, reason: str = "") -> None:

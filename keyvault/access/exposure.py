@@ -11,7 +11,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Least
 
 from keyvault.models import LIVE_STATES, ApiKey, Application, KeyVersion, Member, VersionState
-from keyvault.models.disclosures import Reveal, TokenText
+from keyvault.models.disclosures import SecretDisclosure, TokenDisclosure
 
 # A standby has no consumers; offboarding.py has it deleted and replaced.
 _COUNTED = [state for state in LIVE_STATES if state != VersionState.STANDBY]
@@ -30,7 +30,7 @@ class Exposure:
 
 def to_person(member: Member) -> list[Exposure]:
     """Return what the person was shown, brought in, owns, or could fetch; by name, with every way."""
-    texts = TokenText.objects.filter(member=member)
+    texts = TokenDisclosure.objects.filter(member=member)
     return _told(
         *_revealed(member), *_brought(member), *_own(member), *_fetchable(texts, "they were shown")
     )
@@ -38,7 +38,7 @@ def to_person(member: Member) -> list[Exposure]:
 
 def to_application(application: Application, since: datetime | None = None) -> list[Exposure]:
     """Return what the application's service tokens could read at any time since then."""
-    texts = TokenText.objects.filter(token__application=application)
+    texts = TokenDisclosure.objects.filter(token__application=application)
     return _told(*_fetchable(texts, "of the application", since))
 
 
@@ -58,7 +58,7 @@ def _told(*found: tuple[int, str]) -> list[Exposure]:
 
 
 def _revealed(member: Member) -> Found:
-    shown = Reveal.objects.filter(member=member, version__state__in=_COUNTED)
+    shown = SecretDisclosure.objects.filter(member=member, version__state__in=_COUNTED)
     for version_id, at in shown.values_list("version_id", "last_at"):
         yield version_id, f"revealed it on {at:%Y-%m-%d}"
 
@@ -76,7 +76,9 @@ def _own(member: Member) -> Found:
         yield version_id, "is their own"
 
 
-def _fetchable(texts: QuerySet[TokenText], whose: str, since: datetime | None = None) -> Found:
+def _fetchable(
+    texts: QuerySet[TokenDisclosure], whose: str, since: datetime | None = None
+) -> Found:
     """Match the time in which each text opened with the time in which each version was served."""
     opened = texts.annotate(
         end=Least("ends_at", "token__revoked_at", "token__expires_at")

@@ -2,7 +2,7 @@
 
 from django.db import IntegrityError, models, transaction
 
-from keyvault.access.permissions import Verb, may, require_owner
+from keyvault.access.permissions import Permission, may, require_owner
 from keyvault.access.roles import lock_owners, refuse_own, require_an_owner
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
@@ -28,7 +28,7 @@ def add_group(by: Member, name: str) -> Group:
 
 def visible_groups(by: Member) -> models.QuerySet[Group]:
     """Return the groups: all for who may manage or audit them, none for the rest."""
-    if may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT):
+    if may(by, Permission.MANAGE) or may(by, Permission.READ_AUDIT):
         return Group.objects.all()
     return Group.objects.none()
 
@@ -41,7 +41,7 @@ def get_group(by: Member, group_id: int) -> Group:
     return found
 
 
-def join_group(by: Member, group: Group, member: Member) -> None:
+def add_to_group(by: Member, group: Group, member: Member) -> None:
     """Put a member into a group: its roles are theirs with the next request."""
     require_owner(by, "change groups")
     refuse_own(by, member)
@@ -54,7 +54,7 @@ def join_group(by: Member, group: Group, member: Member) -> None:
         record(Action.GROUP_CHANGED, member_actor(by), group, joined=str(member))
 
 
-def leave_group(by: Member, group: Group, member: Member) -> None:
+def remove_from_group(by: Member, group: Group, member: Member) -> None:
     """Take a member out of a group; Conflict when that would leave no owner."""
     require_owner(by, "change groups")
     refuse_own(by, member)
@@ -67,7 +67,7 @@ def leave_group(by: Member, group: Group, member: Member) -> None:
         record(Action.GROUP_CHANGED, member_actor(by), group, left=str(member))
 
 
-def drop_group(by: Member, group: Group) -> None:
+def delete_group(by: Member, group: Group) -> None:
     """Remove a group with its roles; Conflict when that would leave no owner."""
     require_owner(by, "remove groups")
     if group.members.filter(pk=by.pk).exists():

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keyvault.access import rate_limits
-from keyvault.access.members import set_back
+from keyvault.access.members import reset_sign_in
 from keyvault.access.permissions import require_owner
 from keyvault.audit.actors import anonymous_actor, member_actor
 from keyvault.audit.log import record, record_now
@@ -66,18 +66,18 @@ def invite_again(by: Member, member: Member) -> Secret:
     if not member.is_active:
         raise Conflict(f"{member} is not active any more. Nothing was changed.")
     with transaction.atomic():
-        set_back(by, member)
+        reset_sign_in(by, member)
         return new_link(by, member)
 
 
-def join(code: str, password: str, *, name: str = "") -> Member:
+def accept_invitation(code: str, password: str, *, name: str = "") -> Member:
     """Let the invited person choose a password; the link is used up by it.
 
     Raises Denied for a link that is unknown, used or too old, BadInput for a password that is too
     easy or a name that is odd.
     """
     source = rate_limits.network_of(current().source)
-    if rate_limits.count("join", source, _WINDOW) > _TRIES:
+    if rate_limits.count_attempt("join", source, _WINDOW) > _TRIES:
         raise Denied("Too many tries. Wait a quarter of an hour.", code="locked_out")
     invitation = _open_invitation(code)
     member = invitation.member

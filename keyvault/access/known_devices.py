@@ -18,7 +18,7 @@ _SALT = "keyvault known device"
 _AGE = 180 * 86400
 
 
-def of(request: HttpRequest | None, member: Member | None) -> str:
+def device_of(request: HttpRequest | None, member: Member | None) -> str:
     """Return the name of the device, when its cookie was given to this member; else an empty text."""
     if request is None or member is None:
         return ""
@@ -36,9 +36,9 @@ def _mark(member: Member) -> str:
     return peppered(member.password)[:16]
 
 
-def remember(request: HttpRequest, member: Member) -> None:
+def remember_device(request: HttpRequest, member: Member) -> None:
     """Have the answer to this request say that the member signed in here."""
-    device = of(request, member) or secrets.token_hex(8)
+    device = device_of(request, member) or secrets.token_hex(8)
     given = {"member": member.pk, "mark": _mark(member), "device": device}
     request.known_device = signing.dumps(given, salt=_SALT)  # type: ignore[attr-defined]
 

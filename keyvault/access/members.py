@@ -4,7 +4,7 @@ from allauth.mfa.models import Authenticator
 from django.db import models
 
 from keyvault.access import sessions
-from keyvault.access.permissions import Verb, grants_with, may, require_owner
+from keyvault.access.permissions import Permission, grants_with, may, require_owner
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -12,7 +12,7 @@ from keyvault.core.errors import NotFound
 from keyvault.models import Group, Member
 
 
-def set_back(by: Member, member: Member) -> None:
+def reset_sign_in(by: Member, member: Member) -> None:
     """In the caller's transaction: end the sessions, and remove password and second factors."""
     sessions.end(member_actor(by), member)
     member.set_unusable_password()
@@ -24,7 +24,7 @@ def set_back(by: Member, member: Member) -> None:
 
 def visible_members(by: Member) -> models.QuerySet[Member]:
     """Return the people that `by` may know of: all for owners and auditors, else themselves."""
-    if grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT):
+    if grants_with(by, Permission.MANAGE).exists() or may(by, Permission.READ_AUDIT):
         return Member.objects.all()
     return Member.objects.filter(pk=by.pk)
 

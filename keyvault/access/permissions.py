@@ -6,7 +6,6 @@ from django.utils import timezone
 
 from keyvault.core.errors import Denied
 from keyvault.models import (
-    Account,
     ApiKey,
     Application,
     Environment,
@@ -15,10 +14,11 @@ from keyvault.models import (
     Member,
     Role,
     ServiceToken,
+    VendorAccount,
 )
 
 
-class Verb(models.TextChoices):
+class Permission(models.TextChoices):
     """What a person may want to do."""
 
     VIEW = "view", "View"
@@ -31,53 +31,70 @@ class Verb(models.TextChoices):
     READ_AUDIT = "read_audit", "Read Audit"
 
 
-ALLOWED: dict[str, frozenset[Verb]] = {
-    Role.VIEWER: frozenset({Verb.VIEW}),
-    Role.DEVELOPER: frozenset({Verb.VIEW, Verb.REVEAL}),
-    Role.OPERATOR: frozenset({Verb.VIEW, Verb.ROTATE, Verb.PASTE, Verb.REGISTER, Verb.WAIVE}),
-    Role.OWNER: frozenset(Verb),
-    Role.AUDITOR: frozenset({Verb.READ_AUDIT}),
+ALLOWED: dict[str, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.VIEW}),
+    Role.DEVELOPER: frozenset({Permission.VIEW, Permission.REVEAL}),
+    Role.OPERATOR: frozenset(
+        {
+            Permission.VIEW,
+            Permission.ROTATE,
+            Permission.PASTE,
+            Permission.REGISTER,
+            Permission.WAIVE,
+        }
+    ),
+    Role.OWNER: frozenset(Permission),
+    Role.AUDITOR: frozenset({Permission.READ_AUDIT}),
 }
 # What the member a key belongs to may do with it; a reveal is theirs alone.
-OWN_KEY = frozenset({Verb.VIEW, Verb.REVEAL, Verb.ROTATE, Verb.PASTE, Verb.REGISTER, Verb.WAIVE})
+OWN_KEY = frozenset(
+    {
+        Permission.VIEW,
+        Permission.REVEAL,
+        Permission.ROTATE,
+        Permission.PASTE,
+        Permission.REGISTER,
+        Permission.WAIVE,
+    }
+)
 
-Thing = ApiKey | Application | Environment | Account | ServiceToken | None
+Thing = ApiKey | Application | Environment | VendorAccount | ServiceToken | None
 
 
-def may(member: Member, verb: Verb, thing: Thing = None) -> bool:
+def may(member: Member, verb: Permission, thing: Thing = None) -> bool:
     """Return whether `member` may do `verb` to `thing` (None: to the installation as a whole)."""
     if not (member.is_active and member.pk):
         return False
     if isinstance(thing, ApiKey) and thing.member_id is not None:
         if thing.member_id == member.pk:
             return verb in OWN_KEY or _granted(member, verb, thing)
-        if verb == Verb.REVEAL:
+        if verb == Permission.REVEAL:
             # An owner only, and never alone: revealing.py asks a second person.
-            return _granted(member, Verb.MANAGE, thing)
+            return _granted(member, Permission.MANAGE, thing)
     return _granted(member, verb, thing)
 
 
-def verbs_on(member: Member, key: ApiKey) -> frozenset[Verb]:
+def permissions_on(member: Member, key: ApiKey) -> frozenset[Permission]:
     """Return all that `member` may do to a key, in one statement; agrees with `may` for each verb."""
     if not (member.is_active and member.pk):
         return frozenset()
-    roles = live_grants(member).filter(_covers(Verb.VIEW, key)).values_list("role", flat=True)
+    roles = live_grants(member).filter(_covers(Permission.VIEW, key)).values_list("role", flat=True)
     granted = frozenset(verb for role in roles for verb in ALLOWED[role])
     if key.member_id is None:
         return granted
     if key.member_id == member.pk:
         return granted | OWN_KEY
     # An owner only, and never alone: revealing.py asks a second person.
-    return granted if Verb.MANAGE in granted else granted - {Verb.REVEAL}
+    return granted if Permission.MANAGE in granted else granted - {Permission.REVEAL}
 
 
 def require_owner(member: Member, what: str) -> None:
     """Raise Denied, saying what (such as "add groups"), unless the member owns the installation."""
-    if not may(member, Verb.MANAGE):
+    if not may(member, Permission.MANAGE):
         raise Denied(f"Only an owner of the installation may {what}. Nothing was changed.")
 
 
-def hold(member: Member) -> None:
+def lock_member(member: Member) -> None:
     """Keep an active member active until the caller's transaction ends; Denied for one who left.
 
     Whoever off-boards them waits, and then finds what this transaction wrote.
@@ -87,13 +104,13 @@ def hold(member: Member) -> None:
         raise Denied("You are not a member any more. Nothing was changed.")
 
 
-def _granted(member: Member, verb: Verb, thing: Thing) -> bool:
+def _granted(member: Member, verb: Permission, thing: Thing) -> bool:
     roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
     grants = live_grants(member).filter(role__in=roles)
     return grants.filter(_covers(verb, thing)).exists()
 
 
-def holders(verb: Verb, thing: Thing) -> models.QuerySet[Member]:
+def holders(verb: Permission, thing: Thing) -> models.QuerySet[Member]:
     """Return the active members who may do this to this thing by a role; the reverse of `may`."""
     roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
     found = Grant.objects.filter(
@@ -117,21 +134,21 @@ def manages(member: Member, application: int | None, environment: int | None) ->
     """Return whether the member is an owner of all that a grant of this scope would reach."""
     reach = Q(application__isnull=True) | Q(application=application)
     reach &= Q(environment__isnull=True) | Q(environment=environment)
-    return grants_with(member, Verb.MANAGE).filter(reach).exists()
+    return grants_with(member, Permission.MANAGE).filter(reach).exists()
 
 
-def may_somewhere(member: Member, verb: Verb) -> bool:
+def may_somewhere(member: Member, verb: Permission) -> bool:
     """Return whether the member has this verb over anything at all."""
     return grants_with(member, verb).exists()
 
 
-def grants_with(member: Member, verb: Verb) -> models.QuerySet[Grant]:
+def grants_with(member: Member, verb: Permission) -> models.QuerySet[Grant]:
     """Return the live grants of a member that carry this verb, wherever they reach."""
     roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
     return live_grants(member).filter(role__in=roles)
 
 
-def _covers(verb: Verb, thing: Thing) -> Q:
+def _covers(verb: Permission, thing: Thing) -> Q:
     """Match the grants that reach `thing`: a missing part of a grant stands for all of that part."""
     everywhere = Q(application__isnull=True, environment__isnull=True)
     if isinstance(thing, ApiKey | ServiceToken):
@@ -140,19 +157,19 @@ def _covers(verb: Verb, thing: Thing) -> Q:
         if application is not None:
             part |= Q(application=application)
         return part & (Q(environment__isnull=True) | Q(environment=thing.environment_id))
-    if isinstance(thing, Application) and verb in (Verb.VIEW, Verb.REGISTER):
+    if isinstance(thing, Application) and verb in (Permission.VIEW, Permission.REGISTER):
         return Q(application__isnull=True) | Q(application=thing)
     if isinstance(thing, Application):
         return everywhere | Q(application=thing, environment__isnull=True)
-    if isinstance(thing, Environment) and verb == Verb.VIEW:
+    if isinstance(thing, Environment) and verb == Permission.VIEW:
         return Q(environment__isnull=True) | Q(environment=thing)
-    if isinstance(thing, Account) and verb == Verb.VIEW:
+    if isinstance(thing, VendorAccount) and verb == Permission.VIEW:
         return Q()
     return everywhere
 
 
 def visible_keys(
-    member: Member, verb: Verb = Verb.VIEW, *, archived: bool = False
+    member: Member, verb: Permission = Permission.VIEW, *, archived: bool = False
 ) -> models.QuerySet[ApiKey]:
     """Return the keys that `member` may do `verb` to; agrees with `may` for each of them.
 
@@ -161,16 +178,16 @@ def visible_keys(
     if not member.is_active:
         return ApiKey.objects.none()
     reach = _reach(member, verb)
-    if verb == Verb.REVEAL:
+    if verb == Permission.REVEAL:
         # Somebody else's own key is for owners, and revealing.py asks a second person.
-        reach &= Q(member__isnull=True) | _reach(member, Verb.MANAGE)
+        reach &= Q(member__isnull=True) | _reach(member, Permission.MANAGE)
     if verb in OWN_KEY:
         reach |= Q(member=member)
     found = ApiKey.objects.filter(reach)
     return found if archived else found.filter(archived_at__isnull=True)
 
 
-def _reach(member: Member, verb: Verb) -> Q:
+def _reach(member: Member, verb: Permission) -> Q:
     """Match what lies within the grants that carry this verb, by application and environment."""
     reach = Q(pk__in=[])
     for application, environment in grants_with(member, verb).values_list(

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from keyvault.core.hashing import peppered
-from keyvault.models.people import Tally
+from keyvault.models.people import RateLimitCounter
 
 _COUNT = """
     INSERT INTO keyvault_tally AS kept (what, who, began_at, count)
@@ -24,7 +24,7 @@ _COUNT = """
 """
 
 
-def count(what: str, who: str, seconds: int) -> int:
+def count_attempt(what: str, who: str, seconds: int) -> int:
     """Count one more try and return how many there were in this window."""
     now = timezone.now()
     over = now - timedelta(seconds=seconds)
@@ -33,19 +33,21 @@ def count(what: str, who: str, seconds: int) -> int:
         return int(cursor.fetchone()[0])
 
 
-def named(who: str) -> str:
+def subject_digest(who: str) -> str:
     """Return under which name somebody's tries are kept."""
     return peppered(who)
 
 
-def give_back(what: str, who: str) -> None:
+def return_attempt(what: str, who: str) -> None:
     """Take one counted try back: it turned out to be good."""
-    Tally.objects.filter(what=what, who=peppered(who), count__gt=0).update(count=F("count") - 1)
+    RateLimitCounter.objects.filter(what=what, who=peppered(who), count__gt=0).update(
+        count=F("count") - 1
+    )
 
 
-def clear(what: str, who: str) -> None:
+def clear_attempts(what: str, who: str) -> None:
     """Forget the tries of this one."""
-    Tally.objects.filter(what=what, who=peppered(who)).delete()
+    RateLimitCounter.objects.filter(what=what, who=peppered(who)).delete()
 
 
 def network_of(source: str) -> str:
@@ -61,4 +63,4 @@ def network_of(source: str) -> str:
 
 def sweep() -> None:
     """Remove windows that are long over."""
-    Tally.objects.filter(began_at__lt=timezone.now() - timedelta(days=2)).delete()
+    RateLimitCounter.objects.filter(began_at__lt=timezone.now() - timedelta(days=2)).delete()

@@ -9,7 +9,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, grants_with, manages, may
+from keyvault.access.permissions import Permission, grants_with, manages, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -19,7 +19,7 @@ from keyvault.models import Application, Environment, Grant, Group, Member, Role
 Holder = Member | Group
 
 
-def give(
+def assign_role(
     by: Member,
     holder: Holder,
     role: Role,
@@ -58,7 +58,7 @@ def give(
     return grant
 
 
-def take(by: Member, grant: Grant) -> None:
+def revoke_role(by: Member, grant: Grant) -> None:
     """Take a role back; it ends with the next request. Conflict for the last owner's."""
     holder: Holder | None = grant.member or grant.group
     assert holder is not None
@@ -75,10 +75,10 @@ def take(by: Member, grant: Grant) -> None:
 
 def visible_grants(by: Member) -> models.QuerySet[Grant]:
     """Return the grants that `by` may change or read: those within what they own, and their own."""
-    if may(by, Verb.MANAGE) or may(by, Verb.READ_AUDIT):
+    if may(by, Permission.MANAGE) or may(by, Permission.READ_AUDIT):
         return Grant.objects.all()
     reach = Q(member=by) | Q(group__members=by)
-    for mine in grants_with(by, Verb.MANAGE):
+    for mine in grants_with(by, Permission.MANAGE):
         part = Q(pk__isnull=False)
         if mine.application_id is not None:
             part &= Q(application=mine.application_id)

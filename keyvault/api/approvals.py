@@ -6,13 +6,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault.access import approvals
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.api.serializers.inventory import ApprovalSerializer, RuleSerializer
 from keyvault.core.errors import Denied
 from keyvault.inventory import catalog
 from keyvault.models import ApprovalRule
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 
 
 class ApprovalQuery(PageQuery):
@@ -30,7 +30,7 @@ class DecideFields(Fields):
 class RuleFields(Fields):
     """Which act needs a second person, and where; everywhere when no environment is named."""
 
-    act = serializers.ChoiceField(Act.choices)
+    act = serializers.ChoiceField(ApprovalAction.choices)
     environment = IdField(required=False)
 
 
@@ -78,7 +78,7 @@ class RuleList(MemberView):
     @listing(PageQuery, RuleSerializer)
     def get(self, _request: Request) -> Response:
         """List rules, the newest first; revealing a production secret needs one without a rule."""
-        if not (may(self.by, Verb.MANAGE) or may(self.by, Verb.READ_AUDIT)):
+        if not (may(self.by, Permission.MANAGE) or may(self.by, Permission.READ_AUDIT)):
             raise Denied("Only owners and auditors may read the rules.")
         return self.page(ApprovalRule.objects.select_related("environment"), RuleSerializer)
 

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.api.base import IdField, MemberView, PageQuery, listing
 from keyvault.api.serializers.inventory import AuditSerializer
 from keyvault.audit.actors import member_actor
@@ -45,7 +45,7 @@ class AuditList(MemberView):
 
 def _require_reader(by: Member, filters: dict[str, Any]) -> None:
     """Record the reading, or the attempt, before a row is shown."""
-    allowed = may(by, Verb.READ_AUDIT)
+    allowed = may(by, Permission.READ_AUDIT)
     asked = [f"{name}={value}" for name, value in filters.items()]
     outcome = "ok" if allowed else "denied"
     record_now(Action.AUDIT_READ, member_actor(by), outcome=outcome, asked=asked)

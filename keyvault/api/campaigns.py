@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault.access import members
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.core.errors import NotFound
 from keyvault.inventory import catalog
@@ -145,7 +145,7 @@ def _choice(
 
 
 def _seen(by: Member) -> Any:
-    return Campaign.objects.all() if may(by, Verb.MANAGE) else Campaign.objects.none()
+    return Campaign.objects.all() if may(by, Permission.MANAGE) else Campaign.objects.none()
 
 
 def _one(by: Member, campaign_id: int) -> Campaign:

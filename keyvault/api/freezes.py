@@ -12,7 +12,7 @@ from keyvault.api.serializers.rotations import FreezeSerializer
 from keyvault.core.errors import NotFound
 from keyvault.inventory import catalog
 from keyvault.models import Member
-from rotation.models import Freeze, FreezeFeed
+from rotation.models import ChangeFreeze, FreezeCalendar
 from rotation.scheduling import freeze_calendars, freezes
 
 
@@ -36,13 +36,13 @@ class FeedFields(Fields):
     environment = IdField(default=None, allow_null=True)
 
 
-class FeedSerializer(serializers.ModelSerializer[FreezeFeed]):
+class FeedSerializer(serializers.ModelSerializer[FreezeCalendar]):
     """A calendar that is read, without its address."""
 
     environment = NamedSerializer(allow_null=True)
 
     class Meta:
-        model = FreezeFeed
+        model = FreezeCalendar
         fields = ["id", "name", "host", "environment", "read_at", "last_error", "remarks"]
         read_only_fields = fields
 
@@ -114,13 +114,13 @@ class FeedDetail(MemberView):
         return Response(status=204)
 
 
-def _feeds(by: Member) -> QuerySet[FreezeFeed]:
+def _feeds(by: Member) -> QuerySet[FreezeCalendar]:
     mine = Q(environment__in=catalog.visible_environments(by))
-    found = FreezeFeed.objects.filter(mine | Q(environment__isnull=True))
+    found = FreezeCalendar.objects.filter(mine | Q(environment__isnull=True))
     return found.select_related("environment")
 
 
-def _seen(by: Member) -> QuerySet[Freeze]:
+def _seen(by: Member) -> QuerySet[ChangeFreeze]:
     mine = Q(environment__in=catalog.visible_environments(by))
-    found = Freeze.objects.filter(mine | Q(environment__isnull=True))
+    found = ChangeFreeze.objects.filter(mine | Q(environment__isnull=True))
     return found.select_related("environment")

@@ -77,7 +77,7 @@ class HoldList(MemberView):
         if "key" in self.filters:
             rows = rows.filter(key=self.filters["key"])
         if "open" in self.filters:
-            now = {"pk__in": hold_status.standing().values("pk")}
+            now = {"pk__in": hold_status.active_holds().values("pk")}
             rows = rows.filter(**now) if self.filters["open"] else rows.exclude(**now)
         return self.page(rows, HoldSerializer)
 

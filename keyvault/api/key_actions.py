@@ -163,7 +163,7 @@ class KeyPolicy(MemberView):
     def delete(self, _request: Request, key_id: int) -> Response:
         """Switch the policy off: the key no longer rotates by itself."""
         key = keys.get_key(self.by, key_id)
-        kept = inheritance.own_of(_policy(key))
+        kept = inheritance.overrides_of(_policy(key))
         policies.set_policy(self.by, key, Wish(**{**kept, "enabled": False}))
         return Response(status=204)
 

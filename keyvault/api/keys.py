@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault.access.authentication import prove_by_password, proved_lately
-from keyvault.access.permissions import Verb, visible_keys
+from keyvault.access.permissions import Permission, visible_keys
 from keyvault.api.base import (
     AsItIsField,
     ExpiryField,
@@ -123,14 +123,14 @@ class KeyDetail(MemberView):
     @extend_schema(request=ChangeFields, responses=KeyDetailSerializer)
     def put(self, request: Request, key_id: int) -> Response:
         """Replace name and purpose; no secret can be written here."""
-        key = keys.get_key(self.by, key_id, Verb.REGISTER)
+        key = keys.get_key(self.by, key_id, Permission.REGISTER)
         keys.change_key(self.by, key, **self.body(ChangeFields))
         return self.get(request, key_id)
 
     @extend_schema(request=ChangeFields, responses=KeyDetailSerializer)
     def patch(self, request: Request, key_id: int) -> Response:
         """Change name or purpose; no secret can be written here."""
-        key = keys.get_key(self.by, key_id, Verb.REGISTER)
+        key = keys.get_key(self.by, key_id, Permission.REGISTER)
         now = {"name": key.name, "purpose": key.purpose}
         keys.change_key(self.by, key, **self.body(ChangeFields, now))
         return self.get(request, key_id)
@@ -175,7 +175,7 @@ def _narrowed(rows: QuerySet[ApiKey], filters: dict[str, Any]) -> QuerySet[ApiKe
         if name in filters:
             rows = rows.filter(**{name: filters[name]})
     rows = rows.filter(archived_at__isnull=not filters.get("retired", False))
-    rows = rows.annotate(held_now=hold_status.held())
+    rows = rows.annotate(held_now=hold_status.is_on_hold())
     if "on_hold" in filters:
         rows = rows.filter(held_now=filters["on_hold"])
     text = filters.get("search", "")

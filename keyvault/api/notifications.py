@@ -10,12 +10,12 @@ from rest_framework.response import Response
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, SecretField, listing
 from keyvault.api.serializers.inventory import NamedSerializer
 from keyvault.inventory import catalog
-from rotation.models import Hook, Message, Preference
+from rotation.models import NotificationChannel, NotificationDelivery, NotificationPreference
 from rotation.models.notifications import default_zone
 from rotation.notifications import channels, inbox, preferences
 
 
-class NoticeSerializer(serializers.ModelSerializer[Message]):
+class NoticeSerializer(serializers.ModelSerializer[NotificationDelivery]):
     """Something that the asker was told."""
 
     kind = serializers.CharField(source="notice.kind")
@@ -26,16 +26,16 @@ class NoticeSerializer(serializers.ModelSerializer[Message]):
     at = serializers.DateTimeField(source="notice.created_at")
 
     class Meta:
-        model = Message
+        model = NotificationDelivery
         fields = ["id", "kind", "title", "text", "urgent", "link", "at", "read_at"]
         read_only_fields = fields
 
 
-class PreferenceSerializer(serializers.ModelSerializer[Preference]):
+class PreferenceSerializer(serializers.ModelSerializer[NotificationPreference]):
     """How one is told."""
 
     class Meta:
-        model = Preference
+        model = NotificationPreference
         fields = ["mail", "only_urgent", "weekly", "time_zone", "quiet_from", "quiet_to"]
         read_only_fields = fields
 
@@ -51,13 +51,13 @@ class PreferenceFields(Fields):
     quiet_to = serializers.TimeField(default=None, allow_null=True)
 
 
-class HookSerializer(serializers.ModelSerializer[Hook]):
+class HookSerializer(serializers.ModelSerializer[NotificationChannel]):
     """A chat or a program that is told; its address lies in Vault."""
 
     application = NamedSerializer(allow_null=True)
 
     class Meta:
-        model = Hook
+        model = NotificationChannel
         fields = ["id", "name", "kind", "host", "application", "only_urgent", "created_at"]
         read_only_fields = fields
 
@@ -73,7 +73,7 @@ class HookFields(Fields):
     """A new hook."""
 
     name = serializers.CharField(max_length=100)
-    kind = serializers.ChoiceField(Hook.Kind.choices)
+    kind = serializers.ChoiceField(NotificationChannel.Kind.choices)
     url = SecretField()
     application = IdField(default=None, allow_null=True)
     only_urgent = serializers.BooleanField(default=False)
@@ -123,16 +123,16 @@ class HookList(MemberView):
     @listing(PageQuery, HookSerializer)
     def get(self, _request: Request) -> Response:
         """List them, the newest first."""
-        return self.page(channels.visible_hooks(self.by), HookSerializer)
+        return self.page(channels.visible_channels(self.by), HookSerializer)
 
     @extend_schema(request=HookFields, responses={201: NewHookSerializer})
     def post(self, _request: Request) -> Response:
         """Add one; a program's signing secret is shown this once."""
         fields = self.body(HookFields)
         self.prove()
-        number, kind = fields.pop("application"), Hook.Kind(fields.pop("kind"))
+        number, kind = fields.pop("application"), NotificationChannel.Kind(fields.pop("kind"))
         where = catalog.get_application(self.by, number) if number else None
-        made = channels.add_hook(self.by, kind=kind, application=where, **fields)
+        made = channels.add_channel(self.by, kind=kind, application=where, **fields)
         secret = made.secret.reveal() if made.secret else None
         told = {"hook": made.hook, "signing_secret": secret}
         return Response(NewHookSerializer(told).data, status=201)
@@ -145,7 +145,7 @@ class HookDetail(MemberView):
     def delete(self, _request: Request, hook_id: int) -> Response:
         """Tell it nothing any more."""
         self.prove()
-        channels.remove_hook(self.by, channels.get_hook(self.by, hook_id))
+        channels.remove_channel(self.by, channels.get_channel(self.by, hook_id))
         return Response(status=204)
 
 
@@ -155,5 +155,5 @@ class HookTest(MemberView):
     @extend_schema(request=Fields, responses={202: None})
     def post(self, _request: Request, hook_id: int) -> Response:
         """Send it a test within half a minute."""
-        channels.send_test(self.by, channels.get_hook(self.by, hook_id))
+        channels.send_test(self.by, channels.get_channel(self.by, hook_id))
         return Response(status=202)

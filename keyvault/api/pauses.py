@@ -8,11 +8,11 @@ from rest_framework.response import Response
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.api.serializers.inventory import NamedSerializer
 from keyvault.inventory import catalog, keys
-from rotation.models import Pause
+from rotation.models import RotationPause
 from rotation.scheduling import pauses
 
 
-class PauseSerializer(serializers.ModelSerializer[Pause]):
+class PauseSerializer(serializers.ModelSerializer[RotationPause]):
     """A pause: of a key, of an account, or of everything when neither is named."""
 
     key = NamedSerializer(allow_null=True)
@@ -20,7 +20,7 @@ class PauseSerializer(serializers.ModelSerializer[Pause]):
     paused_by = NamedSerializer(allow_null=True)
 
     class Meta:
-        model = Pause
+        model = RotationPause
         fields = ["id", "key", "account", "reason", "ends_at", "paused_by", "paused_at"]
         read_only_fields = fields
 

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keyvault.access import groups, invitations, members, roles
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.access.roles import Holder
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.api.serializers.inventory import (
@@ -134,7 +134,7 @@ class GrantList(MemberView):
         fields = self.body(GrantFields)
         self.prove()
         holder = _holder(self.by, fields)
-        made = roles.give(self.by, holder, fields["role"], **_scope(self.by, fields))
+        made = roles.assign_role(self.by, holder, fields["role"], **_scope(self.by, fields))
         return Response(GrantSerializer(made).data, status=201)
 
 
@@ -151,7 +151,7 @@ class GrantDetail(MemberView):
         """Take it back; it ends with the next request."""
         grant = roles.get_grant(self.by, grant_id)
         self.prove()
-        roles.take(self.by, grant)
+        roles.revoke_role(self.by, grant)
         return Response(status=204)
 
 
@@ -163,7 +163,7 @@ class GroupList(MemberView):
     @listing(PageQuery, GroupSerializer)
     def get(self, _request: Request) -> Response:
         """List groups, the newest first."""
-        seen = may(self.by, Verb.MANAGE) or may(self.by, Verb.READ_AUDIT)
+        seen = may(self.by, Permission.MANAGE) or may(self.by, Permission.READ_AUDIT)
         rows = Group.objects.all() if seen else members.groups_of(self.by)
         return self.page(rows.prefetch_related("members"), GroupSerializer)
 
@@ -187,7 +187,7 @@ class GroupDetail(MemberView):
         """Remove the group with its roles."""
         group = groups.get_group(self.by, group_id)
         self.prove()
-        groups.drop_group(self.by, group)
+        groups.delete_group(self.by, group)
         return Response(status=204)
 
 
@@ -200,7 +200,7 @@ class GroupMembers(MemberView):
         member = members.get_member(self.by, self.body(WhoFields)["member"])
         group = groups.get_group(self.by, group_id)
         self.prove()
-        groups.join_group(self.by, group, member)
+        groups.add_to_group(self.by, group, member)
         return Response(GroupSerializer(group).data, status=201)
 
 
@@ -212,7 +212,7 @@ class GroupMember(MemberView):
         """Take the member out; its roles end with the next request."""
         group = groups.get_group(self.by, group_id)
         self.prove()
-        groups.leave_group(self.by, group, members.get_member(self.by, member_id))
+        groups.remove_from_group(self.by, group, members.get_member(self.by, member_id))
         return Response(status=204)
 
 

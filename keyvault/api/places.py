@@ -14,7 +14,7 @@ from keyvault.api.serializers.inventory import (
     EnvironmentSerializer,
 )
 from keyvault.inventory import catalog
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 
 
 class ApplicationFields(Fields):
@@ -95,7 +95,7 @@ class AccountListView(MemberView):
     @listing(PageQuery, AccountSerializer)
     def get(self, _request: Request) -> Response:
         """List accounts, the newest first."""
-        rows: QuerySet[Account] = catalog.visible_accounts(self.by)
+        rows: QuerySet[VendorAccount] = catalog.visible_accounts(self.by)
         return self.page(rows, AccountSerializer)
 
 

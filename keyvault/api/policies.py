@@ -12,7 +12,7 @@ from keyvault.api.serializers.rotations import LevelSerializer
 from keyvault.core.errors import BadInput
 from keyvault.inventory import catalog
 from keyvault.models import Member
-from rotation.models import PolicyLevel
+from rotation.models import PolicyScope
 from rotation.scheduling import inheritance
 from rotation.scheduling.inheritance import Place
 from rotation.scheduling.validation import Wish
@@ -43,7 +43,7 @@ class PolicyList(MemberView):
         """Say what counts for every key below a level; the keys are planned anew at once."""
         fields = self.body(LevelFields)
         places = {name: fields.pop(name) for name in _KINDS}
-        saved = inheritance.set_level(self.by, _place(self.by, places), Wish(**fields))
+        saved = inheritance.set_scope(self.by, _place(self.by, places), Wish(**fields))
         return Response(LevelSerializer(saved).data)
 
 
@@ -56,8 +56,8 @@ def _place(by: Member, places: dict[str, int | None]) -> Place:
     return None
 
 
-def _seen(by: Member) -> QuerySet[PolicyLevel]:
+def _seen(by: Member) -> QuerySet[PolicyScope]:
     known = Q(environment__isnull=True) | Q(environment__in=catalog.visible_environments(by))
     known &= Q(application__isnull=True) | Q(application__in=visible_applications(by))
     known &= Q(account__isnull=True) | Q(account__in=catalog.visible_accounts(by))
-    return PolicyLevel.objects.filter(known).select_related("account", "environment", "application")
+    return PolicyScope.objects.filter(known).select_related("account", "environment", "application")

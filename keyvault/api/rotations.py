@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault.access.permissions import Verb, may, visible_keys
+from keyvault.access.permissions import Permission, may, visible_keys
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.api.serializers.rotations import RotationDetailSerializer, RotationSerializer
 from keyvault.core.errors import NotFound
@@ -105,7 +105,7 @@ def get_rotation(by: Member, rotation_id: int) -> Rotation:
         .filter(pk=rotation_id)
         .first()
     )
-    if rotation is None or not may(by, Verb.VIEW, rotation.key):
+    if rotation is None or not may(by, Permission.VIEW, rotation.key):
         raise NotFound("There is no such rotation, or it is not yours to see.")
     return rotation
 

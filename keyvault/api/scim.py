@@ -174,7 +174,7 @@ def _require_token(request: HttpRequest) -> None:
     right = hmac.compare_digest(given.strip().encode(), settings.SCIM_TOKEN.encode())
     if right and scheme.lower() == "bearer":
         return
-    tries = rate_limits.count("scim", rate_limits.network_of(current().source), _WINDOW)
+    tries = rate_limits.count_attempt("scim", rate_limits.network_of(current().source), _WINDOW)
     if tries <= _WRONG_TOKENS:
         record_now(
             Action.TOKEN_REFUSED, anonymous_actor(), outcome="denied", reason="directory token"

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.api.base import AsItIsField, Fields, IdField, MemberView, SecretField, listing
 from keyvault.api.places import AccountListView
 from keyvault.api.serializers.inventory import AccountSerializer
@@ -125,6 +125,6 @@ def get_consumer(by: Member, consumer_id: int) -> Consumer:
         .filter(pk=consumer_id)
         .first()
     )
-    if consumer is None or not may(by, Verb.VIEW, consumer.token):
+    if consumer is None or not may(by, Permission.VIEW, consumer.token):
         raise NotFound("There is no such consumer, or it is not yours to see.")
     return consumer

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.api.base import Fields, IdField, MemberView, PageQuery, listing
 from keyvault.api.serializers.inventory import NewTokenSerializer, TokenSerializer
 from keyvault.core.errors import NotFound
@@ -104,7 +104,7 @@ def get_token(by: Member, token_id: int) -> ServiceToken:
         .filter(pk=token_id)
         .first()
     )
-    if token is None or not may(by, Verb.VIEW, token):
+    if token is None or not may(by, Permission.VIEW, token):
         raise NotFound("There is no such token, or it is not yours to see.")
     return token
 

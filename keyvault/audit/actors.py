@@ -33,7 +33,7 @@ def system_actor(reason: str, on_behalf_of: str = "") -> Actor:
 
 
 @dataclass(frozen=True)
-class Thing:
+class Subject:
     """What is acted on, with its label copied in: the log outlives the object."""
 
     kind: str = ""
@@ -42,13 +42,13 @@ class Thing:
     key_id: int | None = None
 
 
-def thing(obj: models.Model | None) -> Thing:
+def audit_subject(obj: models.Model | None) -> Subject:
     """Describe a model object; the key it belongs to is found by `key_id` or by being one."""
     if obj is None:
-        return Thing()
+        return Subject()
     kind = str(obj._meta.model_name)
     key_id = obj.pk if kind == "apikey" else getattr(obj, "key_id", None)
-    return Thing(kind, str(obj.pk), one_line(str(obj), 500), key_id)
+    return Subject(kind, str(obj.pk), one_line(str(obj), 500), key_id)
 
 
 def anonymous_actor() -> Actor:

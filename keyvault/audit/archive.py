@@ -38,7 +38,7 @@ class Archived:
     sha256: str
 
 
-def roll() -> str:
+def rotate_partition() -> str:
     """Close the open partition if its month is over; returns its name, or an empty text."""
     with connections["audit"].cursor() as cursor:
         cursor.execute("SELECT audit_roll()")

@@ -45,7 +45,7 @@ def public_key() -> str:
     return signer().public_key()
 
 
-def seal() -> Checkpoint | None:
+def sign_checkpoint() -> Checkpoint | None:
     """Sign the chain's head if it moved since the last checkpoint; returns the new one, or None."""
     with transaction.atomic(using="audit"):
         with connections["audit"].cursor() as cursor:

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import Error as AnyDatabaseError
 from django.db import connections, models, transaction
 
-from keyvault.audit.actors import Actor, Thing, system_actor, thing
+from keyvault.audit.actors import Actor, Subject, audit_subject, system_actor
 from keyvault.audit.models import Action
 from keyvault.core.errors import Unavailable
 from keyvault.core.redaction import one_line
@@ -35,7 +35,7 @@ class AuditUnavailable(Unavailable):
 def record(
     action: Action,
     actor: Actor,
-    obj: models.Model | Thing | None = None,
+    obj: models.Model | Subject | None = None,
     *,
     outcome: str = "ok",
     reason: str = "",
@@ -49,7 +49,7 @@ def record(
 def record_now(
     action: Action,
     actor: Actor,
-    obj: models.Model | Thing | None = None,
+    obj: models.Model | Subject | None = None,
     *,
     outcome: str = "ok",
     reason: str = "",
@@ -95,13 +95,13 @@ def _try() -> bool:
 def entry(
     action: Action,
     actor: Actor,
-    obj: models.Model | Thing | None,
+    obj: models.Model | Subject | None,
     outcome: str,
     reason: str,
     detail: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what a row says; the database adds its number and time."""
-    subject = obj if isinstance(obj, Thing) else thing(obj)
+    subject = obj if isinstance(obj, Subject) else audit_subject(obj)
     context = current()
     return {
         "v": 1,

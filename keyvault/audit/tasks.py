@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def seal() -> None:
     """Write a signed checkpoint if the log has grown."""
     try:
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
     except (NoSigningKey, StoreDenied, StoreUnavailable) as error:
         # What is not signed now is covered by the next checkpoint.
         log.error("no audit checkpoint", extra={"reason": str(error)})
@@ -26,7 +26,7 @@ def seal() -> None:
 def roll() -> None:
     """Begin a new partition when the month has changed; a busy log is tried again next hour."""
     try:
-        closed = archive.roll()
+        closed = archive.rotate_partition()
     except AnyDatabaseError as error:
         log.warning("audit partition not rolled", extra={"reason": type(error).__name__})
         return

@@ -41,7 +41,7 @@ def join(request: HttpRequest) -> HttpResponse:
         return _page(request, form, 400 if form.is_bound else 200)
     said = form.cleaned_data
     try:
-        member = invitations.join(said["code"], said["password"], name=said["name"])
+        member = invitations.accept_invitation(said["code"], said["password"], name=said["name"])
     except KeyServiceError as error:
         return _page(request, form, error.status, error.message)
     try:

@@ -5,8 +5,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from keyvault.access.permissions import Verb, may, visible_applications, visible_keys
-from keyvault.console.decorators import me, number, page, prove
+from keyvault.access.permissions import Permission, may, visible_applications, visible_keys
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    require_recent_auth,
+)
 from keyvault.console.edit_forms import refreshed, shown, without_mark
 from keyvault.console.forms.keys import ApplicationForm
 from keyvault.console.forms.rotations import ConsumerForm
@@ -23,7 +28,7 @@ from rotation.models import Consumer
 
 
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show the applications, or add one."""
     if request.method == "GET":
@@ -33,7 +38,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         return _list(request, form, status=400)
     try:
         said = without_mark(form)
-        added = catalog.add_application(me(request), **said)
+        added = catalog.add_application(current_member(request), **said)
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
     messages.success(request, f"{added.name} was added. Next: say where it runs.")
@@ -43,38 +48,40 @@ def listing(request: HttpRequest) -> HttpResponse:
 def _list(
     request: HttpRequest, form: ApplicationForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
-    found = visible_applications(me(request))
-    rows, after = newest_first(found, number(request.GET.get("after")))
+    found = visible_applications(current_member(request))
+    rows, after = newest_first(found, parse_id(request.GET.get("after")))
     facts = {
         "rows": rows,
         "next": next_link(request, after),
         "form": form,
         "problem": problem,
-        "can_add": may(me(request), Verb.MANAGE),
+        "can_add": may(current_member(request), Permission.MANAGE),
         "section": "applications",
     }
     return render(request, "console/applications/list.html", facts, status=status)
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest, application_id: int) -> HttpResponse:
     """Show an application's consumers and keys."""
-    application = catalog.get_application(me(request), application_id)
-    return _page(request, application, ConsumerForm(me(request)))
+    application = catalog.get_application(current_member(request), application_id)
+    return _page(request, application, ConsumerForm(current_member(request)))
 
 
 @require_POST
-@page
+@login_required_page
 def change(request: HttpRequest, application_id: int) -> HttpResponse:
     """Change its name, its team, or where to write."""
-    application = catalog.get_application(me(request), application_id)
-    form, consumer = ApplicationForm(request.POST), ConsumerForm(me(request))
+    application = catalog.get_application(current_member(request), application_id)
+    form, consumer = ApplicationForm(request.POST), ConsumerForm(current_member(request))
     if not form.is_valid():
         return _page(request, application, consumer, status=400, change_form=form)
     try:
         said = without_mark(form)
-        catalog.change_application(me(request), application, form.cleaned_data["seen"], **said)
+        catalog.change_application(
+            current_member(request), application, form.cleaned_data["seen"], **said
+        )
     except KeyServiceError as error:
         form = refreshed(form, error, application)
         return _page(request, application, consumer, error.message, error.status, change_form=form)
@@ -83,19 +90,19 @@ def change(request: HttpRequest, application_id: int) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
     """Add a place where it runs; its token is shown once."""
-    application = catalog.get_application(me(request), application_id)
-    form = ConsumerForm(me(request), request.POST)
+    application = catalog.get_application(current_member(request), application_id)
+    form = ConsumerForm(current_member(request), request.POST)
     if not form.is_valid():
         return _page(request, application, form, status=400)
     said = form.cleaned_data
     if said["webhook_url"]:
-        prove(request)
+        require_recent_auth(request)
     try:
         new = registry.add_consumer(
-            me(request),
+            current_member(request),
             said["name"],
             application,
             said["environment"],
@@ -114,17 +121,17 @@ def add_consumer(request: HttpRequest, application_id: int) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int) -> HttpResponse:
     """Take a consumer out of use, once the person has ticked what that means."""
-    application = catalog.get_application(me(request), application_id)
+    application = catalog.get_application(current_member(request), application_id)
     consumer = _consumer(application, consumer_id)
     try:
         if request.POST.get("sure") != "yes":
             raise BadInput("Nothing was changed. Tick the box if its token shall end now.")
-        registry.remove_consumer(me(request), consumer)
+        registry.remove_consumer(current_member(request), consumer)
     except KeyServiceError as error:
-        form = ConsumerForm(me(request))
+        form = ConsumerForm(current_member(request))
         return _page(request, application, form, error.message, error.status)
     messages.success(
         request,
@@ -134,15 +141,15 @@ def remove_consumer(request: HttpRequest, application_id: int, consumer_id: int)
 
 
 @require_POST
-@page
+@login_required_page
 def renew_token(request: HttpRequest, application_id: int, consumer_id: int) -> HttpResponse:
     """Give a consumer's token a new text, shown once; former ones in use work on until their ends."""
-    application = catalog.get_application(me(request), application_id)
+    application = catalog.get_application(current_member(request), application_id)
     consumer = _consumer(application, consumer_id)
     try:
-        text = tokens.renew(me(request), consumer.token)
+        text = tokens.renew(current_member(request), consumer.token)
     except KeyServiceError as error:
-        form = ConsumerForm(me(request))
+        form = ConsumerForm(current_member(request))
         return _page(request, application, form, error.message, error.status)
     return show_renewed(request, consumer.token, consumer.name, text, "applications")
 
@@ -163,18 +170,18 @@ def _page(
     status: int = 200,
     change_form: ApplicationForm | None = None,
 ) -> HttpResponse:
-    keys = visible_keys(me(request)).filter(application=application)
+    keys = visible_keys(current_member(request)).filter(application=application)
     facts = {
         "application": application,
-        "consumers": _visible_consumers(me(request), application),
+        "consumers": _visible_consumers(current_member(request), application),
         "keys": keys.select_related("account", "environment", "current", "policy")
         .prefetch_related(with_open_rotation())
         .order_by("environment__position", "name")[:200],
         "form": form,
         "change_form": change_form or ApplicationForm(initial=shown(application, ApplicationForm)),
-        "can_change": may(me(request), Verb.MANAGE),
+        "can_change": may(current_member(request), Permission.MANAGE),
         "problem": problem,
-        "can_add": _may_add(me(request), application),
+        "can_add": _may_add(current_member(request), application),
         "section": "applications",
     }
     return render(request, "console/applications/detail.html", facts, status=status)
@@ -191,4 +198,4 @@ def _visible_consumers(member: Member, application: Application) -> list[Consume
 
 
 def _may_add(member: Member, application: Application) -> bool:
-    return may(member, Verb.MANAGE, application)
+    return may(member, Permission.MANAGE, application)

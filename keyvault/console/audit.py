@@ -13,17 +13,23 @@ from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.export import csv_lines, json_lines
 from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent, ChainHead
 from keyvault.audit.verify import BEGINNING, row_hash
-from keyvault.console.decorators import me, number, page, text, words
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    query_text,
+    text_of,
+)
 from keyvault.console.pagination import newest_first, next_link
 from keyvault.core.errors import BadInput, Denied
 from keyvault.core.redaction import one_line
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 
 _FILTERS = ("action", "actor", "object", "key", "text", "since", "until")
 _FORMATS: dict[str, tuple[str, Callable[[int, int | None], Iterator[str]]]] = {
@@ -36,22 +42,26 @@ _JUMPS = 1000
 
 
 @require_GET
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show audit rows with simple filters, and whether those shown fit the chain."""
-    if not may(me(request), Verb.READ_AUDIT):
+    if not may(current_member(request), Permission.READ_AUDIT):
         raise Denied("Only owners and auditors may read the audit log.")
-    rows, after = newest_first(_filtered(request), number(request.GET.get("after")))
-    record_now(Action.AUDIT_READ, member_actor(me(request)), reason=request.GET.urlencode()[:200])
+    rows, after = newest_first(_filtered(request), parse_id(request.GET.get("after")))
+    record_now(
+        Action.AUDIT_READ,
+        member_actor(current_member(request)),
+        reason=request.GET.urlencode()[:200],
+    )
     facts = {
         "rows": rows,
         "next": next_link(request, after),
         "actions": Action.choices,
-        "chosen": {name: words(request, name) for name in _FILTERS},
+        "chosen": {name: query_text(request, name) for name in _FILTERS},
         "head": ChainHead.objects.first(),
         "now": timezone.now(),
         "query": chosen_query(request.GET),
-        "views": list(me(request).views.filter(of="audit")[:50]),
+        "views": list(current_member(request).views.filter(of="audit")[:50]),
         "unfit": [row.seq for row in rows if not fits(row)],
         "section": "audit",
     }
@@ -60,25 +70,25 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 def chosen_query(said: QueryDict) -> str:
     """Return the filters without empty ones, and without the place in the list."""
-    kept = {name: text(said, name) for name in _FILTERS}
+    kept = {name: text_of(said, name) for name in _FILTERS}
     return urlencode({name: value for name, value in kept.items() if value})
 
 
 def _filtered(request: HttpRequest) -> QuerySet[AuditEvent]:
     rows = AuditEvent.objects.all()
-    if action := words(request, "action"):
+    if action := query_text(request, "action"):
         rows = rows.filter(action=action)
-    if actor := words(request, "actor"):
+    if actor := query_text(request, "actor"):
         rows = rows.filter(actor_label__icontains=actor)
-    if thing := words(request, "object"):
+    if thing := query_text(request, "object"):
         rows = rows.filter(object_label__icontains=thing)
-    if (key := number(request.GET.get("key"))) is not None:
+    if (key := parse_id(request.GET.get("key"))) is not None:
         rows = rows.filter(key_id=key)
     if since := _day(request, "since"):
         rows = rows.filter(at__gte=since)
     if until := _day(request, "until"):
         rows = rows.filter(at__lt=until + timedelta(days=1))
-    if wanted := words(request, "text"):
+    if wanted := query_text(request, "text"):
         rows = _searched(rows, wanted, since or timezone.now() - _SEARCHED)
     return rows
 
@@ -112,23 +122,29 @@ def _day(request: HttpRequest, name: str) -> datetime | None:
 
 
 @require_POST
-@page
+@login_required_page
 def export(request: HttpRequest) -> HttpResponse:
     """Stream the log, or the part between two numbers, so that it verifies elsewhere."""
     form = request.POST.get("format", "jsonl")
     if form not in _FORMATS:
         raise BadInput("Choose one of the formats {formats}.".format(formats=", ".join(_FORMATS)))
-    first, last = number(request.POST.get("first")), number(request.POST.get("last"))
+    first, last = parse_id(request.POST.get("first")), parse_id(request.POST.get("last"))
     asked = f"{form} from {first} to {last}"
-    allowed = may(me(request), Verb.READ_AUDIT)
+    allowed = may(current_member(request), Permission.READ_AUDIT)
     if not allowed:
-        record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), outcome="denied", asked=asked)
+        record_now(
+            Action.AUDIT_EXPORTED,
+            member_actor(current_member(request)),
+            outcome="denied",
+            asked=asked,
+        )
         raise Denied("Only owners and auditors may export the audit log.")
     parameters = {"format": form, "first": first, "last": last}
     approvals.require(
-        me(request), Asked(Act.EXPORT, f"Export the audit log as {asked}", parameters)
+        current_member(request),
+        Asked(ApprovalAction.EXPORT, f"Export the audit log as {asked}", parameters),
     )
-    record_now(Action.AUDIT_EXPORTED, member_actor(me(request)), asked=asked)
+    record_now(Action.AUDIT_EXPORTED, member_actor(current_member(request)), asked=asked)
     kind, lines = _FORMATS[form]
     after = BEGINNING if first is None else first - 1
     answer = StreamingHttpResponse(lines(after, last), content_type=f"{kind}; charset=utf-8")

@@ -18,7 +18,7 @@ from keyvault.audit.actors import member_actor
 from keyvault.audit.export import safe_cell
 from keyvault.audit.log import record_now
 from keyvault.audit.models import Action
-from keyvault.console.decorators import me, number, page, text
+from keyvault.console.decorators import current_member, login_required_page, parse_id, text_of
 from keyvault.console.keys import Keys, chosen_query, filtered
 from keyvault.core.errors import BadInput, KeyServiceError
 from keyvault.models import ApiKey
@@ -63,16 +63,18 @@ class BulkForm(forms.Form):
 
 
 @require_POST
-@page
+@login_required_page
 def rotate(request: HttpRequest) -> HttpResponse:
     """Show what rotating the chosen keys means; with `start`, begin."""
     form = BulkForm(request.POST if "title" in request.POST else None)
     found, said = _chosen(request)
     if "start" not in request.POST or not form.is_valid():
         return _page(request, found, said, form, status=400 if form.errors else 200)
-    zone = ZoneInfo(preferences.preference_of(me(request)).time_zone)
+    zone = ZoneInfo(preferences.preference_of(current_member(request)).time_zone)
     try:
-        campaign = bulk.start(me(request), form.cleaned_data["title"], found, form.until(zone))
+        campaign = bulk.start(
+            current_member(request), form.cleaned_data["title"], found, form.until(zone)
+        )
     except KeyServiceError as error:
         return _page(request, found, said, form, error.message, error.status)
     return redirect("campaign", campaign.pk)
@@ -80,12 +82,12 @@ def rotate(request: HttpRequest) -> HttpResponse:
 
 def _chosen(request: HttpRequest) -> tuple[Keys, dict[str, object]]:
     """Return the chosen keys among those that one may see, and what the form carries along."""
-    visible = visible_keys(me(request))
+    visible = visible_keys(current_member(request))
     if request.POST.get("all"):
-        query = chosen_query(QueryDict(text(request.POST, "query", 1000)))
+        query = chosen_query(QueryDict(text_of(request.POST, "query", 1000)))
         return filtered(QueryDict(query), visible), {"all": "yes", "query": query, "keys": []}
     sent = request.POST.getlist("key")[: bulk.MOST]
-    ticked = [found for one in sent if (found := number(one)) is not None]
+    ticked = [found for one in sent if (found := parse_id(one)) is not None]
     if not ticked:
         raise BadInput("Tick at least one key, or choose all that fit. Nothing was started.")
     return visible.filter(pk__in=ticked), {"all": "", "query": "", "keys": ticked}
@@ -99,7 +101,7 @@ def _page(
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    seen = bulk.preview(me(request), found)
+    seen = bulk.preview(current_member(request), found)
     if not form.is_bound:
         form = BulkForm(initial={"title": f"Rotation of {seen.mine} keys"})
     facts = {
@@ -113,13 +115,15 @@ def _page(
 
 
 @require_POST
-@page
+@login_required_page
 def export(request: HttpRequest) -> HttpResponse:
     """Stream the list as CSV: what it shows, and no secret; it is on record before it leaves."""
-    query = chosen_query(QueryDict(text(request.POST, "query", 1000)))
-    found = filtered(QueryDict(query), visible_keys(me(request)))
+    query = chosen_query(QueryDict(text_of(request.POST, "query", 1000)))
+    found = filtered(QueryDict(query), visible_keys(current_member(request)))
     record_now(
-        Action.INVENTORY_EXPORTED, member_actor(me(request)), asked=query or "every key one sees"
+        Action.INVENTORY_EXPORTED,
+        member_actor(current_member(request)),
+        asked=query or "every key one sees",
     )
     answer = StreamingHttpResponse(_lines(found), content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="keys-{timezone.now():%Y-%m-%d}.csv"'

@@ -9,13 +9,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from keyvault.access.permissions import visible_applications
-from keyvault.console.decorators import me, page, unstored
+from keyvault.console.decorators import current_member, login_required_page, unstored
 from keyvault.console.forms.keys import offer
 from keyvault.core.errors import BadInput, KeyServiceError
 from keyvault.inventory import bulk_import, import_formats
 from keyvault.inventory.bulk_import import Defaults, Fates, Way
 from keyvault.inventory.catalog import visible_accounts, visible_environments
-from keyvault.models import Account, Application, Environment, Member
+from keyvault.models import Application, Environment, Member, VendorAccount
 
 # Each row is a call to the vendor: more than this would outlast the request.
 MOST_ON_PAGE = 200
@@ -38,7 +38,7 @@ class ImportForm(forms.Form):
         ),
     )
     account = forms.ModelChoiceField(
-        Account.objects.none(),
+        VendorAccount.objects.none(),
         required=False,
         empty_label="As each row says",
         label="Account",
@@ -80,18 +80,20 @@ class ImportForm(forms.Form):
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def many(request: HttpRequest) -> HttpResponse:
     """Show the form; a POST says what becomes of each row, and with `record` does it."""
     if request.method == "GET":
-        return _show(request, ImportForm(me(request)))
-    form = ImportForm(me(request), request.POST)
+        return _show(request, ImportForm(current_member(request)))
+    form = ImportForm(current_member(request), request.POST)
     if not form.is_valid():
         return _show(request, form, status=400)
     really = "record" in request.POST
     try:
         way = _way(request, form)
-        done = bulk_import.run(me(request), form.cleaned_data["text"], form.defaults(), way)
+        done = bulk_import.run(
+            current_member(request), form.cleaned_data["text"], form.defaults(), way
+        )
     except KeyServiceError as error:
         return _show(request, form, error.message, error.status)
     return _show(request, form, done=done, really=really)

@@ -13,15 +13,21 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from keyvault.access.permissions import Verb, may
-from keyvault.access.rate_limits import count, network_of
-from keyvault.console.decorators import me, number, page, prove, words
+from keyvault.access.permissions import Permission, may
+from keyvault.access.rate_limits import count_attempt, network_of
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    query_text,
+    require_recent_auth,
+)
 from keyvault.console.one_time_page import hand_over
 from keyvault.core.errors import BadInput, Denied, KeyServiceError, NotFound
 from keyvault.core.request_context import current
 from keyvault.inventory import catalog
 from keyvault.models import Environment
-from rotation.models import Freeze, FreezeFeed
+from rotation.models import ChangeFreeze, FreezeCalendar
 from rotation.notifications import preferences
 from rotation.scheduling import calendar, freeze_calendars, freezes
 from rotation.scheduling.freeze_days import Freezes, covering
@@ -84,21 +90,21 @@ class CalendarForm(forms.Form):
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest) -> HttpResponse:
     """Show one month, in the person's own zone."""
     return _page(request, FreezeForm())
 
 
 @require_POST
-@page
+@login_required_page
 def freeze(request: HttpRequest) -> HttpResponse:
     """Add a freeze; what would have been due is planned anew at once."""
     form = FreezeForm(request.POST)
     if not form.is_valid():
         return _page(request, form, status=400)
     try:
-        added = freezes.add_freeze(me(request), **form.cleaned_data)
+        added = freezes.add_freeze(current_member(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, form, error.message, error.status)
     messages.success(request, f"{added}: nothing rotates by itself then.")
@@ -106,7 +112,7 @@ def freeze(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def import_calendar(request: HttpRequest) -> HttpResponse:
     """Take the events of a file as freezes, or read an address from now on."""
     form = CalendarForm(request.POST, request.FILES, prefix="ics")
@@ -114,7 +120,7 @@ def import_calendar(request: HttpRequest) -> HttpResponse:
         return _page(request, FreezeForm(), status=400, calendar_form=form)
     said = form.cleaned_data
     if said["url"]:
-        prove(request, back="calendar")
+        require_recent_auth(request, back="calendar")
     try:
         word = _taken(request, said)
     except KeyServiceError as error:
@@ -126,11 +132,13 @@ def import_calendar(request: HttpRequest) -> HttpResponse:
 def _taken(request: HttpRequest, said: dict[str, Any]) -> str:
     if said["url"]:
         feed = freeze_calendars.add_feed(
-            me(request), said["name"], said["url"], said["environment"]
+            current_member(request), said["name"], said["url"], said["environment"]
         )
         return f"{feed.name} is read within a minute, and then each hour."
     content = said["file"].read(freezes.LARGEST_FILE + 1)
-    added, remarks = freezes.add_from_calendar(me(request), content, said["environment"])
+    added, remarks = freezes.add_from_calendar(
+        current_member(request), content, said["environment"]
+    )
     for remark in remarks[:_MOST_REMARKS]:
         messages.warning(request, remark)
     text = (
@@ -142,38 +150,41 @@ def _taken(request: HttpRequest, said: dict[str, Any]) -> str:
 
 
 @require_POST
-@page
+@login_required_page
 def end_calendar(request: HttpRequest) -> HttpResponse:
     """Remove a calendar with its freezes."""
-    found = FreezeFeed.objects.filter(pk=number(request.POST.get("feed")) or 0).first()
+    found = FreezeCalendar.objects.filter(pk=parse_id(request.POST.get("feed")) or 0).first()
     if found is None:
         raise NotFound("There is no such calendar.")
-    freeze_calendars.end_feed(me(request), found)
+    freeze_calendars.end_feed(current_member(request), found)
     messages.success(request, f"{found.name} is read no more, and its freezes are over.")
     return redirect("calendar")
 
 
 @require_POST
-@page
-def thaw(request: HttpRequest) -> HttpResponse:
+@login_required_page
+def end_freeze(request: HttpRequest) -> HttpResponse:
     """End a freeze."""
-    found = Freeze.objects.filter(pk=number(request.POST.get("freeze")) or 0).first()
+    found = ChangeFreeze.objects.filter(pk=parse_id(request.POST.get("freeze")) or 0).first()
     if found is None:
         raise NotFound("There is no such freeze.")
-    freezes.end_freeze(me(request), found)
+    freezes.end_freeze(current_member(request), found)
     messages.success(request, f"{found.name} is over; what it held back is planned anew.")
     return redirect("calendar")
 
 
 @require_POST
-@page
+@login_required_page
 def renew_feed(request: HttpRequest) -> HttpResponse:
     """Show the address of one's own feed, this once."""
     if request.POST.get("end"):
-        calendar.end_feed(me(request))
+        calendar.end_feed(current_member(request))
         messages.success(request, "The feed opens nothing any more.")
         return redirect("calendar")
-    facts = {"address": calendar.renew_feed(me(request)).reveal(), "section": "rotations"}
+    facts = {
+        "address": calendar.renew_feed(current_member(request)).reveal(),
+        "section": "rotations",
+    }
     return hand_over(request, "console/calendar/feed.html", facts)
 
 
@@ -183,7 +194,7 @@ def feed(request: HttpRequest, text: str) -> HttpResponse:  # noqa: ARG001
     source = network_of(current().source)
     reader = calendar.reader_of(text)
     if reader is None:
-        told = count("calendar feed", source, _WINDOW)
+        told = count_attempt("calendar feed", source, _WINDOW)
         return HttpResponse("No such feed.\n", status=404 if told <= _WRONG_FEEDS else 429)
     answer = HttpResponse(calendar.feed(reader), content_type="text/calendar; charset=utf-8")
     answer["Cache-Control"] = "no-store, private"
@@ -197,14 +208,14 @@ def _page(
     status: int = 200,
     calendar_form: CalendarForm | None = None,
 ) -> HttpResponse:
-    wishes, held = preferences.preference_of(me(request)), Freezes()
+    wishes, held = preferences.preference_of(current_member(request)), Freezes()
     zone = ZoneInfo(wishes.time_zone)
-    first = _month(words(request, "month", 7), zone)
+    first = _month(query_text(request, "month", 7), zone)
     last = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
     until = datetime.combine(last, time(0), tzinfo=zone)
-    plan = calendar.planned(me(request), until, held)
+    plan = calendar.planned(current_member(request), until, held)
     runs = [one for one in plan.runs if _in(one, first, zone)]
-    seen = set(catalog.visible_environments(me(request)).values_list("pk", flat=True))
+    seen = set(catalog.visible_environments(current_member(request)).values_list("pk", flat=True))
     known = [one for one in held.rows if one.environment_id is None or one.environment_id in seen]
     spans = [(one, span) for one, span in held.between(_first_shown(first), last) if one in known]
     facts: dict[str, Any] = {
@@ -216,9 +227,11 @@ def _page(
         "before": (first - timedelta(days=1)).strftime("%Y-%m"),
         "after": last.strftime("%Y-%m"),
         "freezes": [one for one in known if one.rule or one.last_day >= timezone.now().date()],
-        "feeds": FreezeFeed.objects.filter(Q(environment__isnull=True) | Q(environment__in=seen)),
+        "feeds": FreezeCalendar.objects.filter(
+            Q(environment__isnull=True) | Q(environment__in=seen)
+        ),
         "calendar_form": calendar_form or CalendarForm(prefix="ics"),
-        "can": may(me(request), Verb.MANAGE),
+        "can": may(current_member(request), Permission.MANAGE),
         "has_feed": bool(wishes.feed_digest),
         "form": form,
         "problem": problem,
@@ -252,7 +265,7 @@ def _in(run: calendar.Planned, first: date, zone: ZoneInfo) -> bool:
 def _weeks(
     first: date,
     runs: list[calendar.Planned],
-    spans: list[tuple[Freeze, tuple[date, date]]],
+    spans: list[tuple[ChangeFreeze, tuple[date, date]]],
     zone: ZoneInfo,
 ) -> list[list[dict[str, Any]]]:
     by_day: dict[date, list[calendar.Planned]] = {}

@@ -9,11 +9,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from keyvault.access.permissions import Verb, may, require_owner
-from keyvault.console.decorators import me, number, page, prove, text
+from keyvault.access.permissions import Permission, may, require_owner
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    require_recent_auth,
+    text_of,
+)
 from keyvault.console.pagination import newest_first, next_link
 from keyvault.core.errors import BadInput, KeyServiceError, NotFound
-from keyvault.models import Account, Application, Environment, Member
+from keyvault.models import Application, Environment, Member, VendorAccount
 from rotation.campaigns import service
 from rotation.campaigns.service import Choice
 from rotation.models import Reason
@@ -39,7 +45,7 @@ class StartForm(forms.Form):
         label="Reason",
     )
     account = forms.ModelChoiceField(
-        Account.objects.all(), required=False, empty_label="All", label="Keys of the account"
+        VendorAccount.objects.all(), required=False, empty_label="All", label="Keys of the account"
     )
     application = forms.ModelChoiceField(
         Application.objects.all(),
@@ -75,13 +81,13 @@ class StartForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """List campaigns; a POST shows which keys match, or starts one over them."""
-    require_owner(me(request), "look at campaigns")
+    require_owner(current_member(request), "look at campaigns")
     if request.method == "GET":
         places = ("account", "application", "environment")
-        chosen = {name: number(request.GET.get(name)) for name in places}
+        chosen = {name: parse_id(request.GET.get(name)) for name in places}
         return _list(request, StartForm(initial=chosen))
     form = StartForm(request.POST)
     if not form.is_valid():
@@ -90,28 +96,28 @@ def listing(request: HttpRequest) -> HttpResponse:
         exposed = service.exposed_by(form.choice())
         if "start" not in request.POST:
             return _list(request, form, preview=service.preview(exposed))
-        prove(request)
+        require_recent_auth(request)
         reason = Reason(form.cleaned_data["reason"])
-        made = service.start(me(request), form.cleaned_data["title"], reason, exposed)
+        made = service.start(current_member(request), form.cleaned_data["title"], reason, exposed)
     except KeyServiceError as error:
         return _list(request, form, problem=error.message, status=error.status)
     return redirect("campaign", made.pk)
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show how far it is, and its keys: the open ones, or those that are settled."""
     campaign = _campaign(request, campaign_id)
     settled = request.GET.get("show") == "settled"
     rows, after = newest_first(
-        service.items_of(campaign, settled=settled), number(request.GET.get("after"))
+        service.items_of(campaign, settled=settled), parse_id(request.GET.get("after"))
     )
     facts = {
         "campaign": campaign,
         "rows": [service.standing(one) for one in rows],
         "settled": settled,
-        "owner": may(me(request), Verb.MANAGE),
+        "owner": may(current_member(request), Permission.MANAGE),
         "next": next_link(request, after),
         "section": "rotations",
         **_progress(campaign),
@@ -120,7 +126,7 @@ def show(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 @require_GET
-@page
+@login_required_page
 def live(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Answer with the part that moves by itself."""
     campaign = _campaign(request, campaign_id)
@@ -129,17 +135,17 @@ def live(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def end(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Begin nothing more of a planned campaign."""
     campaign = _campaign(request, campaign_id)
-    service.end(me(request), campaign)
+    service.end(current_member(request), campaign)
     messages.success(request, "Nothing more of it begins; what is under way goes on.")
     return redirect("campaign", campaign.pk)
 
 
 @require_POST
-@page
+@login_required_page
 def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> HttpResponse:
     """Accept one key as it is, with a reason, or have a failed rotation started anew."""
     campaign = _campaign(request, campaign_id)
@@ -147,10 +153,10 @@ def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> Http
     if item is None:
         raise NotFound("This campaign has no such key.")
     if deed == "accept":
-        service.accept(me(request), item, text(request.POST, "reason", 500))
+        service.accept(current_member(request), item, text_of(request.POST, "reason", 500))
         messages.success(request, f"{item.key.name} is accepted as it is.")
     elif deed == "retry":
-        service.retry(me(request), item)
+        service.retry(current_member(request), item)
         messages.success(request, f"{item.key.name} is tried again within a minute.")
     else:
         raise BadInput("Accept or retry. Nothing was changed.")
@@ -160,8 +166,8 @@ def act(request: HttpRequest, campaign_id: int, item_id: int, deed: str) -> Http
 def _campaign(request: HttpRequest, campaign_id: int) -> Campaign:
     """Return the campaign, to owners and to who started it."""
     found = Campaign.objects.select_related("started_by").filter(pk=campaign_id).first()
-    if found is None or found.started_by_id != me(request).pk:
-        require_owner(me(request), "look at campaigns")
+    if found is None or found.started_by_id != current_member(request).pk:
+        require_owner(current_member(request), "look at campaigns")
     if found is None:
         raise NotFound("There is no such campaign.")
     return found
@@ -184,7 +190,7 @@ def _list(
     preview: Any = None,
 ) -> HttpResponse:
     found: QuerySet[Campaign] = service.with_counts(Campaign.objects.select_related("started_by"))
-    rows, after = newest_first(found, number(request.GET.get("after")))
+    rows, after = newest_first(found, parse_id(request.GET.get("after")))
     facts = {
         "rows": rows,
         "next": next_link(request, after),

@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keyvault.access.permissions import visible_keys
-from keyvault.console.decorators import me, page
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.console.forms.rotations import AccountForm
 from keyvault.console.progress import track
 from keyvault.templatetags.console_tags import ICONS, STATES
@@ -21,10 +21,10 @@ _TOKENS = (
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest) -> HttpResponse:
     """Show the charts over the keys that one may see."""
-    keys = visible_keys(me(request))
+    keys = visible_keys(current_member(request))
     counted = stats.standing(keys)
     stands = counted.value
     charts = [stands.by_state(), stands.by_age(), stats.per_week(keys), stands.by_answer()]
@@ -33,7 +33,7 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@page
+@login_required_page
 def style(request: HttpRequest) -> HttpResponse:
     """Show every part that pages are made of, drawn by the very templates that pages use."""
     sample = Rotation(step=Step.VERIFY, step_since=timezone.now())

@@ -23,12 +23,12 @@ from keyvault.models import Member
 View = Callable[..., HttpResponse]
 
 
-def me(request: HttpRequest) -> Member:
+def current_member(request: HttpRequest) -> Member:
     """Return the person who is signed in; pages ask only after `page` has let them in."""
     return cast(Member, request.user)
 
 
-def page(view: View) -> View:
+def login_required_page(view: View) -> View:
     """Let signed-in people in, and answer a refusal with a page that says why."""
 
     @wraps(view)
@@ -55,7 +55,7 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(request.get_full_path())
 
 
-def prove(request: HttpRequest, back: str = "") -> None:
+def require_recent_auth(request: HttpRequest, back: str = "") -> None:
     """Send the person to prove again who they are, unless they did lately; then this goes on.
 
     With `back` (a page's name, or its address) it does not go on, but shows that page: what was sent
@@ -63,7 +63,7 @@ def prove(request: HttpRequest, back: str = "") -> None:
     """
     if proved_lately(request):
         return
-    if not can_prove(me(request)):
+    if not can_prove(current_member(request)):
         raise Denied(
             (
                 "This needs a proof of who you are that is younger than five minutes. You have neither "
@@ -79,11 +79,11 @@ def prove(request: HttpRequest, back: str = "") -> None:
         "First say again who you are. Then fill in the form anew: what you sent was not kept.",
     )
     page = back if back.startswith("/") else reverse(back)
-    where = get_adapter().get_reauthentication_methods(me(request))[0]["url"]
+    where = get_adapter().get_reauthentication_methods(current_member(request))[0]["url"]
     raise ImmediateHttpResponse(redirect(f"{where}?{urlencode({'next': page})}"))
 
 
-def number(text: str | None) -> int | None:
+def parse_id(text: str | None) -> int | None:
     """Return a row id from a URL's query, None when there is none; NotFound for nonsense."""
     if not text:
         return None
@@ -93,12 +93,12 @@ def number(text: str | None) -> int | None:
     return found
 
 
-def words(request: HttpRequest, name: str, most: int = 100) -> str:
+def query_text(request: HttpRequest, name: str, most: int = 100) -> str:
     """Return a text from the URL's query, without the characters that a database cannot hold."""
-    return text(request.GET, name, most)
+    return text_of(request.GET, name, most)
 
 
-def text(said: QueryDict, name: str, most: int = 100) -> str:
+def text_of(said: QueryDict, name: str, most: int = 100) -> str:
     """Return a text from a query or form, without the characters that a database cannot hold."""
     return said.get(name, "").replace("\x00", "").strip()[:most]
 

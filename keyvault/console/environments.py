@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from keyvault.access.permissions import Verb, may
-from keyvault.console.decorators import me, page
+from keyvault.access.permissions import Permission, may
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.console.edit_forms import refreshed, shown, without_mark
 from keyvault.console.forms.keys import EnvironmentForm
 from keyvault.core.errors import KeyServiceError
@@ -15,7 +15,7 @@ from keyvault.models import Environment
 
 
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show the environments, or add one."""
     if request.method == "GET":
@@ -24,7 +24,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _list(request, form, status=400)
     try:
-        added = catalog.add_environment(me(request), **without_mark(form))
+        added = catalog.add_environment(current_member(request), **without_mark(form))
     except KeyServiceError as error:
         return _list(request, form, error.message, error.status)
     messages.success(request, f"{added.name} was added.")
@@ -32,10 +32,10 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def change(request: HttpRequest, environment_id: int) -> HttpResponse:
     """Show one environment's form, or store what it says."""
-    environment = catalog.get_environment(me(request), environment_id)
+    environment = catalog.get_environment(current_member(request), environment_id)
     if request.method == "GET":
         return _one(
             request, environment, EnvironmentForm(initial=shown(environment, EnvironmentForm))
@@ -45,7 +45,7 @@ def change(request: HttpRequest, environment_id: int) -> HttpResponse:
         return _one(request, environment, form, status=400)
     try:
         catalog.change_environment(
-            me(request), environment, form.cleaned_data["seen"], **without_mark(form)
+            current_member(request), environment, form.cleaned_data["seen"], **without_mark(form)
         )
     except KeyServiceError as error:
         form = refreshed(form, error, environment)
@@ -58,10 +58,10 @@ def _list(
     request: HttpRequest, form: EnvironmentForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
     facts = {
-        "rows": catalog.visible_environments(me(request))[:_MOST],
+        "rows": catalog.visible_environments(current_member(request))[:_MOST],
         "form": form,
         "problem": problem,
-        "can_add": may(me(request), Verb.MANAGE),
+        "can_add": may(current_member(request), Permission.MANAGE),
         "section": "settings",
     }
     return render(request, "console/applications/environments.html", facts, status=status)
@@ -78,7 +78,7 @@ def _one(
         "environment": environment,
         "form": form,
         "problem": problem,
-        "can": may(me(request), Verb.MANAGE),
+        "can": may(current_member(request), Permission.MANAGE),
         "section": "settings",
     }
     return render(request, "console/applications/environment.html", facts, status=status)

@@ -10,8 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from keyvault.access.permissions import Verb, may
-from keyvault.console.decorators import page
+from keyvault.access.permissions import Permission, may
+from keyvault.console.decorators import login_required_page
 from keyvault.models import Member
 from rotation import dependencies
 from rotation.monitoring import metrics, status
@@ -62,7 +62,7 @@ def scrape(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@page
+@login_required_page
 def line(request: HttpRequest) -> HttpResponse:
     """Show the health of loop, workers, secret store and broker in one line, and what is wrong."""
     vault, broker = dependencies.vault_state(), dependencies.broker_facts()
@@ -92,7 +92,7 @@ def _may_look(request: HttpRequest) -> bool:
         return True
     try:
         member = request.user
-        return isinstance(member, Member) and may(member, Verb.MANAGE)
+        return isinstance(member, Member) and may(member, Permission.MANAGE)
     except AnyDatabaseError:
         return False
 

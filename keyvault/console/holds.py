@@ -7,7 +7,12 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from keyvault.access.approvals import NeedsApproval
-from keyvault.console.decorators import me, page, prove, text
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    require_recent_auth,
+    text_of,
+)
 from keyvault.core.errors import BadInput
 from keyvault.inventory import keys
 from rotation.engine import holds
@@ -27,15 +32,15 @@ class HoldForm(forms.Form):
 
 
 @require_POST
-@page
+@login_required_page
 def place(request: HttpRequest, key_id: int) -> HttpResponse:
     """Set a hold."""
-    key = keys.get_key(me(request), key_id)
+    key = keys.get_key(current_member(request), key_id)
     form = HoldForm(request.POST, prefix="hold")
     if not form.is_valid():
         raise BadInput("Say why, and a day in the future or none. No hold was set.")
     said = form.cleaned_data
-    placed = holds.place(me(request), key, said["reason"], said["ends_at"])
+    placed = holds.place(current_member(request), key, said["reason"], said["ends_at"])
     for version in placed.late:
         messages.warning(request, late(version.number))
     messages.success(request, "On hold: no version of it is ended or destroyed.")
@@ -49,13 +54,13 @@ def late(number: int) -> str:
 
 
 @require_POST
-@page
+@login_required_page
 def lift(request: HttpRequest, hold_id: int) -> HttpResponse:
     """Lift a hold, once a second person agreed."""
-    hold = holds.get_hold(me(request), hold_id)
-    prove(request)
+    hold = holds.get_hold(current_member(request), hold_id)
+    require_recent_auth(request)
     try:
-        holds.lift(me(request), hold, text(request.POST, "reason", 500))
+        holds.lift(current_member(request), hold, text_of(request.POST, "reason", 500))
     except NeedsApproval as error:
         messages.info(request, error.message)
         return redirect("approvals")

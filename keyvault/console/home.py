@@ -8,9 +8,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault.access.permissions import Verb, may, visible_keys
+from keyvault.access.permissions import Permission, may, visible_keys
 from keyvault.console import onboarding
-from keyvault.console.decorators import me, page
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.console.progress import track
 from keyvault.console.queries import open_tasks, rotations_among, state_of
 from keyvault.models import ApiKey, VersionState
@@ -23,17 +23,17 @@ _LATELY = timedelta(days=7)
 
 
 @require_GET
-@page
+@login_required_page
 def home(request: HttpRequest) -> HttpResponse:
     """Show my tasks first, then what runs or failed and why, then what is late or ends soon."""
-    owner = may(me(request), Verb.MANAGE)
+    owner = may(current_member(request), Permission.MANAGE)
     first_steps = onboarding.steps() if owner else []
     if owner and onboarding.untouched(first_steps):
-        return redirect("start")
-    seen = visible_keys(me(request))
+        return redirect("onboarding")
+    seen = visible_keys(current_member(request))
     keys = seen.select_related("account", "environment", "application", "current", "policy")
     facts = {
-        "tasks": list(open_tasks(me(request))[:_MOST]),
+        "tasks": list(open_tasks(current_member(request))[:_MOST]),
         "running": [_row(rotation) for rotation in _running(seen)],
         "failed": _failed(seen),
         "overdue": _overdue(keys),

@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault.access.permissions import Verb, verbs_on
+from keyvault.access.permissions import Permission, permissions_on
 from keyvault.console import timeline
-from keyvault.console.decorators import me, number, page, words
+from keyvault.console.decorators import current_member, login_required_page, parse_id, query_text
 from keyvault.console.forms.keys import RevealForm
 from keyvault.console.forms.policies import PolicyForm, begin
 from keyvault.console.forms.rotations import PasteForm, RotateForm, VendorIdForm
@@ -20,7 +20,7 @@ from keyvault.console.pauses import KeyPauseForm
 from keyvault.console.progress import track
 from keyvault.console.queries import state_of
 from keyvault.inventory import hold_status, keys
-from keyvault.inventory.edit_conflicts import mark
+from keyvault.inventory.edit_conflicts import edit_mark
 from keyvault.inventory.reveal import needs_second_person
 from keyvault.inventory.vendor_gateway import no_overlap
 from keyvault.models import ApiKey, Member
@@ -36,10 +36,10 @@ _RUNS, _VERSIONS, _HOLDERS = 8, 30, 200
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest, key_id: int) -> HttpResponse:
     """Show everything about one key, but its secret."""
-    return render_key(request, keys.get_key(me(request), key_id))
+    return render_key(request, keys.get_key(current_member(request), key_id))
 
 
 def render_key(
@@ -49,7 +49,7 @@ def render_key(
     policy = RotationPolicy.objects.select_related("set_by", "key__account").filter(key=key).first()
     runs = _runs(key)
     versions = list(key.versions.select_related("added_by")[:_VERSIONS])
-    kind, before = words(request, "kind"), number(request.GET.get("before"))
+    kind, before = query_text(request, "kind"), parse_id(request.GET.get("before"))
     facts: dict[str, Any] = {
         "key": key,
         "policy": policy,
@@ -62,25 +62,25 @@ def render_key(
         "before": before,
         "kinds": [(code, word) for code, (word, _) in timeline.KINDS.items()],
         "fetched": stats.fetches(key) if key.application_id else None,
-        "can": _allowed(me(request), key),
+        "can": _allowed(current_member(request), key),
         "no_overlap": no_overlap(key.account, key.current),
         "problem": problem,
         "section": "keys",
         "rotate_form": RotateForm(),
         "standby_form": PasteForm(prefix="standby"),
         "policy_form": PolicyForm(
-            initial=begin(policy, mark(key)), above=inheritance.explain(key, None)
+            initial=begin(policy, edit_mark(key)), above=inheritance.explain(key, None)
         ),
         "reveal_form": RevealForm(prefix="reveal"),
         "runs_ahead": _ahead(policy),
-        "held": blockers.why(policy),
-        "can_retire": retirement.may_retire(me(request), key) and not key.archived_at,
-        "holds": hold_status.on(key.pk),
+        "held": blockers.blocker_of(policy),
+        "can_retire": retirement.may_retire(current_member(request), key) and not key.archived_at,
+        "holds": hold_status.holds_on(key.pk),
         "id_form": VendorIdForm(versions),
         "hold_form": HoldForm(prefix="hold"),
         "pauses": pauses.lasting_on_key(key),
         "pause_form": KeyPauseForm(),
-        "second_person": needs_second_person(me(request), key),
+        "second_person": needs_second_person(current_member(request), key),
         **changed,
     }
     return render(request, "console/keys/detail.html", facts, status=status)
@@ -101,5 +101,5 @@ def _runs(key: ApiKey) -> list[dict[str, Any]]:
 
 
 def _allowed(member: Member, key: ApiKey) -> dict[str, bool]:
-    allowed = verbs_on(member, key)
-    return {verb.value: verb in allowed for verb in Verb}
+    allowed = permissions_on(member, key)
+    return {verb.value: verb in allowed for verb in Permission}

@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from keyvault.console.decorators import me, page
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.console.forms.keys import RegisterForm
 from keyvault.core.errors import KeyServiceError
 from keyvault.inventory import keys
@@ -14,18 +14,18 @@ from keyvault.inventory import keys
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def new(request: HttpRequest) -> HttpResponse:
     """Show the form, or record what it says; what went wrong is said above the form."""
     if request.method == "GET":
-        return _show(request, RegisterForm(me(request)))
-    form = RegisterForm(me(request), request.POST)
+        return _show(request, RegisterForm(current_member(request)))
+    form = RegisterForm(current_member(request), request.POST)
     if not form.is_valid():
         return _show(request, form, status=400)
     try:
         said = form.cleaned_data
         added = keys.register_key(
-            me(request),
+            current_member(request),
             form.new_key(),
             said["secret"],
             unchecked=said["unchecked"],

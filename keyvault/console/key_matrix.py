@@ -10,29 +10,29 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keyvault.access.permissions import visible_keys
-from keyvault.console.decorators import me, number, page
+from keyvault.console.decorators import current_member, login_required_page, parse_id
 from keyvault.console.keys import STATES
 from keyvault.console.pagination import next_link
 from keyvault.inventory.catalog import visible_environments
 from keyvault.models import ApiKey, Application
 from rotation.models import OPEN_STEPS, Rotation
-from rotation.monitoring.cached_counts import LONG_SECONDS, Counted, Lately
+from rotation.monitoring.cached_counts import LONG_SECONDS, CachedCounts, Counted
 
 _SIZE, _JUST_NOW = 50, timedelta(seconds=2)
 # The worst first: a cell shows the first of these that any of its keys is in.
 _WORST = ("refused", "overdue", "expiring", "rotating")
 _Cells = dict[tuple[int, int], Any]
-_lately: Lately[_Cells] = Lately()
+_lately: CachedCounts[_Cells] = CachedCounts()
 _LOOK = {"refused": "refused", "overdue": "overdue", "expiring": "expiring", "rotating": "moving"}
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest) -> HttpResponse:
     """Show applications by environments, with how many keys and the worst state in each cell."""
-    keys = visible_keys(me(request)).filter(application__isnull=False)
-    environments = list(visible_environments(me(request)))
-    rows, after = _applications(keys, number(request.GET.get("after")))
+    keys = visible_keys(current_member(request)).filter(application__isnull=False)
+    environments = list(visible_environments(current_member(request)))
+    rows, after = _applications(keys, parse_id(request.GET.get("after")))
     counted = cells_of(keys, [one.pk for one in rows])
     facts = {
         "environments": environments,
@@ -49,7 +49,7 @@ def show(request: HttpRequest) -> HttpResponse:
         # Said only where it matters: of a count that stands for a minute.
         "counted_at": counted.at if timezone.now() - counted.at > _JUST_NOW else None,
         "next": next_link(request, after),
-        "personal": visible_keys(me(request)).filter(member__isnull=False)[:1].exists(),
+        "personal": visible_keys(current_member(request)).filter(member__isnull=False)[:1].exists(),
         "section": "keys",
     }
     return render(request, "console/keys/matrix.html", facts)

@@ -10,18 +10,24 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keyvault.access.permissions import Verb, may_somewhere, visible_keys
+from keyvault.access.permissions import Permission, may_somewhere, visible_keys
 from keyvault.console import saved_view_rows
-from keyvault.console.decorators import me, number, page, text, words
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    query_text,
+    text_of,
+)
 from keyvault.console.pagination import PAGE_SIZE, Order, newest_first, next_link
 from keyvault.console.progress import track
 from keyvault.console.queries import state_of, with_open_rotation
 from keyvault.inventory import hold_status, key_search
 from keyvault.models import (
-    Account,
     ApiKey,
     Application,
     Environment,
+    VendorAccount,
     VersionState,
 )
 from rotation.models import OPEN_STEPS, Rotation, WaitingFor
@@ -30,7 +36,7 @@ from rotation.models.onboarding import SavedView
 _SOON = timedelta(days=30)
 _MOST_OPTIONS = 200
 _OPTIONS: dict[str, type[Model]] = {
-    "account": Account,
+    "account": VendorAccount,
     "environment": Environment,
     "application": Application,
 }
@@ -63,7 +69,7 @@ STATES: dict[str, tuple[str, Callable[[Keys], Keys]]] = {
     ),
     "refused": ("Refused by the vendor", lambda keys: keys.filter(current__check_answer="refused")),
     "retired": ("Retired", lambda keys: keys.filter(archived_at__isnull=False)),
-    "held": ("On hold", lambda keys: keys.filter(hold_status.held())),
+    "held": ("On hold", lambda keys: keys.filter(hold_status.is_on_hold())),
     "unplanned": ("Without a policy", lambda keys: keys.filter(policy__isnull=True)),
 }
 
@@ -78,14 +84,16 @@ FILTERS = ("q", "state", *_OPTIONS)
 
 
 @require_GET
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show the keys this person may see, filtered and ordered by what stands in the URL."""
-    visible = visible_keys(me(request), archived=words(request, "state") == "retired")
+    visible = visible_keys(
+        current_member(request), archived=query_text(request, "state") == "retired"
+    )
     found = filtered(request.GET, visible).select_related(
         "account", "environment", "application", "member", "current", "policy"
     )
-    found = found.annotate(held_now=hold_status.held())
+    found = found.annotate(held_now=hold_status.is_on_hold())
     rows, following = _ordered(request, found.prefetch_related(with_open_rotation()))
     facts = {
         "rows": [_row(key) for key in rows],
@@ -93,11 +101,11 @@ def listing(request: HttpRequest) -> HttpResponse:
         "options": {name: _options(model, name, visible) for name, model in _OPTIONS.items()},
         "states": [(code, word) for code, (word, _) in STATES.items()],
         "orders": [(code, word) for code, (word, _) in ORDERS.items()],
-        "chosen": {name: words(request, name) for name in (*FILTERS, "order")},
-        "filtered": any(words(request, name) for name in FILTERS),
+        "chosen": {name: query_text(request, name) for name in (*FILTERS, "order")},
+        "filtered": any(query_text(request, name) for name in FILTERS),
         "query": chosen_query(request.GET),
-        "views": saved_view_rows.of(me(request), SavedView.Of.KEYS),
-        "can_bulk": may_somewhere(me(request), Verb.ROTATE),
+        "views": saved_view_rows.saved_views_of(current_member(request), SavedView.Of.KEYS),
+        "can_bulk": may_somewhere(current_member(request), Permission.ROTATE),
         "section": "keys",
     }
     return render(request, "console/keys/list.html", facts)
@@ -105,16 +113,16 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 def _ordered(request: HttpRequest, found: Keys) -> tuple[list[ApiKey], str]:
     """Return one page in the order that was asked for, and the query of the next."""
-    if (order := words(request, "order")) not in ORDERS:
-        rows, after = newest_first(found, number(request.GET.get("after")))
+    if (order := query_text(request, "order")) not in ORDERS:
+        rows, after = newest_first(found, parse_id(request.GET.get("after")))
         return rows, next_link(request, after)
-    rows, mark = ORDERS[order][1].page(found, words(request, "after", 200), PAGE_SIZE)
+    rows, mark = ORDERS[order][1].page(found, query_text(request, "after", 200), PAGE_SIZE)
     return rows, next_link(request, mark or None)
 
 
 def chosen_query(said: QueryDict) -> str:
     """Return the filters and the order, without empty ones and without the place in the list."""
-    kept = {name: text(said, name) for name in (*FILTERS, "order")}
+    kept = {name: text_of(said, name) for name in (*FILTERS, "order")}
     return urlencode({name: value for name, value in kept.items() if value})
 
 
@@ -132,12 +140,12 @@ def _row(key: ApiKey) -> dict[str, object]:
 
 def filtered(said: QueryDict, keys: Keys) -> Keys:
     """Return the keys that fit the filters of a URL or a form."""
-    if q := text(said, "q"):
+    if q := text_of(said, "q"):
         keys = keys.filter(key_search.matching(q) | key_search.of_application(q))
     for name in _OPTIONS:
-        if (chosen := number(said.get(name))) is not None:
+        if (chosen := parse_id(said.get(name))) is not None:
             keys = keys.filter(**{name: chosen})
-    if (state := text(said, "state")) in STATES:
+    if (state := text_of(said, "state")) in STATES:
         keys = STATES[state][1](keys)
     return keys
 

@@ -10,13 +10,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault.access.permissions import Verb, may
-from keyvault.console.decorators import me, number, page, prove
+from keyvault.access.permissions import Permission, may
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    require_recent_auth,
+)
 from keyvault.console.one_time_page import hand_over
 from keyvault.console.pagination import newest_first, next_link
 from keyvault.core.errors import KeyServiceError
 from keyvault.models import Application
-from rotation.models import Hook, Preference
+from rotation.models import NotificationChannel, NotificationPreference
 from rotation.notifications import apprise, channels, inbox, preferences
 
 
@@ -24,7 +29,7 @@ class WishForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no type w
     """How I am told."""
 
     class Meta:
-        model = Preference
+        model = NotificationPreference
         fields = ["mail", "only_urgent", "weekly", "time_zone", "quiet_from", "quiet_to"]
         labels = {
             "mail": "By mail too",
@@ -45,8 +50,8 @@ def _kinds() -> list[tuple[str, str]]:
     """Return the kinds of hooks that can be told here."""
     return [
         (kind.value, str(kind.label))
-        for kind in Hook.Kind
-        if kind != Hook.Kind.APPRISE or apprise.is_there()
+        for kind in NotificationChannel.Kind
+        if kind != NotificationChannel.Kind.APPRISE or apprise.is_there()
     ]
 
 
@@ -74,44 +79,44 @@ class HookForm(forms.Form):
 
 
 @require_GET
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show what I was told; it counts as read then."""
     answer = _page(request)
-    inbox.mark_read(me(request))
+    inbox.mark_read(current_member(request))
     return answer
 
 
 @require_POST
-@page
+@login_required_page
 def wish(request: HttpRequest) -> HttpResponse:
     """Choose how I am told."""
     form = WishForm(request.POST)
     if not form.is_valid():
         return _page(request, status=400, wish_form=form)
     try:
-        preferences.set_preference(me(request), **form.cleaned_data)
+        preferences.set_preference(current_member(request), **form.cleaned_data)
     except KeyServiceError as error:
         return _page(request, error.message, error.status, wish_form=form)
     messages.success(request, "From now on you are told so.")
-    return redirect("notices")
+    return redirect("notifications")
 
 
 @sensitive_post_parameters()
 @require_POST
-@page
+@login_required_page
 def add_hook(request: HttpRequest) -> HttpResponse:
     """Have a chat or a program told too; a program's signing secret is shown once."""
     form = HookForm(request.POST)
     if not form.is_valid():
         return _page(request, status=400, hook_form=form)
-    prove(request, back="notices")
+    require_recent_auth(request, back="notices")
     said = form.cleaned_data
     try:
-        made = channels.add_hook(
-            me(request),
+        made = channels.add_channel(
+            current_member(request),
             said["name"],
-            Hook.Kind(said["kind"]),
+            NotificationChannel.Kind(said["kind"]),
             said["url"],
             application=said["application"],
             only_urgent=said["only_urgent"],
@@ -120,47 +125,47 @@ def add_hook(request: HttpRequest) -> HttpResponse:
         return _page(request, error.message, error.status, hook_form=form)
     if made.secret is None:
         messages.success(request, f"{made.hook} is told from now on. Send it a test.")
-        return redirect("notices")
+        return redirect("notifications")
     facts = {"hook": str(made.hook), "secret": made.secret.reveal(), "section": "notices"}
     return hand_over(request, "console/notifications/channel_added.html", facts)
 
 
 @require_POST
-@page
+@login_required_page
 def act(request: HttpRequest, hook_id: int, deed: str) -> HttpResponse:
     """Send a hook a test, or remove it."""
-    hook = channels.get_hook(me(request), hook_id)
+    hook = channels.get_channel(current_member(request), hook_id)
     if deed == "remove":
-        prove(request)
-        channels.remove_hook(me(request), hook)
+        require_recent_auth(request)
+        channels.remove_channel(current_member(request), hook)
         messages.success(request, f"{hook} is told nothing any more.")
     else:
-        channels.send_test(me(request), hook)
+        channels.send_test(current_member(request), hook)
         messages.success(request, "The test is on its way: see the delivery log in a moment.")
-    return redirect("notices")
+    return redirect("notifications")
 
 
 @require_POST
-@page
+@login_required_page
 def test_mail(request: HttpRequest) -> HttpResponse:
     """Send a test to my own address."""
-    channels.send_test(me(request))
-    messages.success(request, f"A test is on its way to {me(request).email}.")
-    return redirect("notices")
+    channels.send_test(current_member(request))
+    messages.success(request, f"A test is on its way to {current_member(request).email}.")
+    return redirect("notifications")
 
 
 def _page(
     request: HttpRequest, problem: str = "", status: int = 200, **changed: forms.BaseForm
 ) -> HttpResponse:
-    by = me(request)
-    owns = may(by, Verb.MANAGE)
-    rows, after = newest_first(inbox.inbox(by), number(request.GET.get("after")))
+    by = current_member(request)
+    owns = may(by, Permission.MANAGE)
+    rows, after = newest_first(inbox.inbox(by), parse_id(request.GET.get("after")))
     facts: dict[str, Any] = {
         "rows": rows,
         "next": next_link(request, after),
         "mail": bool(settings.EMAIL_HOST),
         "owns": owns,
-        "hooks": channels.visible_hooks(by) if owns else [],
+        "hooks": channels.visible_channels(by) if owns else [],
         "log": inbox.log(by)[:20] if owns else [],
         "wish_form": WishForm(instance=preferences.preference_of(by)),
         "hook_form": HookForm() if owns else None,

@@ -11,8 +11,8 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
 
 from keyvault.access.permissions import require_owner
-from keyvault.models import Account, ApiKey, Application, Environment, Member
-from rotation.models import Consumer, PolicyLevel, RotationPolicy, SkippedStep
+from keyvault.models import ApiKey, Application, Environment, Member, VendorAccount
+from rotation.models import Consumer, OnboardingSkip, PolicyScope, RotationPolicy
 
 
 class Name(models.TextChoices):
@@ -49,18 +49,18 @@ def steps() -> list[Step]:
 def _look() -> tuple[dict[Name, bool], set[str]]:
     """Return what there is and what was left out, in one statement."""
     kinds: dict[str, type[models.Model]] = {
-        Name.ACCOUNT: Account,
+        Name.ACCOUNT: VendorAccount,
         Name.ENVIRONMENTS: Environment,
         Name.APPLICATION: Application,
         Name.KEY: ApiKey,
-        Name.POLICY: PolicyLevel,
+        Name.POLICY: PolicyScope,
         Name.CONSUMER: Consumer,
     }
     asked: dict[str, Any] = {
         name: models.Exists(kind._default_manager.all()) for name, kind in kinds.items()
     }
     asked["own_policy"] = models.Exists(RotationPolicy.objects.all())
-    asked["skipped"] = ArraySubquery(SkippedStep.objects.values("step"))
+    asked["skipped"] = ArraySubquery(OnboardingSkip.objects.values("step"))
     row: dict[str, Any] = Member.objects.annotate(**asked).values(*asked)[:1].get()
     there = {Name(name): bool(row[name]) for name in kinds}
     there[Name.POLICY] = there[Name.POLICY] or bool(row["own_policy"])
@@ -76,4 +76,4 @@ def untouched(found: list[Step]) -> bool:
 def skip(by: Member, name: Name) -> None:
     """Leave a step out."""
     require_owner(by, "leave out a step")
-    SkippedStep.objects.get_or_create(step=name, defaults={"skipped_by": by})
+    OnboardingSkip.objects.get_or_create(step=name, defaults={"skipped_by": by})

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from keyvault.access.permissions import require_owner, visible_keys
 from keyvault.console import onboarding
-from keyvault.console.decorators import me, page, prove
+from keyvault.console.decorators import current_member, login_required_page, require_recent_auth
 from keyvault.console.edit_forms import without_mark
 from keyvault.console.forms.keys import ApplicationForm, AsItIsForm, RegisterForm
 from keyvault.console.forms.policies import PolicyForm
@@ -63,7 +63,7 @@ class FirstConsumerForm(ConsumerForm):
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest) -> HttpResponse:
     """Show the steps, with the form of the next one, or of the one that was asked for."""
     return _page(request)
@@ -71,14 +71,14 @@ def show(request: HttpRequest) -> HttpResponse:
 
 @sensitive_post_parameters()
 @require_POST
-@page
+@login_required_page
 def take(request: HttpRequest, step: str) -> HttpResponse:
     """Do what a step's form says; what went wrong is said above it, and nothing is half done."""
     name, form = _name(step), None
-    require_owner(me(request), "set up the installation")
+    require_owner(current_member(request), "set up the installation")
     if request.POST.get("skip"):
-        onboarding.skip(me(request), name)
-        return redirect("start")
+        onboarding.skip(current_member(request), name)
+        return redirect("onboarding")
     try:
         form = _form(request, name, request.POST)
         if not form.is_valid():
@@ -97,7 +97,7 @@ def _name(step: str) -> Name:
 
 
 def _form(request: HttpRequest, name: Name, data: Any = None) -> forms.Form:
-    by = me(request)
+    by = current_member(request)
     if name == Name.ACCOUNT:
         return AccountForm(data)
     if name == Name.ENVIRONMENTS:
@@ -122,12 +122,12 @@ def _key_form(by: Any, data: Any) -> RegisterForm:
 
 
 def _add_account(request: HttpRequest, form: forms.Form) -> HttpResponse:
-    prove(request, back="start")
-    account = add_account(me(request), **form.cleaned_data)
-    found = try_connection(me(request), account)
+    require_recent_auth(request, back="start")
+    account = add_account(current_member(request), **form.cleaned_data)
+    found = try_connection(current_member(request), account)
     tone = messages.SUCCESS if found.good else messages.WARNING
     messages.add_message(request, tone, f"{account} was added. {found.text}")
-    return redirect("start")
+    return redirect("onboarding")
 
 
 def _add_environments(request: HttpRequest, form: forms.Form) -> HttpResponse:
@@ -139,13 +139,15 @@ def _add_environments(request: HttpRequest, form: forms.Form) -> HttpResponse:
         raise BadInput("Choose at least one environment, or leave this step out.")
     with transaction.atomic():
         for position, (name, production) in enumerate(wanted):
-            catalog.add_environment(me(request), name, is_production=production, position=position)
+            catalog.add_environment(
+                current_member(request), name, is_production=production, position=position
+            )
     return _done(request, f"Added: {', '.join(name for name, _ in wanted)}.")
 
 
 def _add_application(request: HttpRequest, form: forms.Form) -> HttpResponse:
     assert isinstance(form, ApplicationForm)
-    added = catalog.add_application(me(request), **without_mark(form))
+    added = catalog.add_application(current_member(request), **without_mark(form))
     return _done(request, f"{added} was added.")
 
 
@@ -153,7 +155,7 @@ def _add_key(request: HttpRequest, form: forms.Form) -> HttpResponse:
     assert isinstance(form, RegisterForm)
     said = form.cleaned_data
     added = keys.register_key(
-        me(request),
+        current_member(request),
         form.new_key(),
         said["secret"],
         unchecked=said["unchecked"],
@@ -164,7 +166,7 @@ def _add_key(request: HttpRequest, form: forms.Form) -> HttpResponse:
 
 def _set_policy(request: HttpRequest, form: forms.Form) -> HttpResponse:
     assert isinstance(form, PolicyForm)
-    saved = inheritance.set_level(me(request), None, form.wish())
+    saved = inheritance.set_scope(current_member(request), None, form.wish())
     return _done(request, f"The {saved} is saved: {saved.summary}.")
 
 
@@ -172,16 +174,16 @@ def _add_consumer(request: HttpRequest, form: forms.Form) -> HttpResponse:
     """Add it and show its token, once, within what goes into the application."""
     said = form.cleaned_data
     if said["webhook_url"]:
-        prove(request)
+        require_recent_auth(request)
     new = registry.add_consumer(
-        me(request),
+        current_member(request),
         said["name"],
         said["application"],
         said["environment"],
         webhook_url=said["webhook_url"],
     )
     key = (
-        visible_keys(me(request))
+        visible_keys(current_member(request))
         .filter(application=said["application"], environment=said["environment"])
         .select_related("account")
         .first()
@@ -209,7 +211,7 @@ def _add_consumer(request: HttpRequest, form: forms.Form) -> HttpResponse:
 
 def _done(request: HttpRequest, word: str) -> HttpResponse:
     messages.success(request, word)
-    return redirect("start")
+    return redirect("onboarding")
 
 
 _DO: dict[Name, Callable[[HttpRequest, forms.Form], HttpResponse]] = {
@@ -229,7 +231,7 @@ def _page(
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    require_owner(me(request), "set up the installation")
+    require_owner(current_member(request), "set up the installation")
     found = onboarding.steps()
     asked = request.GET.get("step", "")
     if name is None and asked in Name.values:

@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from keyvault.console.decorators import me, page, unstored
+from keyvault.console.decorators import current_member, login_required_page, unstored
 from keyvault.core.encryption import sealer
 from keyvault.core.errors import NotFound
 
@@ -30,7 +30,7 @@ def hand_over(request: HttpRequest, template: str, facts: dict[str, Any]) -> Htt
 
     `facts` are plain values: what the page needs is read from them alone.
     """
-    held = {"member": me(request).pk, "template": template, "facts": facts}
+    held = {"member": current_member(request).pk, "template": template, "facts": facts}
     sealed = sealer(_PURPOSE).encrypt(json.dumps(held).encode()).decode()
     if len(sealed) > _MOST:
         return unstored(render(request, template, facts))
@@ -49,7 +49,7 @@ def hand_over(request: HttpRequest, template: str, facts: dict[str, Any]) -> Htt
 
 
 @require_GET
-@page
+@login_required_page
 def shown(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001
     """Show what was handed over, for five minutes, to whoever it was made for."""
     try:
@@ -57,7 +57,7 @@ def shown(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001
         held = json.loads(sealer(_PURPOSE).decrypt(sealed.encode(), ttl=SECONDS))
     except InvalidToken:
         held = {}
-    if held.get("member") != me(request).pk:
+    if held.get("member") != current_member(request).pk:
         raise NotFound(
             (
                 "This was shown for five minutes and cannot be shown again: it is kept nowhere. What was "

@@ -10,11 +10,11 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from keyvault.access.permissions import Verb
-from keyvault.console.decorators import me, page
+from keyvault.access.permissions import Permission
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.core.errors import BadInput
 from keyvault.inventory import keys
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 from rotation.scheduling import pauses
 
 
@@ -24,7 +24,7 @@ class PauseForm(forms.Form):
     reason = forms.CharField(max_length=300, label="Why")
     days = forms.IntegerField(min_value=1, max_value=90, initial=1, label="For how many days")
     account = forms.ModelChoiceField(
-        Account.objects.all(), required=False, empty_label="Everything", label="What"
+        VendorAccount.objects.all(), required=False, empty_label="Everything", label="What"
     )
 
 
@@ -39,7 +39,7 @@ class KeyPauseForm(PauseForm):
 
 
 @require_POST
-@page
+@login_required_page
 def pause_all(request: HttpRequest) -> HttpResponse:
     """Pause an account, or everything."""
     form = PauseForm(request.POST)
@@ -48,7 +48,7 @@ def pause_all(request: HttpRequest) -> HttpResponse:
     said = form.cleaned_data
     ends_at = timezone.now() + timedelta(days=said["days"])
     made = pauses.pause(
-        me(request), account=said["account"], reason=said["reason"], ends_at=ends_at
+        current_member(request), account=said["account"], reason=said["reason"], ends_at=ends_at
     )
     messages.success(
         request,
@@ -58,24 +58,26 @@ def pause_all(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def pause_key(request: HttpRequest, key_id: int) -> HttpResponse:
     """Pause one key."""
-    key = keys.get_key(me(request), key_id, Verb.ROTATE)
+    key = keys.get_key(current_member(request), key_id, Permission.ROTATE)
     form = KeyPauseForm(request.POST)
     if not form.is_valid():
         raise BadInput("Say why, and for 1 to 90 days. Nothing was changed.")
     ends_at = timezone.now() + timedelta(days=form.cleaned_data["days"])
-    pauses.pause(me(request), key=key, reason=form.cleaned_data["reason"], ends_at=ends_at)
+    pauses.pause(
+        current_member(request), key=key, reason=form.cleaned_data["reason"], ends_at=ends_at
+    )
     messages.success(request, "Paused: it does not rotate by itself.")
     return redirect("key", key.pk)
 
 
 @require_POST
-@page
+@login_required_page
 def resume(request: HttpRequest, pause_id: int) -> HttpResponse:
     """End a pause."""
-    found = pauses.get_pause(me(request), pause_id)
-    pauses.resume(me(request), found)
+    found = pauses.get_pause(current_member(request), pause_id)
+    pauses.resume(current_member(request), found)
     messages.success(request, "It goes on. What became due meanwhile starts now, spread out.")
     return redirect("key", found.key_id) if found.key_id else redirect("rotations")

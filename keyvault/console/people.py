@@ -9,9 +9,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from keyvault.access import groups, invitations, members, roles, sessions
-from keyvault.access.permissions import Verb, grants_with, may
+from keyvault.access.permissions import Permission, grants_with, may
 from keyvault.console import role_forms
-from keyvault.console.decorators import me, number, page, prove
+from keyvault.console.decorators import (
+    current_member,
+    login_required_page,
+    parse_id,
+    require_recent_auth,
+)
 from keyvault.console.forms.keys import offer
 from keyvault.console.one_time_page import hand_over
 from keyvault.console.pagination import newest_first, next_link
@@ -44,16 +49,18 @@ class LeaveForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """List people; a POST invites one and shows the link this once."""
-    _require_any_owner(me(request))
+    _require_any_owner(current_member(request))
     form = InviteForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
-        prove(request)
+        require_recent_auth(request)
         said = form.cleaned_data
         try:
-            member, link = invitations.invite(me(request), said["email"], name=said["name"])
+            member, link = invitations.invite(
+                current_member(request), said["email"], name=said["name"]
+            )
         except KeyServiceError as error:
             return _list(request, form, error.message, error.status)
         return _show_link(request, member, link.reveal())
@@ -61,62 +68,64 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest, member_id: int) -> HttpResponse:
     """Show roles, sessions, and what the person could reach since each key's last rotation."""
     return _person(request, _member(request, member_id))
 
 
 @require_POST
-@page
-def give(request: HttpRequest, member_id: int) -> HttpResponse:
+@login_required_page
+def assign_role(request: HttpRequest, member_id: int) -> HttpResponse:
     """Give the person a role."""
     member = _member(request, member_id)
-    return role_forms.give(request, member, _person, redirect("person", member.pk))
+    return role_forms.assign(request, member, _person, redirect("person", member.pk))
 
 
 @require_POST
-@page
-def take(request: HttpRequest, member_id: int) -> HttpResponse:
+@login_required_page
+def revoke_role(request: HttpRequest, member_id: int) -> HttpResponse:
     """Take a role back."""
     member = _member(request, member_id)
-    return role_forms.take(request, member, redirect("person", member.pk))
+    return role_forms.revoke(request, member, redirect("person", member.pk))
 
 
 @require_POST
-@page
+@login_required_page
 def end_sessions(request: HttpRequest, member_id: int) -> HttpResponse:
     """Sign the person out everywhere."""
     member = _member(request, member_id)
-    ended = members.end_sessions(me(request), member)
+    ended = members.end_sessions(current_member(request), member)
     messages.success(request, f"{ended} sessions ended.")
     return redirect("person", member.pk)
 
 
 @require_POST
-@page
+@login_required_page
 def invite_again(request: HttpRequest, member_id: int) -> HttpResponse:
     """Set back how the person signs in, and show the new link this once."""
     member = _member(request, member_id)
-    prove(request)
-    return _show_link(request, member, invitations.invite_again(me(request), member).reveal())
+    require_recent_auth(request)
+    return _show_link(
+        request, member, invitations.invite_again(current_member(request), member).reveal()
+    )
 
 
 @require_POST
-@page
+@login_required_page
 def come_back(request: HttpRequest, member_id: int) -> HttpResponse:
     """Let somebody who left come back, and show the link by which they do, this once."""
     member = _member(request, member_id)
-    prove(request)
+    require_recent_auth(request)
     try:
-        link = reinstatement.let_come_back(me(request), member)
+        link = reinstatement.let_come_back(current_member(request), member)
     except KeyServiceError as error:
         return _person(request, member, error.message, error.status)
     return _show_link(request, member, link.reveal())
 
 
 @require_POST
-@page
+@login_required_page
 def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
     """Take everything back, once the address was typed."""
     member = _member(request, member_id)
@@ -124,12 +133,12 @@ def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
     if not form.is_valid():
         return _person(request, member, status=400, leave_form=form)
     said = form.cleaned_data
-    prove(request)
+    require_recent_auth(request)
     try:
         if said["email"].strip().lower() != member.email.lower():
             raise BadInput("That is not their address. Nothing was changed.")
         done = offboarding.off_board(
-            me(request), member, heir=said["heir"], token_hours=said["token_hours"]
+            current_member(request), member, heir=said["heir"], token_hours=said["token_hours"]
         )
     except KeyServiceError as error:
         return _person(request, member, error.message, error.status, leave_form=form)
@@ -143,12 +152,12 @@ def off_board(request: HttpRequest, member_id: int) -> HttpResponse:
 
 
 def _member(request: HttpRequest, member_id: int) -> Member:
-    _require_any_owner(me(request))
-    return members.get_member(me(request), member_id)
+    _require_any_owner(current_member(request))
+    return members.get_member(current_member(request), member_id)
 
 
 def _require_any_owner(by: Member) -> None:
-    if not (grants_with(by, Verb.MANAGE).exists() or may(by, Verb.READ_AUDIT)):
+    if not (grants_with(by, Permission.MANAGE).exists() or may(by, Permission.READ_AUDIT)):
         raise Denied("Only owners and auditors may look at people.")
 
 
@@ -161,17 +170,20 @@ def _list(
     request: HttpRequest, form: InviteForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
     rows, after = newest_first(
-        members.visible_members(me(request)).prefetch_related("teams", "grants__application"),
-        number(request.GET.get("after")),
+        members.visible_members(current_member(request)).prefetch_related(
+            "teams", "grants__application"
+        ),
+        parse_id(request.GET.get("after")),
     )
     facts = {
         "rows": rows,
         "next": next_link(request, after),
         "form": form,
         "problem": problem,
-        "can": may(me(request), Verb.MANAGE),
-        "sees_groups": may(me(request), Verb.MANAGE) or may(me(request), Verb.READ_AUDIT),
-        "groups": groups.visible_groups(me(request)).prefetch_related("members"),
+        "can": may(current_member(request), Permission.MANAGE),
+        "sees_groups": may(current_member(request), Permission.MANAGE)
+        or may(current_member(request), Permission.READ_AUDIT),
+        "groups": groups.visible_groups(current_member(request)).prefetch_related("members"),
         "section": "people",
     }
     return render(request, "console/people/list.html", facts, status=status)
@@ -184,9 +196,9 @@ def _person(
     status: int = 200,
     **changed: forms.Form,
 ) -> HttpResponse:
-    by = me(request)
+    by = current_member(request)
     known = roles.visible_grants(by).filter(member=member)
-    whole = may(by, Verb.MANAGE)
+    whole = may(by, Permission.MANAGE)
     facts: dict[str, Any] = {
         "member": member,
         "grants": known.select_related("application", "environment"),

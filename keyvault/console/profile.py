@@ -10,17 +10,17 @@ from keyvault.access import sessions
 from keyvault.access.authentication import needs_second_factor
 from keyvault.access.permissions import live_grants
 from keyvault.audit.actors import member_actor
-from keyvault.console.decorators import me, page
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.models import ServiceToken
 
 _MOST = 50
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest) -> HttpResponse:
     """Show sessions, factors, roles, and the service tokens that this person made."""
-    member = me(request)
+    member = current_member(request)
     tokens = ServiceToken.objects.filter(created_by=member, revoked_at__isnull=True)
     facts = {
         "sessions": sessions.live(member)[:_MOST],
@@ -35,12 +35,14 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def end_sessions(request: HttpRequest) -> HttpResponse:
     """End one of the person's own sessions, or all but this one."""
     only = request.POST.get("session", "")[:40]
     here = sessions.name_of(request)
-    ended = sessions.end(member_actor(me(request)), me(request), only=only, but=here)
+    ended = sessions.end(
+        member_actor(current_member(request)), current_member(request), only=only, but=here
+    )
     word = "Nobody is signed in there any more." if ended else "That session was over already."
     messages.success(request, word)
     return redirect("account")

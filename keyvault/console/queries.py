@@ -2,7 +2,7 @@
 
 from django.db.models import Prefetch, QuerySet
 
-from keyvault.access.permissions import ALLOWED, Verb, visible_keys
+from keyvault.access.permissions import ALLOWED, Permission, visible_keys
 from keyvault.core.errors import NotFound
 from keyvault.models import ApiKey, Member
 from rotation.human_tasks import visible_tasks
@@ -89,7 +89,7 @@ def state_of(rotation: Rotation) -> str:
     return "waiting" if rotation.waiting_for else "moving"
 
 
-def who_may(verb: Verb, key: ApiKey) -> str:
+def who_may(verb: Permission, key: ApiKey) -> str:
     """Return in words who can do this: the roles that have the verb, or the key's own person."""
     if key.member:
         return f"{key.member}"

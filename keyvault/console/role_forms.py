@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from keyvault.access import roles
 from keyvault.access.permissions import visible_applications
 from keyvault.access.roles import Holder
-from keyvault.console.decorators import me, number, prove
+from keyvault.console.decorators import current_member, parse_id, require_recent_auth
 from keyvault.console.forms.keys import offer
 from keyvault.core.errors import KeyServiceError, NotFound
 from keyvault.inventory.catalog import visible_environments
@@ -48,27 +48,27 @@ class RoleForm(forms.Form):
         offer(self, "environment", visible_environments(by))
 
 
-def give(request: HttpRequest, holder: Holder, show: Show, done: HttpResponse) -> HttpResponse:
+def assign(request: HttpRequest, holder: Holder, show: Show, done: HttpResponse) -> HttpResponse:
     """Give the holder the role that was sent, and answer `done`, or its page with what was wrong."""
-    form = RoleForm(me(request), request.POST)
+    form = RoleForm(current_member(request), request.POST)
     if not form.is_valid():
         return show(request, holder, status=400, role_form=form)
-    prove(request)
+    require_recent_auth(request)
     said = form.cleaned_data
     try:
-        roles.give(me(request), holder, Role(said.pop("role")), **said)
+        roles.assign_role(current_member(request), holder, Role(said.pop("role")), **said)
     except KeyServiceError as error:
         return show(request, holder, error.message, error.status, role_form=form)
     return done
 
 
-def take(request: HttpRequest, holder: Holder, done: HttpResponse) -> HttpResponse:
+def revoke(request: HttpRequest, holder: Holder, done: HttpResponse) -> HttpResponse:
     """Take back the role that was sent, which must be this holder's own."""
-    grant = roles.get_grant(me(request), number(request.POST.get("grant")) or 0)
+    grant = roles.get_grant(current_member(request), parse_id(request.POST.get("grant")) or 0)
     theirs = grant.group_id if isinstance(holder, Group) else grant.member_id
     if theirs != holder.pk:
         raise NotFound(f"{holder} has no such role.")
-    prove(request)
-    roles.take(me(request), grant)
+    require_recent_auth(request)
+    roles.revoke_role(current_member(request), grant)
     messages.success(request, f"{holder} is not {grant} any more.")
     return done

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault.access.permissions import Verb, may
-from keyvault.console.decorators import me, number, page, words
+from keyvault.access.permissions import Permission, may
+from keyvault.console.decorators import current_member, login_required_page, parse_id, query_text
 from keyvault.console.forms.rotations import WaiveForm
 from keyvault.console.pagination import newest_first, next_link
 from keyvault.console.pauses import PauseForm
@@ -31,28 +31,28 @@ _SHOW = {"open": list(OPEN_STEPS), "done": [Step.DONE], "failed": [Step.FAILED, 
 _MOVING, _HOLDERS = (Step.UPDATE, Step.VERIFY, Step.DELETE), 200
 # What a person can do about each kind of waiting, and with which permission.
 _UNBLOCKS = {
-    WaitingFor.KEY: Verb.PASTE,
-    WaitingFor.DELETION: Verb.PASTE,
-    WaitingFor.ADOPTION: Verb.WAIVE,
-    WaitingFor.QUIET: Verb.WAIVE,
-    WaitingFor.PERSON: Verb.ROTATE,
-    WaitingFor.VENDOR: Verb.ROTATE,
-    WaitingFor.VAULT: Verb.ROTATE,
+    WaitingFor.KEY: Permission.PASTE,
+    WaitingFor.DELETION: Permission.PASTE,
+    WaitingFor.ADOPTION: Permission.WAIVE,
+    WaitingFor.QUIET: Permission.WAIVE,
+    WaitingFor.PERSON: Permission.ROTATE,
+    WaitingFor.VENDOR: Permission.ROTATE,
+    WaitingFor.VAULT: Permission.ROTATE,
 }
 
 
 @require_GET
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show rotations, newest first, each with its track."""
-    found = _chosen(request, rotations_of(me(request)))
-    rows, after = newest_first(found, number(request.GET.get("after")))
+    found = _chosen(request, rotations_of(current_member(request)))
+    rows, after = newest_first(found, parse_id(request.GET.get("after")))
     facts = {
         "rows": [{"it": one, "state": state_of(one), "track": track(one)} for one in rows],
         "next": next_link(request, after),
-        "show": words(request, "show"),
-        "campaigns": may(me(request), Verb.MANAGE),
-        "pauses": pauses.visible_pauses(me(request)).filter(key=None),
+        "show": query_text(request, "show"),
+        "campaigns": may(current_member(request), Permission.MANAGE),
+        "pauses": pauses.visible_pauses(current_member(request)).filter(key=None),
         "pause_form": PauseForm(),
         "section": "rotations",
     }
@@ -60,23 +60,23 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 def _chosen(request: HttpRequest, rotations: QuerySet[Rotation]) -> QuerySet[Rotation]:
-    steps = _SHOW.get(words(request, "show"))
+    steps = _SHOW.get(query_text(request, "show"))
     return rotations.filter(step__in=steps) if steps else rotations
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest, rotation_id: int) -> HttpResponse:
     """Show one rotation; its moving part asks `live` what changed."""
-    rotation = get_rotation(me(request), rotation_id)
+    rotation = get_rotation(current_member(request), rotation_id)
     return _render(request, rotation)
 
 
 @require_GET
-@page
+@login_required_page
 def live(request: HttpRequest, rotation_id: int) -> HttpResponse:
     """Answer what changed since the page was drawn."""
-    facts = _facts(me(request), get_rotation(me(request), rotation_id))
+    facts = _facts(current_member(request), get_rotation(current_member(request), rotation_id))
     return moved(request, "console/rotations/_live.html", facts)
 
 
@@ -88,7 +88,12 @@ def _render(
     status: int = 200,
     **changed: Form,
 ) -> HttpResponse:
-    facts = {**_facts(me(request), rotation), "problem": problem, "section": "rotations", **changed}
+    facts = {
+        **_facts(current_member(request), rotation),
+        "problem": problem,
+        "section": "rotations",
+        **changed,
+    }
     return render(request, "console/rotations/detail.html", facts, status=status)
 
 
@@ -115,22 +120,24 @@ def _facts(member: Member, rotation: Rotation) -> dict[str, Any]:
         "waive_form": WaiveForm(),
         "seen": seen,
         "acts": acts,
-        "holds": hold_status.on(rotation.key_id) if rotation.is_open else [],
+        "holds": hold_status.holds_on(rotation.key_id) if rotation.is_open else [],
     }
 
 
-_VERBS = (Verb.ROTATE, Verb.PASTE, Verb.WAIVE)
+_VERBS = (Permission.ROTATE, Permission.PASTE, Permission.WAIVE)
 
 
 def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
     """Return the acts that make sense now and that this person may do."""
     waits = rotation.waiting_for
     possible = {
-        "waive": _may_be_waived(rotation) and can[Verb.WAIVE],
-        "look": waits == WaitingFor.DELETION and can[Verb.PASTE],
+        "waive": _may_be_waived(rotation) and can[Permission.WAIVE],
+        "look": waits == WaitingFor.DELETION and can[Permission.PASTE],
         "retry": waits in (WaitingFor.PERSON, WaitingFor.VENDOR, WaitingFor.VAULT)
-        and can[Verb.ROTATE],
-        "cancel": lifecycle.can_cancel(rotation) and not rotation.cancelling and can[Verb.ROTATE],
+        and can[Permission.ROTATE],
+        "cancel": lifecycle.can_cancel(rotation)
+        and not rotation.cancelling
+        and can[Permission.ROTATE],
     }
     return {act for act, fits in possible.items() if fits and rotation.is_open}
 
@@ -145,17 +152,17 @@ def _may_be_waived(rotation: Rotation) -> bool:
 
 
 @require_POST
-@page
+@login_required_page
 def act(request: HttpRequest, rotation_id: int, deed: str) -> HttpResponse:
     """Cancel, retry, waive or look again; a refusal is said on the rotation's own page."""
-    rotation = get_rotation(me(request), rotation_id)
+    rotation = get_rotation(current_member(request), rotation_id)
     try:
-        word = _do(me(request), rotation, deed, request.POST.get("reason", ""))
+        word = _do(current_member(request), rotation, deed, request.POST.get("reason", ""))
     except KeyServiceError as error:
         if isinstance(error, NotFound):
             raise
         form = WaiveForm(request.POST) if deed == "waive" else WaiveForm()
-        fresh = get_rotation(me(request), rotation_id)
+        fresh = get_rotation(current_member(request), rotation_id)
         return _render(request, fresh, problem=error.message, status=error.status, waive_form=form)
     messages.info(request, word)
     return redirect("rotation", rotation.pk)

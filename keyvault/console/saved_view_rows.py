@@ -10,12 +10,12 @@ from rotation.models.onboarding import SavedView
 _MOST = 50
 
 
-def of(member: Member, kind: SavedView.Of) -> list[SavedView]:
+def saved_views_of(member: Member, kind: SavedView.Of) -> list[SavedView]:
     """Return a person's saved views of one list, by name."""
     return list(SavedView.objects.filter(member=member, of=kind)[:_MOST])
 
 
-def keep(member: Member, kind: SavedView.Of, name: str, query: str) -> SavedView:
+def save_view(member: Member, kind: SavedView.Of, name: str, query: str) -> SavedView:
     """Keep a list's filters under a name; raises BadInput, or Conflict on a used name."""
     if not query:
         raise BadInput("Filter or order the list first: there is nothing to keep yet.")
@@ -31,6 +31,6 @@ def keep(member: Member, kind: SavedView.Of, name: str, query: str) -> SavedView
     return view
 
 
-def drop(member: Member, view_id: int) -> None:
+def delete_view(member: Member, view_id: int) -> None:
     """Remove one of one's own views; one that is gone already is no error."""
     SavedView.objects.filter(member=member, pk=view_id).delete()

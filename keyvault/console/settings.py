@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from keyvault.access.permissions import Verb, may
-from keyvault.console.decorators import me, page
+from keyvault.access.permissions import Permission, may
+from keyvault.console.decorators import current_member, login_required_page
 
 _LISTED = (
     ("Address", "BASE_URL", "Links in mails and feeds begin with it."),
@@ -17,10 +17,14 @@ _LISTED = (
     ("Mail from", "MAIL_FROM", "Who mails come from."),
     ("Overlap, seconds", "DEFAULT_OVERLAP_SECONDS", "How long old and new key both work."),
     ("Quiet period, seconds", "DEFAULT_QUIET_SECONDS", "How long an old key must be unused."),
-    ("Warnings, days before an end", "EXPIRY_LADDER", "When people are told."),
-    ("Check each key, hours", "WATCH_HOURS", "How often vendors are asked about a current key."),
+    ("Warnings, days before an end", "EXPIRY_REMINDER_DAYS", "When people are told."),
+    (
+        "Check each key, hours",
+        "KEY_CHECK_INTERVAL_HOURS",
+        "How often vendors are asked about a current key.",
+    ),
     ("Starts a tick", "MAX_STARTS_PER_TICK", "No more rotations begin at once."),
-    ("Open at an account", "MAX_OPEN_PER_ACCOUNT", "No more rotations run there at once."),
+    ("Open at an account", "MAX_ROTATIONS_PER_ACCOUNT", "No more rotations run there at once."),
     ("Secrets kept in memory, seconds", "FETCH_CACHE_SECONDS", "What a sealed Vault still serves."),
 )
 # Secret, or long: the page says only whether they are there.
@@ -35,10 +39,10 @@ _PRESENT = (
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest) -> HttpResponse:
     """Show where things are set up; to owners also how the installation is configured."""
-    owner = may(me(request), Verb.MANAGE)
+    owner = may(current_member(request), Permission.MANAGE)
     facts = {
         "owner": owner,
         "values": [_row(*one) for one in _LISTED] if owner else [],

@@ -9,8 +9,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault.access.permissions import Verb, may
-from keyvault.console.decorators import me, page
+from keyvault.access.permissions import Permission, may
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.console.forms.rotations import PasteForm, WaiveForm
 from keyvault.console.polling import moved, sign
 from keyvault.console.progress import track
@@ -23,35 +23,35 @@ from rotation.human_tasks import close_review, key_of, rotation_of
 from rotation.models import HumanTask
 
 _NEEDS = {
-    HumanTask.Kind.PASTE: Verb.PASTE,
-    HumanTask.Kind.DELETE: Verb.PASTE,
-    HumanTask.Kind.CONFIRM: Verb.WAIVE,
-    HumanTask.Kind.LOOK: Verb.ROTATE,
-    HumanTask.Kind.INCIDENT: Verb.ROTATE,
+    HumanTask.Kind.PASTE: Permission.PASTE,
+    HumanTask.Kind.DELETE: Permission.PASTE,
+    HumanTask.Kind.CONFIRM: Permission.WAIVE,
+    HumanTask.Kind.LOOK: Permission.ROTATE,
+    HumanTask.Kind.INCIDENT: Permission.ROTATE,
 }
 
 
 @require_GET
-@page
+@login_required_page
 def show(request: HttpRequest, task_id: int) -> HttpResponse:
     """Show the steps, the link and the one field."""
-    task = get_task(me(request), task_id)
+    task = get_task(current_member(request), task_id)
     if task.rotation is None:
         return render(request, "emails/alert.html", {"task": task, "section": "home"})
     return _render(request, task)
 
 
 @require_GET
-@page
+@login_required_page
 def live(request: HttpRequest, task_id: int) -> HttpResponse:
     """Answer what changed since the page was drawn."""
-    facts = _facts(me(request), _of_rotation(request, task_id))
+    facts = _facts(current_member(request), _of_rotation(request, task_id))
     return moved(request, "console/tasks/_live.html", facts)
 
 
 @sensitive_post_parameters()
 @require_POST
-@page
+@login_required_page
 def paste(request: HttpRequest, task_id: int) -> HttpResponse:
     """Take the key that a person made, and say at once what the vendor thinks of it."""
     task = _of_rotation(request, task_id)
@@ -61,7 +61,7 @@ def paste(request: HttpRequest, task_id: int) -> HttpResponse:
     said = form.cleaned_data
     try:
         added = manual_keys.paste_for(
-            me(request), rotation_of(task), said["secret"], as_it_is=said["as_it_is"]
+            current_member(request), rotation_of(task), said["secret"], as_it_is=said["as_it_is"]
         )
     except KeyServiceError as error:
         form.hear(error)
@@ -72,17 +72,19 @@ def paste(request: HttpRequest, task_id: int) -> HttpResponse:
 
 
 @require_POST
-@page
+@login_required_page
 def review(request: HttpRequest, task_id: int) -> HttpResponse:
     """Close the review of what another person did alone."""
-    task = get_task(me(request), task_id)
-    close_review(me(request), task, request.POST.get("word", "").replace("\x00", "")[:300])
+    task = get_task(current_member(request), task_id)
+    close_review(
+        current_member(request), task, request.POST.get("word", "").replace("\x00", "")[:300]
+    )
     return redirect("task", task.pk)
 
 
 def _of_rotation(request: HttpRequest, task_id: int) -> HumanTask:
     """Return the task; NotFound for an alert, which has nothing to fill in and does not move."""
-    task = get_task(me(request), task_id)
+    task = get_task(current_member(request), task_id)
     if task.rotation is None:
         raise NotFound("This alert asks for nothing here: it closes by itself.")
     return task
@@ -91,7 +93,12 @@ def _of_rotation(request: HttpRequest, task_id: int) -> HumanTask:
 def _render(
     request: HttpRequest, task: HumanTask, *, problem: str = "", status: int = 200, **changed: Form
 ) -> HttpResponse:
-    facts = {**_facts(me(request), task), "problem": problem, "section": "home", **changed}
+    facts = {
+        **_facts(current_member(request), task),
+        "problem": problem,
+        "section": "home",
+        **changed,
+    }
     return render(request, "console/tasks/detail.html", facts, status=status)
 
 

@@ -10,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from keyvault.access.permissions import Verb, may, visible_applications
-from keyvault.console.decorators import me, number, page, words
+from keyvault.access.permissions import Permission, may, visible_applications
+from keyvault.console.decorators import current_member, login_required_page, parse_id, query_text
 from keyvault.console.one_time_page import hand_over
 from keyvault.console.pagination import newest_first, next_link
 from keyvault.core.errors import BadInput, NotFound
@@ -47,18 +47,18 @@ def _unused_since(then: object) -> Q:
 
 
 @require_GET
-@page
+@login_required_page
 def listing(request: HttpRequest) -> HttpResponse:
     """Show the tokens that one may know of, without their texts."""
-    by = me(request)
+    by = current_member(request)
     found = _filtered(request, ServiceToken.objects.filter(catalog.within_reach(by)))
     rows, after = newest_first(
         found.select_related("application", "environment", "created_by", "consumer"),
-        number(request.GET.get("after")),
+        parse_id(request.GET.get("after")),
     )
     mine = set(
         ServiceToken.objects.filter(
-            catalog.within_reach(by, Verb.MANAGE), pk__in=[one.pk for one in rows]
+            catalog.within_reach(by, Permission.MANAGE), pk__in=[one.pk for one in rows]
         ).values_list("pk", flat=True)
     )
     facts = {
@@ -74,7 +74,9 @@ def listing(request: HttpRequest) -> HttpResponse:
         "applications": visible_applications(by)[:_MOST],
         "environments": catalog.visible_environments(by)[:_MOST],
         "states": [(code, word) for code, (word, _) in STATES.items()],
-        "chosen": {name: words(request, name) for name in ("application", "environment", "state")},
+        "chosen": {
+            name: query_text(request, name) for name in ("application", "environment", "state")
+        },
         "section": "settings",
     }
     return render(request, "console/applications/tokens.html", facts)
@@ -82,31 +84,33 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 def _filtered(request: HttpRequest, rows: Tokens) -> Tokens:
     for name in ("application", "environment"):
-        if (chosen := number(request.GET.get(name))) is not None:
+        if (chosen := parse_id(request.GET.get(name))) is not None:
             rows = rows.filter(**{name: chosen})
-    if (state := words(request, "state")) in STATES:
+    if (state := query_text(request, "state")) in STATES:
         rows = STATES[state][1](rows)
     return rows
 
 
 @require_POST
-@page
+@login_required_page
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     """End a token for good, once the person has ticked what that means."""
     token = _token(request, token_id)
     if request.POST.get("sure") != "yes":
         raise BadInput("Nothing was changed. Tick the box if this token shall end now.")
-    tokens.revoke(me(request), token)
+    tokens.revoke(current_member(request), token)
     messages.success(request, f"{token} is revoked: it opens nothing any more.")
     return redirect("tokens")
 
 
 @require_POST
-@page
+@login_required_page
 def renew(request: HttpRequest, token_id: int) -> HttpResponse:
     """Give a token a new text, shown once; every former text that is in use works on until its end."""
     token = _token(request, token_id)
-    return show_renewed(request, token, token.name, tokens.renew(me(request), token), "settings")
+    return show_renewed(
+        request, token, token.name, tokens.renew(current_member(request), token), "settings"
+    )
 
 
 def show_renewed(
@@ -136,7 +140,7 @@ def show_renewed(
 def _token(request: HttpRequest, token_id: int) -> ServiceToken:
     found = ServiceToken.objects.select_related("application", "environment")
     token = found.filter(pk=token_id).first()
-    if token is None or not may(me(request), Verb.VIEW, token):
+    if token is None or not may(current_member(request), Permission.VIEW, token):
         raise NotFound("There is no such token, or it is not yours to see.")
     return token
 

@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from keyvault.access.permissions import Verb
-from keyvault.console.decorators import me, page
+from keyvault.access.permissions import Permission
+from keyvault.console.decorators import current_member, login_required_page
 from keyvault.console.forms.rotations import VendorIdForm
 from keyvault.console.key import render_key
 from keyvault.core.errors import BadInput, KeyServiceError
@@ -15,16 +15,18 @@ from rotation.engine import vendor_ids
 
 
 @require_POST
-@page
+@login_required_page
 def correct(request: HttpRequest, key_id: int) -> HttpResponse:
     """Correct the id, or take it away."""
-    key = keys.get_key(me(request), key_id, Verb.MANAGE)
+    key = keys.get_key(current_member(request), key_id, Permission.MANAGE)
     form = VendorIdForm(list(key.versions.all()[:30]), request.POST)
     if not form.is_valid():
         raise BadInput("Choose a version, and give an id or none. Nothing was changed.")
     said = form.cleaned_data
     try:
-        changed = vendor_ids.correct(me(request), key, said["number"], said["vendor_id"])
+        changed = vendor_ids.correct(
+            current_member(request), key, said["number"], said["vendor_id"]
+        )
     except KeyServiceError as error:
         return render_key(request, key, problem=error.message, status=error.status, id_form=form)
     word = (

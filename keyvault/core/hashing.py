@@ -26,6 +26,6 @@ def peppered(text: str) -> str:
     return hmac.digest(settings.TOKEN_PEPPER.encode(), text.encode(), hashlib.sha256).hex()
 
 
-def tail(secret: Secret) -> str:
+def last_four(secret: Secret) -> str:
     """Return the last four characters of secrets of 20 or more, else an empty string."""
     return secret.reveal()[-_TAIL:] if len(secret) >= _SHORTEST_WITH_TAIL else ""

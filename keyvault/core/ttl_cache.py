@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class TTLCache(Generic[K, V]):
     """At most `most` things by name, each with the second after which it is forgotten.
 
     Safe for threads. Which clock the seconds are of is for the user to say: each call names the time.

@@ -20,7 +20,7 @@ from keyvault.core.errors import Conflict, NotFound
 from keyvault.core.hashing import peppered
 from keyvault.core.request_context import current
 from keyvault.core.secret import Secret
-from keyvault.core.ttl_cache import Recent
+from keyvault.core.ttl_cache import TTLCache
 from keyvault.delivery import instances, tokens
 from keyvault.delivery.fetch_queries import Found, confirm, find, state_of_all
 from keyvault.inventory import versions
@@ -55,13 +55,13 @@ class FoundAll:
 P = TypeVar("P", int, tuple[int, int])
 F = TypeVar("F", Found, FoundAll)
 # Bounded in memory too: some kilobytes a key, of which a place may have many.
-_lately: Recent[tuple[str, int], Found] = Recent(2000)
-_lately_all: Recent[tuple[str, tuple[int, int]], FoundAll] = Recent(50)
+_lately: TTLCache[tuple[str, int], Found] = TTLCache(2000)
+_lately_all: TTLCache[tuple[str, tuple[int, int]], FoundAll] = TTLCache(50)
 _MOST_REMEMBERED = 200
 # The copies that went the whole way of late, with the tag of what was noted of each: what another copy
 # was given since is noted of this one too. Apart from the above: ids are the caller's word, and whoever
 # makes up many of them must not push out what others were given.
-_seen: Recent[tuple[str, int | tuple[int, int], str], str] = Recent(20_000)
+_seen: TTLCache[tuple[str, int | tuple[int, int], str], str] = TTLCache(20_000)
 
 
 def etag(version: KeyVersion) -> str:
@@ -129,7 +129,7 @@ def _fetch_again(token_text: str, key_id: int, known_etag: str, copy: str) -> Fe
 
 
 def _remembered(
-    recent: "Recent[tuple[str, P], F]", token_text: str, place: P, copy: str
+    recent: "TTLCache[tuple[str, P], F]", token_text: str, place: P, copy: str
 ) -> tuple[F | None, ServiceToken | None]:
     """Return what this text was given lately and its token, if that is good as far as is known here."""
     if not tokens.PATTERN.fullmatch(token_text):
@@ -294,7 +294,7 @@ def _record_refusal(token_text: str) -> None:
 
     Each row takes the chain's lock, and a program with an old token asks every second.
     """
-    refused = rate_limits.count(
+    refused = rate_limits.count_attempt(
         "token refused", rate_limits.network_of(current().source), _REFUSAL_WINDOW
     )
     if refused > _REFUSALS_TOLD:

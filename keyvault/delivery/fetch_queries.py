@@ -14,12 +14,12 @@ from django.db import connection
 
 from keyvault.audit import log
 from keyvault.models import (
-    Account,
     ApiKey,
     Application,
     Environment,
     KeyVersion,
     ServiceToken,
+    VendorAccount,
 )
 
 _FIND = "SELECT * FROM keyvault_find_for_fetch(%s, %s, %s)"
@@ -106,7 +106,7 @@ def _key(row: tuple[Any, ...], token: ServiceToken) -> ApiKey:
         name=row[1],
         environment=token.environment,
         application=token.application,
-        account=Account(pk=row[3], name=row[4]),
+        account=VendorAccount(pk=row[3], name=row[4]),
     )
     if row[5] is not None:
         key.current = KeyVersion(pk=row[5], key=key, number=row[6], path=row[7], fingerprint=row[8])

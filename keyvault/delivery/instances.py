@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from keyvault.core.errors import BadInput
 from keyvault.core.request_context import current
-from keyvault.models import ApiKey, Fetch, KeyVersion, ServiceToken, VersionState
+from keyvault.models import ApiKey, KeyVersion, ServiceToken, TokenKeyVersion, VersionState
 
 HEADER = "X-Keyvault-Instance"
 PATTERN = "[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
@@ -60,7 +60,9 @@ def note(token: ServiceToken, given: Sequence[KeyVersion], copy: str) -> None:
 def prove(token: ServiceToken, key: ApiKey, version: KeyVersion, copy: str) -> bool:
     """Note that a copy proved to hold this version; returns whether that is new."""
     note(token, [version], copy)
-    row = Fetch.objects.filter(token=token, key=key, instance=copy).exclude(proved=version)
+    row = TokenKeyVersion.objects.filter(token=token, key=key, instance=copy).exclude(
+        proved=version
+    )
     return bool(row.update(proved=version, proved_at=timezone.now()))
 
 
@@ -72,5 +74,5 @@ def forget() -> int:
     now = timezone.now()
     gone = Q(last_at__lt=now - _KEPT)
     dead = Q(version__state__in=_DEAD, last_at__lt=now - _KEPT_OF_DEAD)
-    chosen = list(Fetch.objects.filter(gone | dead).values_list("pk", flat=True)[:_BATCH])
-    return Fetch.objects.filter(pk__any=chosen).delete()[0] if chosen else 0
+    chosen = list(TokenKeyVersion.objects.filter(gone | dead).values_list("pk", flat=True)[:_BATCH])
+    return TokenKeyVersion.objects.filter(pk__any=chosen).delete()[0] if chosen else 0

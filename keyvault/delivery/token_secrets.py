@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from keyvault.core.errors import Conflict
 from keyvault.models import Member, ServiceToken
-from keyvault.models.disclosures import TokenText
+from keyvault.models.disclosures import TokenDisclosure
 
 PRESENT = "present"
 MOST_FORMER = 10
@@ -96,9 +96,9 @@ def replace(
         kept = [*(one for one in token.formers if _end_of(one) > now), entry]
     kept = _with_room(kept, used)
     names = [one["text"] for one in kept]
-    still = TokenText.objects.filter(token=token, ends_at__gt=now)
+    still = TokenDisclosure.objects.filter(token=token, ends_at__gt=now)
     still.exclude(pk__in=names).update(ends_at=now)
-    TokenText.objects.create(token=token, member=by, shown_at=now)
+    TokenDisclosure.objects.create(token=token, member=by, shown_at=now)
     ServiceToken.objects.filter(pk=token.pk).update(
         formers=kept,
         texts_used={name: at for name, at in used.items() if int(name) in names},
@@ -110,7 +110,7 @@ def replace(
     )
 
 
-def end(texts: QuerySet[TokenText], at: datetime) -> None:
+def end(texts: QuerySet[TokenDisclosure], at: datetime) -> None:
     """Have former texts open until `at` at the longest; in the caller's transaction."""
     chosen = dict(texts.filter(ends_at__gt=at).values_list("pk", "token"))
     locked = ServiceToken.objects.select_for_update(no_key=True).order_by("pk")
@@ -119,15 +119,17 @@ def end(texts: QuerySet[TokenText], at: datetime) -> None:
             if one["text"] in chosen and _end_of(one) > at:
                 one["until"] = at.isoformat()
         token.save(update_fields=["formers"])
-    TokenText.objects.filter(pk__in=chosen).update(ends_at=at)
+    TokenDisclosure.objects.filter(pk__in=chosen).update(ends_at=at)
 
 
-def _end_present(token: ServiceToken, ends: datetime) -> TokenText:
+def _end_present(token: ServiceToken, ends: datetime) -> TokenDisclosure:
     """Set the end of the text that is present, and return its row; older data may lack one."""
-    row = TokenText.objects.filter(token=token, ends_at=None).select_related("member").first()
+    row = TokenDisclosure.objects.filter(token=token, ends_at=None).select_related("member").first()
     if row is None:
         shown = token.renewed_at or token.created_at
-        return TokenText.objects.create(token=token, member=None, shown_at=shown, ends_at=ends)
+        return TokenDisclosure.objects.create(
+            token=token, member=None, shown_at=shown, ends_at=ends
+        )
     row.ends_at = ends
     row.save(update_fields=["ends_at"])
     return row

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, hold, may
+from keyvault.access.permissions import Permission, lock_member, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -30,8 +30,8 @@ from keyvault.core.validators import require_clean
 from keyvault.delivery import token_secrets
 from keyvault.inventory import secret_names
 from keyvault.models import Application, Environment, Member, ServiceToken
-from keyvault.models.approvals import Act
-from keyvault.models.disclosures import TokenText
+from keyvault.models.approvals import ApprovalAction
+from keyvault.models.disclosures import TokenDisclosure
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_LENGTH = 34  # 62^34 > 2^200
@@ -65,9 +65,11 @@ def issue(
     `by` may not manage the application, BadInput for an empty or odd name, an end in the past or a
     network that is none, Conflict for a used name.
     """
-    if not may(by, Verb.VIEW, application):
+    if not may(by, Permission.VIEW, application):
         raise NotFound("There is no such application.")
-    if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
+    if not may(
+        by, Permission.MANAGE, ServiceToken(application=application, environment=environment)
+    ):
         raise Denied("Only an owner of this application and environment may create tokens.")
     approvals.require(by, asked_for(name, application, environment, expires_at, networks))
     return make(by, name, application, environment, expires_at, networks)
@@ -98,7 +100,7 @@ def asked_for(
         "expires_at": expires_at,
         "networks": list(networks),
     }
-    return Asked(Act.TOKEN, what, parameters, environment=environment)
+    return Asked(ApprovalAction.TOKEN, what, parameters, environment=environment)
 
 
 def make(
@@ -127,9 +129,9 @@ def make(
     require_clean(token)
     try:
         with transaction.atomic():
-            hold(by)
+            lock_member(by)
             token.save()
-            TokenText.objects.create(token=token, member=by, shown_at=timezone.now())
+            TokenDisclosure.objects.create(token=token, member=by, shown_at=timezone.now())
             record(Action.TOKEN_CREATED, member_actor(by), token)
     except IntegrityError:
         raise Conflict(f"There is already a token named “{name}” there.") from None
@@ -148,16 +150,18 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
     NotFound, BadInput for an overlap beyond 30 days, Conflict when the token is revoked or too many
     former texts are in use.
     """
-    if not may(by, Verb.MANAGE, token):
+    if not may(by, Permission.MANAGE, token):
         raise NotFound("There is no such token.")
     if not 0 <= overlap_seconds <= _LONGEST_OVERLAP:
         raise BadInput(f"Let old and new overlap for 0 to {_LONGEST_OVERLAP} seconds (30 days).")
     what = f"Renew the service token {token}; the old text works on for {overlap_seconds} seconds"
     parameters = {"token": token.pk, "overlap": overlap_seconds}
-    approvals.require(by, Asked(Act.TOKEN, what, parameters, environment=token.environment))
+    approvals.require(
+        by, Asked(ApprovalAction.TOKEN, what, parameters, environment=token.environment)
+    )
     text, now = _new_text(token.public_id), timezone.now()
     with transaction.atomic():
-        hold(by)
+        lock_member(by)
         # Two that renew at once come one after the other, and each replaces what the other made.
         live = ServiceToken.objects.select_for_update(no_key=True).filter(revoked_at__isnull=True)
         present = live.filter(pk=token.pk).first()
@@ -189,7 +193,7 @@ def normal_networks(networks: Sequence[str]) -> list[str]:
 
 def revoke(by: Member, token: ServiceToken) -> None:
     """End a token for good; Conflict when it is revoked already."""
-    if not may(by, Verb.MANAGE, token):
+    if not may(by, Permission.MANAGE, token):
         raise NotFound("There is no such token.")
     with transaction.atomic():
         changed = ServiceToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(

@@ -17,8 +17,8 @@ from keyvault.core.errors import BadInput, Conflict
 from keyvault.core.secret import Secret
 from keyvault.inventory import catalog, credential_check, secret_names, stored_secrets, vendor_match
 from keyvault.inventory.vendor_gateway import ACCOUNTS, check_secret
-from keyvault.models import Account, Member
-from keyvault.models.approvals import Act
+from keyvault.models import Member, VendorAccount
+from keyvault.models.approvals import ApprovalAction
 from keyvault.vendors import PROVIDERS
 
 
@@ -31,7 +31,7 @@ def add_account(
     dashboard_url: str = "",
     management_credential: str = "",
     as_it_is: bool = False,
-) -> Account:
+) -> VendorAccount:
     """Record an account at a vendor; the credential goes straight to Vault and is never shown.
 
     `as_it_is` is a person's word that the credential is this vendor's and really looks so.
@@ -51,14 +51,16 @@ def add_account(
         "page": dashboard_url,
     }
     what = f"Send keys of the account “{name.strip()}” ({provider}) to {base_url}"
-    approvals.require(by, Asked(Act.VENDOR, what, parameters))
-    account = Account(
+    approvals.require(by, Asked(ApprovalAction.VENDOR, what, parameters))
+    account = VendorAccount(
         name=name.strip(), provider=provider, base_url=base_url, dashboard_url=dashboard_url
     )
     if management_credential:
         secret = vendor_match.take(account, management_credential, as_it_is=as_it_is).secret
         facts = credential_check.facts_of(secret, credential_check.examine(account, secret))
-        account.management_path = stored_secrets.write(ACCOUNTS, {"credential": secret.reveal()})
+        account.management_path = stored_secrets.store_secret(
+            ACCOUNTS, {"credential": secret.reveal()}
+        )
         for name, value in facts.items():
             setattr(account, name, value)
     elif PROVIDERS[provider].can_create or PROVIDERS[provider].replaces_in_place:
@@ -73,8 +75,8 @@ def add_account(
 
 
 def change_account(
-    by: Member, account: Account, seen: str | None = None, **changes: str
-) -> Account:
+    by: Member, account: VendorAccount, seen: str | None = None, **changes: str
+) -> VendorAccount:
     """Change an account's name or the address of its dashboard, not where keys are sent.
 
     Raises Denied, BadInput, or Conflict.
@@ -93,7 +95,7 @@ class Connection:
     text: str
 
 
-def try_connection(by: Member, account: Account) -> Connection:
+def try_connection(by: Member, account: VendorAccount) -> Connection:
     """Ask the vendor about a key that does not exist: it must answer, and refuse it."""
     require_owner(by, "test accounts")
     made_up = Secret(f"keyvault-connection-test-{uuid.uuid4().hex}")

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, may, visible_applications
+from keyvault.access.permissions import Permission, may, visible_applications
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -33,7 +33,7 @@ from keyvault.inventory.import_formats import Row
 from keyvault.inventory.keys import NewKey
 from keyvault.inventory.placeholders import Question
 from keyvault.inventory.secret_input import Pasted
-from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
+from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member, VendorAccount
 
 MOST = 2000
 T = TypeVar("T", bound=Model)
@@ -43,7 +43,7 @@ T = TypeVar("T", bound=Model)
 class Defaults:
     """What counts where a row does not say it."""
 
-    account: Account | None = None
+    account: VendorAccount | None = None
     environment: Environment | None = None
     application: Application | None = None
 
@@ -129,7 +129,7 @@ class _Named(Generic[T]):
 class _Places:
     """What rows may name: accounts, environments and applications that the person may see."""
 
-    accounts: _Named[Account]
+    accounts: _Named[VendorAccount]
     environments: _Named[Environment]
     applications: _Named[Application]
 
@@ -247,7 +247,7 @@ def _known(by: Member, new: NewKey, pasted: Pasted | None) -> ApiKey | None:
     found = ApiKey.objects.filter(
         account=new.account, environment=new.environment, name__iexact=new.name, archived_at=None
     ).first()
-    if found is None or not may(by, Verb.VIEW, found):
+    if found is None or not may(by, Permission.VIEW, found):
         return None
     if pasted is None:
         return found

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from django.db import IntegrityError, models, transaction
 
-from keyvault.access.permissions import ALLOWED, Verb, live_grants, may, require_owner
+from keyvault.access.permissions import ALLOWED, Permission, live_grants, may, require_owner
 from keyvault.audit.actors import Actor, member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -15,7 +15,7 @@ from keyvault.core.errors import Conflict, NotFound
 from keyvault.core.validators import require_clean
 from keyvault.inventory import secret_names
 from keyvault.inventory.edit_conflicts import require_unchanged
-from keyvault.models import Account, Application, Environment, Member
+from keyvault.models import Application, Environment, Member, VendorAccount
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -41,7 +41,7 @@ def add_environment(
 def get_application(by: Member, application_id: int) -> Application:
     """Return the application if `by` may know of it; NotFound alike for unknown and foreign ones."""
     found = Application.objects.filter(pk=application_id).first()
-    if found is None or not may(by, Verb.VIEW, found):
+    if found is None or not may(by, Permission.VIEW, found):
         raise NotFound("There is no such application, or it is not yours to see.")
     return found
 
@@ -54,32 +54,32 @@ def get_environment(by: Member, environment_id: int) -> Environment:
     return found
 
 
-def get_account(by: Member, account_id: int) -> Account:
+def get_account(by: Member, account_id: int) -> VendorAccount:
     """Return the vendor account if `by` may know of it; NotFound alike for unknown and foreign."""
-    found = Account.objects.filter(pk=account_id).first()
-    if found is None or not may(by, Verb.VIEW, found):
+    found = VendorAccount.objects.filter(pk=account_id).first()
+    if found is None or not may(by, Permission.VIEW, found):
         raise NotFound("There is no such account, or it is not yours to see.")
     return found
 
 
 def visible_environments(by: Member) -> models.QuerySet[Environment]:
     """Return the environments that `by` may know of: those in which a grant shows something."""
-    viewing = [role for role, verbs in ALLOWED.items() if Verb.VIEW in verbs]
+    viewing = [role for role, verbs in ALLOWED.items() if Permission.VIEW in verbs]
     grants = live_grants(by).filter(role__in=viewing)
     if grants.filter(environment__isnull=True).exists():
         return Environment.objects.all()
     return Environment.objects.filter(pk__in=grants.values("environment_id"))
 
 
-def visible_accounts(by: Member) -> models.QuerySet[Account]:
+def visible_accounts(by: Member) -> models.QuerySet[VendorAccount]:
     """Return the vendor accounts that `by` may know of: all of them with any grant to view."""
-    viewing = [role for role, verbs in ALLOWED.items() if Verb.VIEW in verbs]
+    viewing = [role for role, verbs in ALLOWED.items() if Permission.VIEW in verbs]
     if live_grants(by).filter(role__in=viewing).exists():
-        return Account.objects.all()
-    return Account.objects.none()
+        return VendorAccount.objects.all()
+    return VendorAccount.objects.none()
 
 
-def within_reach(by: Member, verb: Verb = Verb.VIEW) -> models.Q:
+def within_reach(by: Member, verb: Permission = Permission.VIEW) -> models.Q:
     """Match the rows with an application and an environment to which `by` may do `verb`."""
     roles = [role for role, verbs in ALLOWED.items() if verb in verbs]
     grants = live_grants(by).filter(role__in=roles)

@@ -8,8 +8,8 @@ from keyvault.core.errors import BadInput, Unavailable
 from keyvault.core.hashing import fingerprint
 from keyvault.core.secret import Secret
 from keyvault.inventory.vendor_gateway import provider_of, vendor_account
-from keyvault.models import LIVE_STATES, Account, KeyVersion
-from keyvault.vendors.base import Provider, VendorAccount, VendorError
+from keyvault.models import LIVE_STATES, KeyVersion, VendorAccount
+from keyvault.vendors.base import Provider, VendorConnection, VendorError
 
 # A list that lacks more than this part of the keys on record is another account's.
 _BELIEVED = 0.5
@@ -25,7 +25,7 @@ def facts_of(secret: Secret, vendor_account_id: str) -> dict[str, object]:
     }
 
 
-def examine(account: Account, credential: Secret) -> str:
+def examine(account: VendorAccount, credential: Secret) -> str:
     """Try a credential by a harmless call; return the vendor's id of its account, "" where none is told.
 
     Raises BadInput when it is refused or of another account than the keys on record, Unavailable when
@@ -59,7 +59,7 @@ def examine(account: Account, credential: Secret) -> str:
 
 
 def require_same_account(
-    account: Account, provider: Provider, where: VendorAccount, told: str
+    account: VendorAccount, provider: Provider, where: VendorConnection, told: str
 ) -> None:
     """Raise BadInput when the vendor's word, or its list, shows another account than the keys'."""
     live = KeyVersion.objects.filter(key__account=account, state__in=LIVE_STATES)
@@ -75,7 +75,7 @@ def require_same_account(
         raise _other(account, "one that lists none of them", "another one")
 
 
-def _other(account: Account, theirs: str, ours: str) -> BadInput:
+def _other(account: VendorAccount, theirs: str, ours: str) -> BadInput:
     return BadInput(
         (
             f"This management credential belongs to another account at the vendor ({theirs}) than the "

@@ -8,7 +8,7 @@ import json
 
 from django.db.models import Model
 
-from keyvault.audit.actors import thing
+from keyvault.audit.actors import audit_subject
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.core.errors import Conflict
 
@@ -20,7 +20,7 @@ _CHANGES = (
 )
 
 
-def mark(row: Model | None) -> str:
+def edit_mark(row: Model | None) -> str:
     """Return what a form about the row carries along; "0" while nothing was changed."""
     last = _last(row)
     return str(last.seq) if last else "0"
@@ -29,7 +29,7 @@ def mark(row: Model | None) -> str:
 def _last(row: Model | None) -> AuditEvent | None:
     if row is None or row.pk is None:
         return None
-    it = thing(row)
+    it = audit_subject(row)
     changes = AuditEvent.objects.filter(object_kind=it.kind, object_id=it.id, action__in=_CHANGES)
     return changes.order_by("-seq").first()
 

@@ -20,18 +20,18 @@ class OnHold(Conflict):
     code = "on_hold"
 
 
-def standing() -> QuerySet[KeyHold]:
+def active_holds() -> QuerySet[KeyHold]:
     """Return the holds that stand now."""
     lasting = Q(ends_at__isnull=True) | Q(ends_at__gt=Now())
     return KeyHold.objects.filter(lasting, lifted_at__isnull=True)
 
 
-def on(key_id: int) -> list[KeyHold]:
+def holds_on(key_id: int) -> list[KeyHold]:
     """Return the holds that stand on a key, the first one first."""
-    return list(standing().filter(key=key_id).select_related("set_by").order_by("pk"))
+    return list(active_holds().filter(key=key_id).select_related("set_by").order_by("pk"))
 
 
-def on_locked(key_id: int) -> list[KeyHold]:
+def lock_holds_on(key_id: int) -> list[KeyHold]:
     """Return the holds on a key, in a transaction that lets nobody set another one before it ends.
 
     Only what is asked so may be followed by an intent to end something.
@@ -40,17 +40,17 @@ def on_locked(key_id: int) -> list[KeyHold]:
         raise RuntimeError("on_locked must be called inside a transaction")
     # A statement of its own: one that waits for the lock and reads at once reads what was before.
     ApiKey.objects.select_for_update(no_key=True).filter(pk=key_id).values_list("pk").first()
-    return on(key_id)
+    return holds_on(key_id)
 
 
-def refuse(key_id: int) -> None:
+def require_no_hold(key_id: int) -> None:
     """Raise OnHold while a hold stands on the key."""
-    found = on(key_id)
+    found = holds_on(key_id)
     if found:
-        raise OnHold(text(found))
+        raise OnHold(describe_holds(found))
 
 
-def text(holds: Sequence[KeyHold]) -> str:
+def describe_holds(holds: Sequence[KeyHold]) -> str:
     """Return in words which holds keep every version of a key, and until when."""
     each = "; ".join(_one(hold) for hold in holds[:5])
     more = f"; and {len(holds) - 5} more" if len(holds) > 5 else ""
@@ -63,14 +63,14 @@ def _one(hold: KeyHold) -> str:
     return f"“{hold.reason}” ({who}, since {hold.set_at:%Y-%m-%d}, {until})"
 
 
-def held() -> Exists:
+def is_on_hold() -> Exists:
     """Match the keys that are on hold, in a query over keys."""
-    return Exists(standing().filter(key=OuterRef("pk")))
+    return Exists(active_holds().filter(key=OuterRef("pk")))
 
 
-def among(key_ids: Iterable[int]) -> set[int]:
+def held_among(key_ids: Iterable[int]) -> set[int]:
     """Return which of these keys are on hold, in one statement."""
     wanted = list(key_ids)
     if not wanted:
         return set()
-    return set(standing().filter(key__in=wanted).values_list("key_id", flat=True))
+    return set(active_holds().filter(key__in=wanted).values_list("key_id", flat=True))

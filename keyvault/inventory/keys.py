@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keyvault import checking
-from keyvault.access.permissions import Verb, hold, may
+from keyvault.access.permissions import Permission, lock_member, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record, record_now
 from keyvault.audit.models import Action
@@ -31,12 +31,12 @@ from keyvault.inventory import (
 )
 from keyvault.models import (
     LIVE_STATES,
-    Account,
     ApiKey,
     Application,
     Environment,
     KeyVersion,
     Member,
+    VendorAccount,
     VersionState,
 )
 
@@ -54,7 +54,7 @@ class Added:
 class NewKey:
     """What a person says of a key that is to be recorded; owned by an application or a member."""
 
-    account: Account
+    account: VendorAccount
     environment: Environment
     name: str
     application: Application | None = None
@@ -66,7 +66,7 @@ class NewKey:
     name_is_right: bool = False
 
 
-def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
+def get_key(by: Member, key_id: int, verb: Permission = Permission.VIEW) -> ApiKey:
     """Return the key if `by` may do `verb` to it.
 
     Raises NotFound for an unknown key and for one that `by` may not know of, alike; Denied when
@@ -77,7 +77,7 @@ def get_key(by: Member, key_id: int, verb: Verb = Verb.VIEW) -> ApiKey:
         .filter(pk=key_id)
         .first()
     )
-    if key is None or not may(by, Verb.VIEW, key):
+    if key is None or not may(by, Permission.VIEW, key):
         raise NotFound("There is no such key, or it is not yours to see.")
     if not may(by, verb, key):
         raise Denied(f"You may see this key, but your role does not let you {verb.label.lower()}.")
@@ -102,13 +102,13 @@ def register_key(
     verdict = checking.ask_vendor(new.account, pasted.secret)
     require_valid(verdict, accept_unknown=unchecked)
     refuse_foreign_account(new.account, verdict)
-    draft = versions.draft(key, pasted.secret, source="registered", added_by=by)
+    draft = versions.draft_version(key, pasted.secret, source="registered", added_by=by)
     draft.expires_at, draft.vendor_id = new.expires_at, new.vendor_id
     versions.note_verdict(draft, verdict)
     versions.put_secret(draft, pasted.secret, key)
     try:
         with stored_secrets.saving(draft.path):
-            hold(by)
+            lock_member(by)
             vendor_id_format.require_free(by, new.account, new.vendor_id)
             key.save()
             draft.key = key
@@ -142,20 +142,20 @@ def add_pasted(
     `save` saves the version, in the transaction that keeps its secret, and may choose its state.
     Raises BadInput, Conflict or Unavailable; then nothing is stored.
     """
-    if not may(by, Verb.PASTE, key):
+    if not may(by, Permission.PASTE, key):
         raise Denied("Your role does not let you add secrets to this key.")
     pasted = vendor_match.take(key.account, text, as_it_is=as_it_is)
     refuse_known(by, pasted.secret)
     verdict = checking.ask_vendor(key.account, pasted.secret)
     require_valid(verdict)
     refuse_other_account(key, verdict)
-    draft = versions.draft(key, pasted.secret, source="pasted", added_by=by)
+    draft = versions.draft_version(key, pasted.secret, source="pasted", added_by=by)
     draft.state = state
     versions.note_verdict(draft, verdict)
     versions.put_secret(draft, pasted.secret, key)
     try:
         with stored_secrets.saving(draft.path):
-            hold(by)
+            lock_member(by)
             save(draft)
             state = VersionState(draft.state)
             record(Action.VERSION_ADDED, member_actor(by), draft, state=state, source="pasted")
@@ -169,7 +169,7 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
 
     Raises Denied, BadInput for an empty or odd name, Conflict for a used one.
     """
-    if not may(by, Verb.REGISTER, key):
+    if not may(by, Permission.REGISTER, key):
         raise Denied("Your role does not let you change this key.")
     key.name, key.purpose = name.strip(), purpose
     secret_names.refuse_secret(key.name)
@@ -184,7 +184,7 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
 
 def check_key(by: Member, key: ApiKey) -> Verdict:
     """Ask the vendor about the current secret and note the answer."""
-    if not may(by, Verb.VIEW, key):
+    if not may(by, Permission.VIEW, key):
         raise NotFound("There is no such key, or it is not yours to see.")
     if key.current is None:
         raise Conflict("This key has no current secret to check.")
@@ -204,7 +204,9 @@ def refuse_known(by: Member, secret: Secret) -> None:
     )
     if known is None:
         return
-    which = f" as “{known.key}”, version {known.number}" if may(by, Verb.VIEW, known.key) else ""
+    which = (
+        f" as “{known.key}”, version {known.number}" if may(by, Permission.VIEW, known.key) else ""
+    )
     if known.state not in LIVE_STATES:
         raise Conflict(
             (
@@ -270,7 +272,7 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
     )
 
 
-def refuse_foreign_account(account: Account, verdict: Verdict) -> None:
+def refuse_foreign_account(account: VendorAccount, verdict: Verdict) -> None:
     """Raise BadInput when the vendor names another account than for the management credential."""
     known = account.vendor_account
     if not (known and verdict.account) or known == verdict.account:
@@ -304,7 +306,7 @@ def _new_key(by: Member, new: NewKey) -> ApiKey:
     )
     if new.member is not None and new.member.pk != by.pk:
         raise Denied("A person's own key can be recorded by that person only.")
-    if not may(by, Verb.REGISTER, key):
+    if not may(by, Permission.REGISTER, key):
         raise Denied("Your role does not let you record keys for this application and environment.")
     return key
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from keyvault import telling
 from keyvault.access import approvals, rate_limits
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, hold, may
+from keyvault.access.permissions import Permission, lock_member, may
 from keyvault.audit.actors import Actor, member_actor
 from keyvault.audit.log import record_now
 from keyvault.audit.models import Action
@@ -20,8 +20,8 @@ from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.core.secret import Secret
 from keyvault.inventory import versions
 from keyvault.models import ApiKey, KeyVersion, Member
-from keyvault.models.approvals import Act
-from keyvault.models.disclosures import Reveal
+from keyvault.models.approvals import ApprovalAction
+from keyvault.models.disclosures import SecretDisclosure
 
 _REASON_LEAST, _BREAK_GLASS_LEAST = 5, 20
 _HOUR = 3600
@@ -45,7 +45,7 @@ def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
     without a secret, NeedsApproval when a second person was asked. Denials are recorded too.
     """
     actor = member_actor(by)
-    if not may(by, Verb.REVEAL, key):
+    if not may(by, Permission.REVEAL, key):
         raise _denied(actor, key, "role", "Your role does not let you reveal this key.")
     if not wish.proved:
         text = (
@@ -79,8 +79,8 @@ def _note(by: Member, version: KeyVersion) -> None:
     """Write down who knows this secret, before they do: whoever off-boards them must find it."""
     now = timezone.now()
     with transaction.atomic():
-        hold(by)
-        Reveal.objects.update_or_create(
+        lock_member(by)
+        SecretDisclosure.objects.update_or_create(
             member=by,
             version=version,
             defaults={"last_at": now},
@@ -98,7 +98,7 @@ def needs_second_person(by: Member, key: ApiKey) -> bool:
     """Return whether another person must agree: for production, and for somebody else's own key."""
     if key.member_id == by.pk:
         return False
-    return key.member_id is not None or approvals.is_needed(Act.REVEAL, key.environment)
+    return key.member_id is not None or approvals.is_needed(ApprovalAction.REVEAL, key.environment)
 
 
 def _require_second_person(by: Member, key: ApiKey, wish: Wish) -> None:
@@ -108,7 +108,7 @@ def _require_second_person(by: Member, key: ApiKey, wish: Wish) -> None:
     number, reason = key.current.number, wish.reason.strip()
     what = f"Reveal the secret of {key}, version {number}, to {by}: {reason}"
     parameters = {"key": key.pk, "version": key.current.pk, "reason": reason}
-    asked = Asked(Act.REVEAL, what, parameters, key=key, reason=reason, always=True)
+    asked = Asked(ApprovalAction.REVEAL, what, parameters, key=key, reason=reason, always=True)
     approvals.require(by, asked)
 
 
@@ -123,7 +123,7 @@ def _require_reason(actor: Actor, key: ApiKey, wish: Wish) -> None:
 
 def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
     """Count the reveal against the person's hour, and tell of a burst once."""
-    if rate_limits.count("reveal", str(by.pk), _HOUR) > settings.REVEALS_PER_HOUR:
+    if rate_limits.count_attempt("reveal", str(by.pk), _HOUR) > settings.REVEALS_PER_HOUR:
         raise _denied(
             actor,
             key,
@@ -134,7 +134,7 @@ def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
             ),
             "reveal_budget",
         )
-    if rate_limits.count("reveal burst", str(by.pk), _BURST_WINDOW) == _BURST:
+    if rate_limits.count_attempt("reveal burst", str(by.pk), _BURST_WINDOW) == _BURST:
         text = f"{by} revealed {_BURST} secrets within ten minutes."
         telling.open_review(by, None, text, f"burst of reveals {by.pk}")
 

@@ -14,36 +14,36 @@ from django.db import transaction
 from django.utils import timezone
 
 from keyvault.core.errors import Conflict
-from keyvault.models.stored_secrets import Leftover
+from keyvault.models.stored_secrets import OrphanedSecret
 from keyvault.vault import secret_store
 
 # A request that wrote a secret and is not through by then has been cut off.
 SETTLED_AFTER = timedelta(minutes=15)
 
 
-def write(area: str, data: dict[str, str], path: uuid.UUID | None = None) -> uuid.UUID:
+def store_secret(area: str, data: dict[str, str], path: uuid.UUID | None = None) -> uuid.UUID:
     """Write a secret and return its path; `keep` it together with what names it, or it goes again.
 
     Not inside a transaction: the row must be there however the write ends.
     """
     path = path or uuid.uuid4()
-    Leftover.objects.create(area=area, path=path)
+    OrphanedSecret.objects.create(area=area, path=path)
     secret_store.write_once(area, path, data)
     return path
 
 
-def keep(path: uuid.UUID) -> None:
+def claim_secret(path: uuid.UUID) -> None:
     """Note, in the transaction that saves what names it, that the secret is wanted; Conflict if gone."""
-    if not Leftover.objects.filter(path=path, doomed_at__isnull=True).delete()[0]:
+    if not OrphanedSecret.objects.filter(path=path, doomed_at__isnull=True).delete()[0]:
         raise Conflict(
             "This took too long, and what was stored is gone. Nothing was saved; do it again."
         )
 
 
-def adopt(path: uuid.UUID) -> None:
+def adopt_secret(path: uuid.UUID) -> None:
     """Note the same of a secret that lay there unnamed, whether or not it was to go; Conflict if it goes."""
-    if Leftover.objects.filter(path=path).exists():
-        keep(path)
+    if OrphanedSecret.objects.filter(path=path).exists():
+        claim_secret(path)
 
 
 @contextmanager
@@ -53,21 +53,21 @@ def saving(path: uuid.UUID | None) -> Iterator[None]:
     try:
         with transaction.atomic():
             if path is not None:
-                keep(path)
+                claim_secret(path)
             yield
         saved = True
     finally:
         if not saved and path is not None:
-            Leftover.objects.filter(path=path).update(since=timezone.now() - SETTLED_AFTER)
+            OrphanedSecret.objects.filter(path=path).update(since=timezone.now() - SETTLED_AFTER)
 
 
-def leave(area: str, path: uuid.UUID | None) -> None:
+def release_secret(area: str, path: uuid.UUID | None) -> None:
     """Note, in the transaction that removes what names it, that the secret is wanted no more."""
     if path is not None:
-        Leftover.objects.create(area=area, path=path)
+        OrphanedSecret.objects.create(area=area, path=path)
 
 
 def under_way() -> set[str]:
     """Return the paths of what was written a moment ago and is not named yet."""
-    young = Leftover.objects.filter(since__gt=timezone.now() - SETTLED_AFTER)
+    young = OrphanedSecret.objects.filter(since__gt=timezone.now() - SETTLED_AFTER)
     return {str(path) for path in young.values_list("path", flat=True).iterator()}

@@ -9,19 +9,19 @@ from django.conf import settings
 from keyvault.core.errors import BadInput
 from keyvault.core.redaction import one_line
 from keyvault.core.secret import Secret
-from keyvault.core.ttl_cache import Recent
+from keyvault.core.ttl_cache import TTLCache
 from keyvault.inventory.vendor_match import Signs
-from keyvault.models import Account, KeyVersion
+from keyvault.models import KeyVersion, VendorAccount
 from keyvault.vault import secret_store
 from keyvault.vendors import PROVIDERS
-from keyvault.vendors.base import CheckResult, Provider, Timing, VendorAccount
+from keyvault.vendors.base import CheckResult, Provider, Timing, VendorConnection
 
 ACCOUNTS = "accounts"
 _KEPT_SECONDS = 10.0
-_credentials: Recent[uuid.UUID, Secret] = Recent(1000)
+_credentials: TTLCache[uuid.UUID, Secret] = TTLCache(1000)
 
 
-def provider_of(account: Account) -> Provider:
+def provider_of(account: VendorAccount) -> Provider:
     """Return the provider that speaks to this account's vendor; BadInput for an unknown one."""
     try:
         return PROVIDERS[account.provider]
@@ -35,17 +35,17 @@ def provider_of(account: Account) -> Provider:
         ) from None
 
 
-def timing_of(account: Account) -> Timing:
+def timing_of(account: VendorAccount) -> Timing:
     """Return how this account's vendor lags: the provider's word, adjusted by the account."""
     return provider_of(account).timing.adjusted(account.settings)
 
 
-def vendor_account(account: Account, *, manage: bool = False) -> VendorAccount:
+def vendor_account(account: VendorAccount, *, manage: bool = False) -> VendorConnection:
     """Return where and as whom to call; with `manage`, with the management credential from Vault."""
     management = None
     if manage and account.management_path:
         management = _credential(account.management_path)
-    return VendorAccount(
+    return VendorConnection(
         base_url=account.base_url,
         dashboard_url=account.dashboard_url,
         settings=account.settings,
@@ -71,12 +71,12 @@ def forget() -> None:
     _credentials.clear()
 
 
-def check_secret(account: Account, secret: Secret) -> CheckResult:
+def check_secret(account: VendorAccount, secret: Secret) -> CheckResult:
     """Return the vendor's verdict on `secret`: valid, refused or cannot tell."""
     return provider_of(account).check(vendor_account(account), secret)
 
 
-def signs_of(account: Account) -> Signs:
+def signs_of(account: VendorAccount) -> Signs:
     """Return by what keys of the account's vendor are known: their shape, the names of variables."""
     ours = provider_of(account)
     others = tuple(
@@ -88,7 +88,7 @@ def signs_of(account: Account) -> Signs:
     return Signs(ours.name, shape, ours.env_names, others)
 
 
-def no_overlap(account: Account, version: KeyVersion | None) -> str:
+def no_overlap(account: VendorAccount, version: KeyVersion | None) -> str:
     """Return what a rotation at this account means for applications; empty when keys can overlap.
 
     `version` is the one that the vendor would end, by its id.

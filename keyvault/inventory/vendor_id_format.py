@@ -2,10 +2,10 @@
 
 from django.db import connection
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.core.errors import BadInput, Conflict
 from keyvault.inventory import secret_names
-from keyvault.models import LIVE_STATES, Account, KeyVersion, Member
+from keyvault.models import LIVE_STATES, KeyVersion, Member, VendorAccount
 
 LONGEST = 200
 
@@ -33,7 +33,7 @@ def clean(text: str) -> str:
 
 
 def require_free(
-    by: Member, account: Account, vendor_id: str, but: KeyVersion | None = None
+    by: Member, account: VendorAccount, vendor_id: str, but: KeyVersion | None = None
 ) -> None:
     """Raise Conflict when another live version of the account has this id: one of the two is wrong.
 
@@ -42,7 +42,7 @@ def require_free(
     if not vendor_id:
         return
     if connection.in_atomic_block:
-        Account.objects.select_for_update(no_key=True).filter(pk=account.pk).values_list(
+        VendorAccount.objects.select_for_update(no_key=True).filter(pk=account.pk).values_list(
             "pk"
         ).first()
     others = KeyVersion.objects.filter(
@@ -53,7 +53,7 @@ def require_free(
     other = others.select_related("key__account", "key__environment", "key__application").first()
     if other is None:
         return
-    which = f" ({other})" if may(by, Verb.VIEW, other.key) else ""
+    which = f" ({other})" if may(by, Permission.VIEW, other.key) else ""
     raise Conflict(
         (
             f"The id {vendor_id} is on record for another key of this account already{which}, and the "

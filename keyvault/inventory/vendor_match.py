@@ -14,7 +14,7 @@ from keyvault.core.errors import BadInput
 from keyvault.inventory import placeholders, secret_input, secret_patterns
 from keyvault.inventory.placeholders import Question
 from keyvault.inventory.secret_input import Pasted
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 
 # Variables that tools write beside the secrets of people, whatever their values look like.
 _OF_TOOLS = re.compile(
@@ -75,13 +75,13 @@ class Doubt:
     is_setting: bool = False
 
 
-def signs_of(account: Account) -> Signs:
+def signs_of(account: VendorAccount) -> Signs:
     """Return by what the keys of the account's vendor are known, through what settings name."""
     signs: Signs = import_string(settings.KEY_SIGNS)(account)
     return signs
 
 
-def take(account: Account, text: str, *, as_it_is: bool = False) -> Pasted:
+def take(account: VendorAccount, text: str, *, as_it_is: bool = False) -> Pasted:
     """Return the secret that one person pasted for one account, or raise as `pasting.clean` does.
 
     Raises Question as well for what belongs to somebody else, unless the person says `as_it_is`.

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from keyvault.checking import Verdict
 from keyvault.core.errors import Conflict, Unavailable
-from keyvault.core.hashing import fingerprint, tail
+from keyvault.core.hashing import fingerprint, last_four
 from keyvault.core.secret import Secret
 from keyvault.inventory import hold_status, stored_secrets
 from keyvault.models import ApiKey, KeyVersion, Link, Member, VersionState
@@ -30,13 +30,15 @@ class SecretChanged(Unavailable):
 LOST = (secret_store.StoreMissing, SecretChanged)
 
 
-def draft(key: ApiKey, secret: Secret, *, source: str, added_by: Member | None) -> KeyVersion:
+def draft_version(
+    key: ApiKey, secret: Secret, *, source: str, added_by: Member | None
+) -> KeyVersion:
     """Return an unsaved pending version that describes `secret`."""
     return KeyVersion(
         key=key if key.pk else None,
         state=VersionState.PENDING,
         fingerprint=fingerprint(secret),
-        tail=tail(secret),
+        tail=last_four(secret),
         length=len(secret),
         source=source,
         added_by=added_by,
@@ -48,12 +50,12 @@ def put_secret(version: KeyVersion, secret: Secret, key: ApiKey | None = None) -
 
     Save the version within `leftovers.saving` of its path, or the secret is destroyed again.
     """
-    owner = whose(key or version.key)
+    owner = owner_labels(key or version.key)
     data = {"secret": secret.reveal(), "vendor_id": version.vendor_id, **owner}
-    stored_secrets.write(AREA, data, version.path)
+    stored_secrets.store_secret(AREA, data, version.path)
 
 
-def whose(key: ApiKey) -> dict[str, str]:
+def owner_labels(key: ApiKey) -> dict[str, str]:
     """Return what is stored beside a secret, so that it can be told whose it is without our rows."""
     return {
         "key": str(key.pk or ""),
@@ -154,7 +156,7 @@ def note_refused(version: KeyVersion, at: datetime) -> None:
         version.refused_at = at
 
 
-def withdraw(version: KeyVersion) -> None:
+def withdraw_version(version: KeyVersion) -> None:
     """Give a version to nobody any more, before it is ended: it was current, standby or pending."""
     if version.state != VersionState.PREVIOUS:
         _move(
@@ -170,7 +172,7 @@ def mark_deleted(version: KeyVersion) -> None:
     _move(version, VersionState.PREVIOUS, VersionState.DELETED)
 
 
-def discard(version: KeyVersion) -> None:
+def discard_version(version: KeyVersion) -> None:
     """Note that a version that is not current will never be used (again)."""
     states = [VersionState.PENDING, VersionState.STANDBY, VersionState.PREVIOUS]
     if not KeyVersion.objects.filter(pk=version.pk, state__in=states).update(
@@ -187,7 +189,7 @@ def destroy_secret(version: KeyVersion) -> None:
     """
     if version.state not in (VersionState.DELETED, VersionState.DISCARDED):
         raise Conflict("Only the secret of a deleted or discarded version may be destroyed.")
-    hold_status.refuse(version.key_id)
+    hold_status.require_no_hold(version.key_id)
     secret_store.destroy(AREA, version.path)
     KeyVersion.objects.filter(pk=version.pk).update(destroyed_at=timezone.now())
 

@@ -20,7 +20,7 @@ from django.db.models import CharField, Model, QuerySet, Value
 from django.db.models.functions import Concat
 from psycopg.errors import UndefinedTable
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.core.errors import KeyServiceError, NotFound
 from keyvault.core.numbers import whole
 from keyvault.core.redaction import one_line
@@ -117,7 +117,7 @@ def acting_member(options: dict[str, Any]) -> Member:
     if email:
         return find_member(email)
     candidates = Member.objects.filter(is_active=True, grants__role=Role.OWNER).distinct()
-    owners = [member for member in candidates if may(member, Verb.MANAGE)]
+    owners = [member for member in candidates if may(member, Permission.MANAGE)]
     if len(owners) == 1:
         return owners[0]
     many = "There are several owners" if owners else "There is no owner yet"

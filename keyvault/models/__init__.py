@@ -10,36 +10,42 @@ from django.db.models.functions import Lower
 
 from keyvault.core.validators import name_field, plain_name
 from keyvault.models.approvals import Approval, ApprovalRule
-from keyvault.models.disclosures import Fetch, Reveal, TokenText
+from keyvault.models.disclosures import SecretDisclosure, TokenDisclosure, TokenKeyVersion
 from keyvault.models.holds import KeyHold
-from keyvault.models.people import DirectoryEntry, Group, Invitation, MemberSession, Tally
-from keyvault.models.stored_secrets import Leftover
+from keyvault.models.people import (
+    DirectoryEntry,
+    Group,
+    Invitation,
+    MemberSession,
+    RateLimitCounter,
+)
+from keyvault.models.stored_secrets import OrphanedSecret
 
 __all__ = [
     "LIVE_STATES",
     "PROVEN_LINKS",
-    "Account",
     "ApiKey",
     "Application",
     "Approval",
     "ApprovalRule",
     "DirectoryEntry",
     "Environment",
-    "Fetch",
     "Grant",
     "Group",
     "Invitation",
     "KeyHold",
     "KeyVersion",
-    "Leftover",
     "Link",
     "Member",
     "MemberSession",
-    "Reveal",
+    "OrphanedSecret",
+    "RateLimitCounter",
     "Role",
+    "SecretDisclosure",
     "ServiceToken",
-    "Tally",
-    "TokenText",
+    "TokenDisclosure",
+    "TokenKeyVersion",
+    "VendorAccount",
     "VersionState",
     "name_field",
     "plain_name",
@@ -145,7 +151,7 @@ class Grant(models.Model):
         return f"{self.role} of {' in '.join(where) or 'everything'}"
 
 
-class Account(models.Model):
+class VendorAccount(models.Model):
     """One account at a vendor. `management_path` names its credential in Vault, where it has one."""
 
     name = name_field()
@@ -161,6 +167,7 @@ class Account(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        db_table = "keyvault_account"
         ordering = ["name"]
         constraints = [models.UniqueConstraint(Lower("name"), name="account_name_any_case")]
 
@@ -174,7 +181,7 @@ class ApiKey(models.Model):
     Owned by exactly one application or member. `current` is what consumers get.
     """
 
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
+    account = models.ForeignKey(VendorAccount, on_delete=models.PROTECT, related_name="keys")
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="keys")
     application = models.ForeignKey(
         Application, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"

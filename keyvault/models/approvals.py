@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 
-class Act(models.TextChoices):
+class ApprovalAction(models.TextChoices):
     """What a rule can put under a second pair of eyes."""
 
     REVEAL = "reveal", "reveal a secret"
@@ -22,7 +22,7 @@ class Act(models.TextChoices):
 class ApprovalRule(models.Model):
     """This act needs a second person: in one environment, or everywhere when none is named."""
 
-    act = models.CharField(max_length=10, choices=Act.choices)
+    act = models.CharField(max_length=10, choices=ApprovalAction.choices)
     environment = models.ForeignKey(
         "keyvault.Environment", null=True, blank=True, on_delete=models.CASCADE
     )
@@ -46,7 +46,7 @@ class ApprovalRule(models.Model):
 class Approval(models.Model):
     """One request, bound to a digest of exactly what is to be done; used once, and only by its asker."""
 
-    act = models.CharField(max_length=10, choices=Act.choices)
+    act = models.CharField(max_length=10, choices=ApprovalAction.choices)
     # What the approver reads, and the same as canonical JSON, whose digest the act is held to.
     what = models.CharField(max_length=500)
     parameters = models.TextField()

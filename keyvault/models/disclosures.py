@@ -6,7 +6,7 @@ They answer what a person or a program could still know when somebody leaves or 
 from django.db import models
 
 
-class Reveal(models.Model):
+class SecretDisclosure(models.Model):
     """A person was shown the secret of a version; written before it leaves."""
 
     member = models.ForeignKey("keyvault.Member", on_delete=models.CASCADE, related_name="reveals")
@@ -17,6 +17,7 @@ class Reveal(models.Model):
     last_at = models.DateTimeField()
 
     class Meta:
+        db_table = "keyvault_reveal"
         constraints = [
             models.UniqueConstraint(fields=["member", "version"], name="reveal_once"),
         ]
@@ -25,7 +26,7 @@ class Reveal(models.Model):
         return f"{self.member} was shown {self.version}"
 
 
-class TokenText(models.Model):
+class TokenDisclosure(models.Model):
     """One text of a service token, and whom it was shown; `ends_at` is set by the next renewal."""
 
     token = models.ForeignKey(
@@ -38,6 +39,7 @@ class TokenText(models.Model):
     ends_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        db_table = "keyvault_tokentext"
         constraints = [
             models.UniqueConstraint(
                 fields=["token"], condition=models.Q(ends_at=None), name="token_text_one_present"
@@ -48,7 +50,7 @@ class TokenText(models.Model):
         return f"text of {self.token} shown to {self.member}"
 
 
-class Fetch(models.Model):
+class TokenKeyVersion(models.Model):
     """Which version one copy of a program was last given of a key, and what it proved to hold.
 
     A copy is what a token's bearer says of itself (`instance`), else the address that it calls from;

@@ -36,7 +36,7 @@ class MemberSession(AbstractBaseSession):
         return f"session of {self.member} from {self.source or 'an unknown address'}"
 
 
-class Tally(models.Model):
+class RateLimitCounter(models.Model):
     """How often something was tried by somebody in the present window; limits.py counts here."""
 
     what = models.CharField(max_length=40)
@@ -45,6 +45,7 @@ class Tally(models.Model):
     count = models.PositiveIntegerField(default=0)
 
     class Meta:
+        db_table = "keyvault_tally"
         constraints = [models.UniqueConstraint(fields=["what", "who"], name="tally_once")]
         indexes = [models.Index(fields=["began_at"], name="tally_by_age")]
 

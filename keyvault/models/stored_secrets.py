@@ -3,7 +3,7 @@
 from django.db import models
 
 
-class Leftover(models.Model):
+class OrphanedSecret(models.Model):
     """A secret in Vault that is not named yet, or not any more; `area` is the first part of its path."""
 
     area = models.CharField(max_length=20, db_default="webhooks", editable=False)

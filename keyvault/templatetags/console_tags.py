@@ -80,14 +80,14 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
-def state(name: str, text: str = "") -> SafeString:
+def status_badge(name: str, text: str = "") -> SafeString:
     """Show a state as word, icon and colour; `text` replaces the word."""
     tone, drawn, word = STATES.get(name, ("calm", "off", name.capitalize()))
     return format_html('<span class="state {}">{}{}</span>', tone, icon(drawn), text or word)
 
 
 @register.filter
-def moment(at: datetime | None) -> SafeString:
+def relative_time(at: datetime | None) -> SafeString:
     """Show a time relative to now, with the exact local time and UTC on hover."""
     if not at:  # also the empty text that a template gives for what is missing
         return mark_safe('<span class="dim">–</span>')
@@ -101,12 +101,12 @@ def moment(at: datetime | None) -> SafeString:
 
 
 @register.filter
-def ends(at: datetime | None) -> SafeString:
+def expiry(at: datetime | None) -> SafeString:
     """Show when a key ends: the time left, and the UTC time itself; nothing known is no "never"."""
     if not at:  # also the empty text that a template gives for what is missing
         return mark_safe('<span class="dim">no expiry known</span>')
     exact = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return format_html('{} <span class="fixed dim">{}</span>', moment(at), exact)
+    return format_html('{} <span class="fixed dim">{}</span>', relative_time(at), exact)
 
 
 def relative(at: datetime) -> str:
@@ -130,7 +130,7 @@ def relative(at: datetime) -> str:
 
 
 @register.filter
-def clock(at: datetime | None) -> SafeString:
+def utc_time(at: datetime | None) -> SafeString:
     """Show the exact UTC time of a proof, to the second."""
     if not at:  # also the empty text that a template gives for what is missing
         return mark_safe('<span class="dim">not yet</span>')
@@ -144,7 +144,7 @@ def clock(at: datetime | None) -> SafeString:
 
 
 @register.filter
-def span(seconds: int) -> str:
+def duration(seconds: int) -> str:
     """Return a length of time in words: 5400 is "1.5 hours"."""
     for length, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= length:
@@ -184,7 +184,7 @@ def age_bar(since: datetime | None, due: datetime | None) -> SafeString:
 
 
 @register.filter
-def deed(event: AuditEvent) -> str:
+def action_label(event: AuditEvent) -> str:
     """Return an audit row's action in words."""
     if event.action in Action.values:
         return str(Action(event.action).label.capitalize())
@@ -192,7 +192,7 @@ def deed(event: AuditEvent) -> str:
 
 
 @register.filter
-def why(event: AuditEvent) -> str:
+def event_details(event: AuditEvent) -> str:
     """Return what an audit row says beside the action: the reason and the details."""
     said: dict[str, Any] = json.loads(event.payload)
     detail = dict(said.get("detail") or {})
@@ -204,13 +204,13 @@ def why(event: AuditEvent) -> str:
 
 
 @register.filter
-def wordlist(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words of a text, to go through them."""
     return text.split()
 
 
 @register.filter
-def get(values: dict[str, Any], name: str) -> Any:
+def dict_get(values: dict[str, Any], name: str) -> Any:
     """Return the value under a name that is itself a variable."""
     return values.get(name, "")
 
@@ -219,7 +219,7 @@ _DELETE_AT = 87.5
 
 
 @register.simple_tag
-def track_drawing(track: Track, rotation: Rotation) -> str:
+def rotation_progress(track: Track, rotation: Rotation) -> str:
     """Draw the track large, with what is known of both keys written at their lanes."""
     facts = {
         "track": track,

@@ -11,9 +11,9 @@ import uuid
 from django.conf import settings
 
 from keyvault.core.secret import Secret
-from keyvault.core.ttl_cache import Recent
+from keyvault.core.ttl_cache import TTLCache
 
-_kept: Recent[uuid.UUID, Secret] = Recent(5000)
+_kept: TTLCache[uuid.UUID, Secret] = TTLCache(5000)
 
 
 def get(path: uuid.UUID) -> Secret | None:

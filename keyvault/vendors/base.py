@@ -16,7 +16,7 @@ UNSENDABLE = "unsendable"
 
 
 @dataclass(frozen=True)
-class VendorAccount:
+class VendorConnection:
     """Where to call and as whom; `management` is the credential that may manage keys."""
 
     base_url: str
@@ -181,27 +181,27 @@ class Provider:
     create_steps: tuple[str, ...] = ()
     delete_steps: tuple[str, ...] = ()
 
-    def check(self, account: VendorAccount, secret: Secret) -> CheckResult:
+    def check(self, account: VendorConnection, secret: Secret) -> CheckResult:
         """Ask the vendor about `secret`; never raises for what the vendor may answer."""
         raise LookupError(f"{self.name} has no check")
 
-    def limit_of(self, account: VendorAccount) -> int | None:
+    def limit_of(self, account: VendorConnection) -> int | None:
         """Return how many keys the account may hold: its setting `key_limit`, else the vendor's."""
         limit = account.settings.get("key_limit")
         own = isinstance(limit, int) and not isinstance(limit, bool) and limit > 0
         return limit if own else self.key_limit
 
     def create(
-        self, account: VendorAccount, label: str, wanted: Wanted = NOTHING_WANTED
+        self, account: VendorConnection, label: str, wanted: Wanted = NOTHING_WANTED
     ) -> CreatedKey:
         """Make a key that carries `label`, as much like `wanted` as can be; raises VendorError."""
         raise LookupError(f"{self.name} cannot create keys")
 
-    def list_all(self, account: VendorAccount) -> list[ListedKey]:
+    def list_all(self, account: VendorConnection) -> list[ListedKey]:
         """Return every key of the account; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
 
-    def identify(self, account: VendorAccount) -> str:
+    def identify(self, account: VendorConnection) -> str:
         """Return the vendor's own id of the management credential's account, "" where it tells none.
 
         Changes nothing; raises VendorError, so that it shows as well whether the credential works.
@@ -209,34 +209,34 @@ class Provider:
         self.list_all(account)
         return ""
 
-    def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
+    def find(self, account: VendorConnection, label: str) -> list[ListedKey]:
         """Return all keys with this label; raises VendorError rather than give a part of the list."""
         raise LookupError(f"{self.name} cannot list keys")
 
-    def replace(self, account: VendorAccount, vendor_id: str) -> CreatedKey:
+    def replace(self, account: VendorConnection, vendor_id: str) -> CreatedKey:
         """Replace the key by a new one; the old one is dead from then on. Raises VendorError."""
         raise LookupError(f"{self.name} cannot replace keys")
 
-    def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
+    def describe(self, account: VendorConnection, vendor_id: str) -> ListedKey:
         """Return one key with its rights and its end; raises VendorError, KeyDead if there is none."""
         raise LookupError(f"{self.name} does not tell the rights of keys")
 
-    def disable(self, account: VendorAccount, vendor_id: str) -> bool:
+    def disable(self, account: VendorConnection, vendor_id: str) -> bool:
         """Make the key refused but recoverable; False when there is none; raises VendorError."""
         raise LookupError(f"{self.name} cannot disable keys")
 
-    def enable(self, account: VendorAccount, vendor_id: str) -> bool:
+    def enable(self, account: VendorConnection, vendor_id: str) -> bool:
         """Have a disabled key accepted again; False when there is none; raises VendorError."""
         raise LookupError(f"{self.name} cannot enable keys")
 
-    def delete(self, account: VendorAccount, vendor_id: str) -> bool:
+    def delete(self, account: VendorConnection, vendor_id: str) -> bool:
         """Delete the key; False when the vendor has none of this id; raises VendorError.
 
         That one is gone is what another account's credential is told as well: it proves nothing.
         """
         raise LookupError(f"{self.name} cannot delete keys")
 
-    def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
+    def last_used(self, account: VendorConnection, vendor_id: str) -> datetime | None:
         """Return when the vendor last saw the key used, None for never.
 
         Raises KeyDead if the vendor itself says that there is no such key or that it is disabled,

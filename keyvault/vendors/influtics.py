@@ -14,7 +14,7 @@ from keyvault.vendors.base import (
     VALID,
     CheckResult,
     Provider,
-    VendorAccount,
+    VendorConnection,
     VendorError,
 )
 from keyvault.vendors.http import Answer, request
@@ -53,7 +53,7 @@ class Influtics(Provider):
         "This task closes by itself as soon as Influtics refuses the old key.",
     )
 
-    def check(self, account: VendorAccount, secret: Secret) -> CheckResult:
+    def check(self, account: VendorConnection, secret: Secret) -> CheckResult:
         """Ask for the account's usage with `secret`; costs no credits."""
         try:
             answer = request(

@@ -10,7 +10,7 @@ from keyvault.vendors.base import (
     KeyDead,
     ListedKey,
     Timing,
-    VendorAccount,
+    VendorConnection,
     VendorError,
     Wanted,
 )
@@ -44,7 +44,7 @@ class Sandbox(Influtics):
     )
 
     def create(
-        self, account: VendorAccount, label: str, wanted: Wanted = NOTHING_WANTED
+        self, account: VendorConnection, label: str, wanted: Wanted = NOTHING_WANTED
     ) -> CreatedKey:
         """Make a key that carries `label`, with the rights and the life that are wanted."""
         body: dict[str, Any] = {"label": label}
@@ -54,31 +54,31 @@ class Sandbox(Influtics):
             body["expires_in_days"] = wanted.lifetime.total_seconds() / _DAY
         return created(data_of(call(account, "POST", "/v1/keys", body=body), 201))
 
-    def identify(self, account: VendorAccount) -> str:
+    def identify(self, account: VendorConnection) -> str:
         """Return the id of the management credential's account, "" where the vendor tells none."""
         return identify(account)
 
-    def list_all(self, account: VendorAccount) -> list[ListedKey]:
+    def list_all(self, account: VendorConnection) -> list[ListedKey]:
         """Return every key of the account, from every page."""
         return pages(account, {})
 
-    def find(self, account: VendorAccount, label: str) -> list[ListedKey]:
+    def find(self, account: VendorConnection, label: str) -> list[ListedKey]:
         """Return all keys with this label, from every page."""
         return [key for key in pages(account, {"label": label}) if key.label == label]
 
-    def describe(self, account: VendorAccount, vendor_id: str) -> ListedKey:
+    def describe(self, account: VendorConnection, vendor_id: str) -> ListedKey:
         """Return the key with its rights and its end."""
         return listed(data_of_key(call(account, "GET", path_of(vendor_id))))
 
-    def disable(self, account: VendorAccount, vendor_id: str) -> bool:
+    def disable(self, account: VendorConnection, vendor_id: str) -> bool:
         """Make the key refused but recoverable; False when the vendor has none of this id."""
         return self._switch(account, vendor_id, "/disable")
 
-    def enable(self, account: VendorAccount, vendor_id: str) -> bool:
+    def enable(self, account: VendorConnection, vendor_id: str) -> bool:
         """Have a disabled key accepted again; False when the vendor has none of this id."""
         return self._switch(account, vendor_id, "/enable")
 
-    def delete(self, account: VendorAccount, vendor_id: str) -> bool:
+    def delete(self, account: VendorConnection, vendor_id: str) -> bool:
         """Delete the key; False when the vendor has none of this id."""
         answer = call(account, "DELETE", path_of(vendor_id))
         if answer.status != 204 and not is_gone(answer):
@@ -86,14 +86,14 @@ class Sandbox(Influtics):
         return answer.status == 204
 
     @staticmethod
-    def _switch(account: VendorAccount, vendor_id: str, to: str) -> bool:
+    def _switch(account: VendorConnection, vendor_id: str, to: str) -> bool:
         answer = call(account, "POST", path_of(vendor_id) + to)
         if is_gone(answer):
             return False
         data_of_key(answer)
         return True
 
-    def last_used(self, account: VendorAccount, vendor_id: str) -> datetime | None:
+    def last_used(self, account: VendorConnection, vendor_id: str) -> datetime | None:
         """Return when the key was last used, None for never."""
         return last_used(account, vendor_id)
 
@@ -105,7 +105,7 @@ def created(data: dict[str, Any]) -> CreatedKey:
     return CreatedKey(Secret(data["key"]), data["id"], time_of(data.get("expires_at")))
 
 
-def last_used(account: VendorAccount, vendor_id: str) -> datetime | None:
+def last_used(account: VendorConnection, vendor_id: str) -> datetime | None:
     """Return when the key was last used, None for never.
 
     Raises KeyDead for a key that is gone or disabled, VendorError when it is not clear.

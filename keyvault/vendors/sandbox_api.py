@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from keyvault.core.dates import moment
-from keyvault.vendors.base import KeyDead, ListedKey, VendorAccount, VendorError
+from keyvault.vendors.base import KeyDead, ListedKey, VendorConnection, VendorError
 from keyvault.vendors.http import Answer, request
 from keyvault.vendors.influtics import error_of
 
@@ -15,7 +15,7 @@ _GONE, _GONE_CODE = (404, 410), "KEY_NOT_FOUND"
 _NEVER = "never"
 
 
-def call(account: VendorAccount, method: str, path: str, **options: Any) -> Answer:
+def call(account: VendorConnection, method: str, path: str, **options: Any) -> Answer:
     """Send one request with the management credential; VendorError without one."""
     if account.management is None:
         raise VendorError(
@@ -86,7 +86,7 @@ def is_gone(answer: Answer) -> bool:
     return answer.status in _GONE and error_of(answer.body)[0] == _GONE_CODE
 
 
-def identify(account: VendorAccount) -> str:
+def identify(account: VendorConnection) -> str:
     """Return the id of the credential's account, as a list of one key tells it."""
     answer = call(account, "GET", "/v1/keys", params={"limit": "1"})
     if not isinstance(data_of(answer, 200).get("keys"), list):
@@ -94,7 +94,7 @@ def identify(account: VendorAccount) -> str:
     return answer.told
 
 
-def pages(account: VendorAccount, query: dict[str, str]) -> list[ListedKey]:
+def pages(account: VendorConnection, query: dict[str, str]) -> list[ListedKey]:
     """Return the keys that the query lists, from every page; VendorError rather than a part."""
     found: list[ListedKey] = []
     cursor, seen = "", set[str]()

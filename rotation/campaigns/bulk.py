@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, visible_keys
+from keyvault.access.permissions import Permission, visible_keys
 from keyvault.audit.actors import member_actor
 from keyvault.core.errors import BadInput, Denied
 from keyvault.models import ApiKey, Member
@@ -62,7 +62,7 @@ def preview(by: Member, keys: QuerySet[ApiKey]) -> Preview:
 
 
 def _mine(by: Member, keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-    return keys.filter(pk__in=visible_keys(by, Verb.ROTATE).values("pk"))
+    return keys.filter(pk__in=visible_keys(by, Permission.ROTATE).values("pk"))
 
 
 def _running() -> Exists:

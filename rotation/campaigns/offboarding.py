@@ -32,7 +32,7 @@ from keyvault.models import (
     ServiceToken,
     VersionState,
 )
-from keyvault.models.disclosures import TokenText
+from keyvault.models.disclosures import TokenDisclosure
 from rotation import human_tasks
 from rotation.campaigns import service
 from rotation.models import OPEN_STEPS, HumanTask, Reason, Rotation
@@ -162,7 +162,7 @@ def _close_doors(
     Group.members.through.objects.filter(member=member).delete()
     ends = now + timedelta(hours=token_hours)
     # Of a token that somebody else has renewed, they know the former text alone.
-    token_secrets.end(TokenText.objects.filter(member=member), ends)
+    token_secrets.end(TokenDisclosure.objects.filter(member=member), ends)
     known = ServiceToken.objects.filter(pk__in=[token.pk for token in tokens])
     if token_hours:
         known.update(expires_at=Least(Coalesce("expires_at", ends), ends))
@@ -187,7 +187,7 @@ def _warn_of_standbys(actor: Actor, member: Member) -> None:
     """A standby that the leaver brought in is never used; somebody must delete it at the vendor."""
     found = KeyVersion.objects.filter(added_by=member, state=VersionState.STANDBY)
     standbys = list(found.select_related("key__account"))
-    held = hold_status.among(version.key_id for version in standbys)
+    held = hold_status.held_among(version.key_id for version in standbys)
     for version in standbys:
         what = (
             "Its key is on hold: leave it as it is, and add another one."
@@ -220,6 +220,6 @@ def _plan(member: Member) -> Plan:
 
 def _tokens(member: Member) -> QuerySet[ServiceToken]:
     """Return the live tokens whose present text the person was shown."""
-    shown = TokenText.objects.filter(member=member, ends_at=None)
+    shown = TokenDisclosure.objects.filter(member=member, ends_at=None)
     live = ServiceToken.objects.filter(pk__in=shown.values("token"), revoked_at=None)
     return live.order_by(F("name"), "pk").select_related("application", "environment")

@@ -50,7 +50,7 @@ def let_come_back(by: Member, member: Member) -> Secret:
 
 def _forget(by: Member, member: Member) -> None:
     """Remove all that could open something, whatever was added since they left."""
-    members.set_back(by, member)
+    members.reset_sign_in(by, member)
     calendar.end_feed(member)
     SocialAccount.objects.filter(user=member).delete()
     Grant.objects.filter(member=member).delete()

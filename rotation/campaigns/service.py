@@ -15,13 +15,13 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from keyvault.access import exposure
-from keyvault.access.permissions import Verb, may, require_owner
+from keyvault.access.permissions import Permission, may, require_owner
 from keyvault.audit.actors import Actor, member_actor, system_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.core.validators import require_clean
-from keyvault.models import Account, ApiKey, Application, Environment, Member, VersionState
+from keyvault.models import ApiKey, Application, Environment, Member, VendorAccount, VersionState
 from keyvault.vendors import PROVIDERS
 from rotation.campaigns import pacing
 from rotation.engine.lifecycle import create
@@ -64,7 +64,7 @@ def keys_that_match(
 class Choice:
     """Which keys a campaign is about: those of places, what a person knows, or what tokens read."""
 
-    account: Account | None = None
+    account: VendorAccount | None = None
     application: Application | None = None
     environment: Environment | None = None
     person: Member | None = None
@@ -183,7 +183,7 @@ def _start_some(campaign: Campaign, room: int) -> int:
         if not gate.opens(item.key):
             continue
         account = item.key.account_id
-        if started >= room or busy.get(account, 0) >= settings.MAX_OPEN_PER_ACCOUNT:
+        if started >= room or busy.get(account, 0) >= settings.MAX_ROTATIONS_PER_ACCOUNT:
             continue
         busy[account] = busy.get(account, 0) + 1
         started += _start_one(campaign, item)
@@ -209,7 +209,7 @@ def _start_one(campaign: Campaign, item: CampaignItem) -> int:
     Whoever started the campaign may have left since: it goes on for the installation then.
     """
     reason, asker = Reason(campaign.reason), campaign.started_by
-    if asker and not may(asker, Verb.ROTATE, item.key):
+    if asker and not may(asker, Permission.ROTATE, item.key):
         asker = None
     try:
         with transaction.atomic():
@@ -266,7 +266,7 @@ def end(by: Member, campaign: Campaign) -> None:
 
 def retry(by: Member, item: CampaignItem) -> None:
     """Have a failed or cancelled rotation of this key started anew; Conflict while one is open."""
-    if not may(by, Verb.ROTATE, item.key):
+    if not may(by, Permission.ROTATE, item.key):
         raise Denied("Your role does not let you rotate this key.")
     ended = Q(rotation__step__in=[Step.FAILED, Step.CANCELLED])
     found = CampaignItem.objects.exclude(SETTLED).filter(ended, pk=item.pk)

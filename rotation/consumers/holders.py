@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, FilteredRelation, Q, QuerySet
 
 from keyvault.core import db_clock
-from keyvault.models import ApiKey, Fetch, KeyVersion, ServiceToken, VersionState
+from keyvault.models import ApiKey, KeyVersion, ServiceToken, TokenKeyVersion, VersionState
 from rotation.models import Consumer, Rotation
 
 # How long something may stay away, in times of its own longest pause, before it counts as gone.
@@ -50,7 +50,7 @@ class Holder:
     token: ServiceToken
     consumer: Consumer | None = None
     proof: Proof | None = None
-    rows: list[Fetch] = field(default_factory=list)
+    rows: list[TokenKeyVersion] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -182,10 +182,10 @@ class Holder:
         """Return its longest pause of lately in words; empty when not known."""
         return in_words(timedelta(seconds=self.every_seconds)) if self.every_seconds else ""
 
-    def _left(self) -> list[Fetch]:
+    def _left(self) -> list[TokenKeyVersion]:
         return [row for row in self.rows if not self._has_moved(row)]
 
-    def _has_moved(self, row: Fetch) -> bool:
+    def _has_moved(self, row: TokenKeyVersion) -> bool:
         new = self.switch.new
         if new is None:
             return False
@@ -216,13 +216,13 @@ def _what(holder: Holder) -> str:
     return "removed consumer" if state == "removed" else f"consumer with its token {state}"
 
 
-def _is_gone(row: Fetch) -> bool:
+def _is_gone(row: TokenKeyVersion) -> bool:
     """Return whether a copy stayed away for longer than it ever did, generously."""
     known = timedelta(seconds=_PATIENCE * row.pause_seconds)
     return db_clock.now() - row.last_at > max(_LEAST, known or _UNKNOWN)
 
 
-def _patience(row: Fetch, switch: Switch) -> timedelta:
+def _patience(row: TokenKeyVersion, switch: Switch) -> timedelta:
     """Return how long a quiet period must be to tell anything about a copy that did not prove."""
     known = timedelta(seconds=_PATIENCE * row.pause_seconds)
     if row.version_id == switch.new:
@@ -255,12 +255,12 @@ def gathered(key: ApiKey, switch: Switch) -> list[Holder]:
         proof = Proof(consumer.said_of, consumer.said_number, consumer.said_at)
         told = proof if consumer.said_of else None
         found[consumer.token_id] = Holder(switch, consumer.token, consumer, told)
-    rows: dict[int, list[Fetch]] = defaultdict(list)
+    rows: dict[int, list[TokenKeyVersion]] = defaultdict(list)
     # Of what was given a dead version since, some was given the old one before that.
     known = ~Q(version__state__in=_DEAD)
     if switch.old is not None:
         known |= Q(version=switch.old) | Q(former=switch.old)
-    fetches = Fetch.objects.filter(known, key=key).select_related(
+    fetches = TokenKeyVersion.objects.filter(known, key=key).select_related(
         "token__consumer", "version", "proved"
     )
     for row in fetches.order_by("-last_at"):
@@ -315,5 +315,5 @@ def in_words(span: timedelta) -> str:
 
 def slowest(key: ApiKey, version_id: int | None) -> int:
     """Return the longest pause, in seconds, of whatever was given this version; 0 when not known."""
-    rows = Fetch.objects.filter(key=key, version=version_id).order_by("-pause_seconds")
+    rows = TokenKeyVersion.objects.filter(key=key, version=version_id).order_by("-pause_seconds")
     return rows.values_list("pause_seconds", flat=True).first() or 0

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor, token_actor
 from keyvault.audit.log import record, record_now
 from keyvault.audit.models import Action
@@ -29,7 +29,7 @@ from keyvault.core.secret import Secret
 from keyvault.delivery import fetch, instances, tokens
 from keyvault.inventory import stored_secrets, versions
 from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member, ServiceToken
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.consumers.webhooks import WEBHOOKS
 from rotation.models import Acknowledgement, Consumer
 from rotation.queue import look_now, open_rotation
@@ -62,7 +62,9 @@ def add_consumer(
     """
     if webhook_url:
         outbound_addresses.require_safe(webhook_url, "A webhook's")
-    if not may(by, Verb.MANAGE, ServiceToken(application=application, environment=environment)):
+    if not may(
+        by, Permission.MANAGE, ServiceToken(application=application, environment=environment)
+    ):
         raise Denied("Only an owner of this application and environment may add consumers.")
     approvals.require(by, *_asked_for(name, application, environment, webhook_url, expires_at))
     path, webhook_secret = _webhook_secret() if webhook_url else (None, None)
@@ -93,18 +95,18 @@ def _asked_for(
         where = f"{application} in {environment}"
         what = f"Tell “{one_line(name, 100)}” of {where} by a webhook to {webhook_url}"
         parameters = {"name": name, "application": application.pk, "webhook": webhook_url}
-        asked.append(Asked(Act.WEBHOOK, what, parameters, environment=environment))
+        asked.append(Asked(ApprovalAction.WEBHOOK, what, parameters, environment=environment))
     return asked
 
 
 def remove_consumer(by: Member, consumer: Consumer) -> None:
     """Take a consumer out of use: its token ends, and no rotation waits for it any more."""
-    if not may(by, Verb.MANAGE, consumer.token):
+    if not may(by, Permission.MANAGE, consumer.token):
         raise NotFound("There is no such consumer.")
     with transaction.atomic():
         if not Consumer.objects.filter(pk=consumer.pk, active=True).update(active=False):
             raise Conflict("This consumer is out of use already.")
-        stored_secrets.leave(WEBHOOKS, consumer.webhook_path)
+        stored_secrets.release_secret(WEBHOOKS, consumer.webhook_path)
         if consumer.token.revoked_at is None:
             tokens.revoke(by, consumer.token)
         record(Action.CONSUMER_CHANGED, member_actor(by), consumer, removed=True)
@@ -112,7 +114,7 @@ def remove_consumer(by: Member, consumer: Consumer) -> None:
 
 def _webhook_secret() -> tuple[uuid.UUID, Secret]:
     secret = Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
-    return stored_secrets.write(WEBHOOKS, {"secret": secret.reveal()}), secret
+    return stored_secrets.store_secret(WEBHOOKS, {"secret": secret.reveal()}), secret
 
 
 def nonce(token_text: str, key_id: int) -> tuple[str, int]:

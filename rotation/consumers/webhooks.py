@@ -23,7 +23,7 @@ from keyvault.models import ApiKey, KeyVersion
 from keyvault.vault import secret_store
 from rotation.consumers.holders import consumers_of
 from rotation.human_tasks import close_alert, open_alert
-from rotation.models import Acknowledgement, Consumer, Delivery, HumanTask
+from rotation.models import Acknowledgement, Consumer, HumanTask, WebhookDelivery
 
 WEBHOOKS = "webhooks"
 LEASE_SECONDS = 60
@@ -60,20 +60,24 @@ def enqueue(
     if only is not None:
         told = told.filter(pk__in=only)
     rows = [
-        Delivery(consumer=consumer, key=key, version=version, event=event, due_at=timezone.now())
+        WebhookDelivery(
+            consumer=consumer, key=key, version=version, event=event, due_at=timezone.now()
+        )
         for consumer in told
     ]
     # What was still to be told of an earlier version is overtaken by this.
-    Delivery.objects.filter(
-        key=key, state=Delivery.State.WAITING, consumer__in=[r.consumer for r in rows]
-    ).update(state=Delivery.State.FAILED, last_error="Overtaken by a later version.", due_at=None)
-    return [row.pk for row in Delivery.objects.bulk_create(rows)]
+    WebhookDelivery.objects.filter(
+        key=key, state=WebhookDelivery.State.WAITING, consumer__in=[r.consumer for r in rows]
+    ).update(
+        state=WebhookDelivery.State.FAILED, last_error="Overtaken by a later version.", due_at=None
+    )
+    return [row.pk for row in WebhookDelivery.objects.bulk_create(rows)]
 
 
 def due(limit: int = 200) -> list[int]:
     """Return the ids of deliveries to be sent now."""
     now = timezone.now()
-    waiting = Delivery.objects.filter(state=Delivery.State.WAITING, due_at__lte=now)
+    waiting = WebhookDelivery.objects.filter(state=WebhookDelivery.State.WAITING, due_at__lte=now)
     return list(waiting.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
@@ -87,7 +91,7 @@ def deliver(delivery_id: int, seconds: float = TOTAL_SECONDS) -> None:
         row = cursor.fetchone()
     if row is None:
         return
-    delivery = Delivery.objects.select_related(
+    delivery = WebhookDelivery.objects.select_related(
         "consumer__application", "consumer__environment", "key__account", "version"
     ).get(pk=delivery_id)
     reached("notify.before")
@@ -96,7 +100,7 @@ def deliver(delivery_id: int, seconds: float = TOTAL_SECONDS) -> None:
     _settle(delivery, row[0], result)
 
 
-def _send(delivery: Delivery, seconds: float) -> Posted:
+def _send(delivery: WebhookDelivery, seconds: float) -> Posted:
     path = delivery.consumer.webhook_path
     if not delivery.consumer.active or path is None:
         return Posted(False, "The consumer has no webhook any more.", final=True)
@@ -115,7 +119,7 @@ def _send(delivery: Delivery, seconds: float) -> Posted:
     return post(delivery.consumer.webhook_url, body, headers, seconds)
 
 
-def payload(delivery: Delivery) -> dict[str, object]:
+def payload(delivery: WebhookDelivery) -> dict[str, object]:
     """Return the message: which key has which version now; the receiver fetches the secret."""
     return {
         "type": delivery.event,
@@ -125,29 +129,29 @@ def payload(delivery: Delivery) -> dict[str, object]:
     }
 
 
-def _settle(delivery: Delivery, attempt: int, result: Posted) -> None:
+def _settle(delivery: WebhookDelivery, attempt: int, result: Posted) -> None:
     actor = system_actor(f"delivery {delivery.pk}")
     now = timezone.now()
     last = result.final or now - delivery.created_at > GIVE_UP_AFTER
     changes: dict[str, object] = {"claimed_until": None, "last_error": result.text[:300]}
     if result.sent:
-        changes |= {"state": Delivery.State.SENT, "sent_at": now, "due_at": None}
+        changes |= {"state": WebhookDelivery.State.SENT, "sent_at": now, "due_at": None}
     elif last:
-        changes |= {"state": Delivery.State.FAILED, "due_at": None}
+        changes |= {"state": WebhookDelivery.State.FAILED, "due_at": None}
     else:
         # The last try comes when the day is over, however long the receiver asks us to wait.
         ends = delivery.created_at + GIVE_UP_AFTER + timedelta(seconds=1)
         again = now + next_try(attempt, result, _FIRST_PAUSE, _LONGEST_PAUSE)
         changes["due_at"] = min(again, max(ends, now))
     with transaction.atomic():
-        mine = Delivery.objects.filter(
-            pk=delivery.pk, attempt=attempt, state=Delivery.State.WAITING
+        mine = WebhookDelivery.objects.filter(
+            pk=delivery.pk, attempt=attempt, state=WebhookDelivery.State.WAITING
         )
         if mine.update(**changes) and (result.sent or last):
             _record(actor, delivery, result)
 
 
-def _record(actor: Actor, delivery: Delivery, result: Posted) -> None:
+def _record(actor: Actor, delivery: WebhookDelivery, result: Posted) -> None:
     record(
         Action.DELIVERY_SENT if result.sent else Action.DELIVERY_FAILED,
         actor,
@@ -159,11 +163,11 @@ def _record(actor: Actor, delivery: Delivery, result: Posted) -> None:
     _tell(actor, delivery, result)
 
 
-def _about(delivery: Delivery) -> str:
+def _about(delivery: WebhookDelivery) -> str:
     return f"{_ABOUT}{delivery.consumer_id}:{delivery.key_id}"
 
 
-def _tell(actor: Actor, delivery: Delivery, result: Posted) -> None:
+def _tell(actor: Actor, delivery: WebhookDelivery, result: Posted) -> None:
     """Open a task for what could not be told, and close it when a later message arrives."""
     if result.sent:
         close_alert(actor, HumanTask.Kind.FINDING, _about(delivery), "It was told since.")

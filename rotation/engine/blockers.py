@@ -26,7 +26,7 @@ class Held:
     rotation: int | None = None
 
 
-def why(policy: RotationPolicy | None) -> Held | None:
+def blocker_of(policy: RotationPolicy | None) -> Held | None:
     """Return why a key that is due has not begun; None when it is not due, or nothing holds it.
 
     A pause says so by itself on the same page.
@@ -65,10 +65,10 @@ def _full(policy: RotationPolicy) -> Held | None:
     running = Rotation.objects.filter(
         key__account=policy.key.account_id, step__in=OPEN_STEPS, reason=Reason.SCHEDULE
     ).exclude(waiting_for=WaitingFor.HOLD)
-    if running.count() < settings.MAX_OPEN_PER_ACCOUNT:
+    if running.count() < settings.MAX_ROTATIONS_PER_ACCOUNT:
         return None
     text = (
-        f"As many rotations run at {policy.key.account} as may ({settings.MAX_OPEN_PER_ACCOUNT}); "
+        f"As many rotations run at {policy.key.account} as may ({settings.MAX_ROTATIONS_PER_ACCOUNT}); "
         "it begins when one of them ends. Whoever may rotate it can start it by hand."
     )
     return Held(text, policy.next_run_at)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from keyvault.audit.actors import system_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 from rotation.engine.outcomes import Hold
 from rotation.human_tasks import close_alert, open_alert
 from rotation.models import OPEN_STEPS, HumanTask, Outage, Rotation, WaitingFor
@@ -85,16 +85,16 @@ def _tell(outage: Outage) -> None:
     record(Action.OUTAGE_BEGAN, actor, outage, reason=outage.last_error)
 
 
-def about(account: Account | None) -> str:
+def about(account: VendorAccount | None) -> str:
     """Return what an outage's alert is about, its name among the open alerts."""
     return f"outage:{account.pk}" if account else "outage:vault"
 
 
-def _name(account: Account | None) -> str:
+def _name(account: VendorAccount | None) -> str:
     return f"The vendor of {account}" if account else "The secret store"
 
 
-def hold_back(rotation: Rotation) -> Hold | None:
+def defer_while_open(rotation: Rotation) -> Hold | None:
     """Return until when a rotation that failed on an open outage is held; None when it may try.
 
     Whoever finds the time for a try come takes it: one probe, however many wait.
@@ -134,7 +134,7 @@ def _over(which: Q) -> None:
         transaction.on_commit(_follow(ended.account))
 
 
-def _follow(account: Account | None) -> Callable[[], None]:
+def _follow(account: VendorAccount | None) -> Callable[[], None]:
     """Return what makes those that were held back due again, one after the other."""
 
     def follow() -> None:

@@ -21,8 +21,8 @@ _BATCH = 50
 def sweep() -> None:
     """Roll the epoch, then do the second looks; what fails is tried again at the next sweep."""
     try:
-        deletion_lock.roll()
-        frozen = deletion_lock.why()
+        deletion_lock.roll_marker()
+        frozen = deletion_lock.lock_reason()
     except KeyServiceError as error:
         log.warning("epoch not compared", extra={"error": str(error)})
         return
@@ -57,7 +57,7 @@ def finish_destroying() -> int:
     left = KeyVersion.objects.filter(state__in=ended, destroyed_at__isnull=True).exclude(
         key__rotations__step__in=OPEN_STEPS
     )
-    left = left.exclude(key__in=hold_status.standing().values("key"))
+    left = left.exclude(key__in=hold_status.active_holds().values("key"))
     for version in left[:_BATCH]:
         try:
             versions.destroy_secret(version)

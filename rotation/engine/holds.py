@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, holders, may, visible_keys
+from keyvault.access.permissions import Permission, holders, may, visible_keys
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -19,7 +19,7 @@ from keyvault.core.errors import BadInput, Conflict, Denied, NotFound
 from keyvault.core.redaction import one_line
 from keyvault.inventory import hold_status
 from keyvault.models import ApiKey, KeyVersion, Member, VersionState
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from keyvault.models.holds import KeyHold
 from rotation import queue
 from rotation.engine.actors import worker_actor
@@ -33,12 +33,12 @@ _LOOK_AGAIN = 1800.0
 
 def wait(rotation: Rotation) -> Wait | None:
     """Return the wait of a step that would end or destroy a version; None when no hold stands."""
-    return _told(rotation, hold_status.on(rotation.key_id))
+    return _told(rotation, hold_status.holds_on(rotation.key_id))
 
 
 def wait_locked(rotation: Rotation) -> Wait | None:
     """Return the same inside a transaction, in which no hold can be set before it ends."""
-    return _told(rotation, hold_status.on_locked(rotation.key_id))
+    return _told(rotation, hold_status.lock_holds_on(rotation.key_id))
 
 
 def _told(rotation: Rotation, holds: Sequence[KeyHold]) -> Wait | None:
@@ -48,7 +48,7 @@ def _told(rotation: Rotation, holds: Sequence[KeyHold]) -> Wait | None:
             actor = worker_actor(rotation)
             close_alert(actor, HumanTask.Kind.FINDING, about, "The hold is over.")
         return None
-    actor, text = worker_actor(rotation), hold_status.text(holds)
+    actor, text = worker_actor(rotation), hold_status.describe_holds(holds)
     # Nobody may go on being asked to delete what must be kept.
     close_tasks(actor, rotation, text, kinds=(HumanTask.Kind.DELETE,))
     if rotation.reason == Reason.LEAK:
@@ -117,15 +117,15 @@ def lift(by: Member, hold: KeyHold, reason: str) -> None:
     key = hold.key
     _require_owner_of(by, key)
     reason = one_line(_require_reason(reason), 500)
-    if not hold_status.standing().filter(pk=hold.pk).exists():
+    if not hold_status.active_holds().filter(pk=hold.pk).exists():
         raise _over()
-    alone = not holders(Verb.MANAGE, key).exclude(pk=by.pk).exists()
+    alone = not holders(Permission.MANAGE, key).exclude(pk=by.pk).exists()
     what = f"Lift the hold on {key} (“{hold.reason}”): {reason}"
     parameters = {"hold": hold.pk, "why": reason}
-    asked = Asked(Act.HOLD, what, parameters, key=key, reason=reason, always=not alone)
+    asked = Asked(ApprovalAction.HOLD, what, parameters, key=key, reason=reason, always=not alone)
     approvals.require(by, asked)
     with transaction.atomic():
-        lifted = hold_status.standing().filter(pk=hold.pk)
+        lifted = hold_status.active_holds().filter(pk=hold.pk)
         if not lifted.update(lifted_at=timezone.now(), lifted_by=by, lifted_why=reason):
             raise _over()
         record(Action.HOLD_LIFTED, member_actor(by), key, hold=hold.pk, reason=reason, alone=alone)
@@ -158,7 +158,7 @@ def _over() -> Conflict:
 
 
 def _require_owner_of(by: Member, key: ApiKey) -> None:
-    if not may(by, Verb.MANAGE, key):
+    if not may(by, Permission.MANAGE, key):
         raise Denied("Only an owner of this key may set or lift a hold. Nothing was changed.")
 
 
@@ -170,7 +170,7 @@ def _require_reason(reason: str) -> str:
 
 def wait_for_deletions() -> Wait | None:
     """Return the wait of a step that would delete something while deleting is frozen."""
-    frozen = deletion_lock.why()
+    frozen = deletion_lock.lock_reason()
     if not frozen:
         return None
     text = f"Nothing is deleted for now. {frozen} Run `manage.py reconcilekeys`."

@@ -14,14 +14,14 @@ from django.utils import timezone
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.inventory.vendor_gateway import provider_of
 from keyvault.models import ApiKey, Member
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.consumers import holders
 from rotation.engine.steps import replace_in_place
 from rotation.models import OPEN_STEPS, Intent, Reason, Rotation, Step, WaitingFor
@@ -45,14 +45,18 @@ def start(
     for nobody. `accept_outage` is the reason for which `by` agrees that a vendor without overlap
     ends the old key at once; without it, the rotation waits for someone's agreement.
     """
-    if not may(by, Verb.ROTATE, key):
+    if not may(by, Permission.ROTATE, key):
         raise Denied("Your role does not let you rotate this key.")
     _refuse_retired(key, reason)
     asked = [_outage(by, key, accept_outage)] if accept_outage else []
     if reason != Reason.LEAK:
         # A leak waits for nobody.
         parameters = {"key": key.pk, "reason": reason, "overlap": overlap_seconds}
-        asked.append(Asked(Act.ROTATION, f"Rotate {key}, as “{reason.label}”", parameters, key=key))
+        asked.append(
+            Asked(
+                ApprovalAction.ROTATION, f"Rotate {key}, as “{reason.label}”", parameters, key=key
+            )
+        )
     approvals.require(by, *asked)
     try:
         with transaction.atomic():
@@ -85,12 +89,12 @@ def _outage(by: Member, key: ApiKey, reason: str) -> Asked:
             ),
             code="no_outage",
         )
-    if not may(by, Verb.WAIVE, key):
+    if not may(by, Permission.WAIVE, key):
         raise Denied("Your role does not let you accept an outage of this key's applications.")
     _require_reason(reason)
     what = f"Accept that applications of {key} are refused for a while: {reason.strip()}"
     parameters = {"key": key.pk, "waiver": reason.strip()}
-    return Asked(Act.WAIVER, what, parameters, key=key, reason=reason)
+    return Asked(ApprovalAction.WAIVER, what, parameters, key=key, reason=reason)
 
 
 def create(
@@ -141,7 +145,7 @@ def _join(by: Member, key: ApiKey, reason: Reason) -> Rotation:
 
 def cancel(by: Member, rotation: Rotation) -> None:
     """End a rotation before consumers were given the new secret; Conflict when it is past that."""
-    _require(by, Verb.ROTATE, rotation)
+    _require(by, Permission.ROTATE, rotation)
     with transaction.atomic():
         # A call that ends the old key commits its intent under the same lock.
         Rotation.objects.select_for_update().get(pk=rotation.pk)
@@ -177,7 +181,7 @@ def _until_when(rotation: Rotation) -> tuple[Step, ...]:
 
 def retry(by: Member, rotation: Rotation) -> None:
     """Look again now at an open rotation, with its counters of failures set back."""
-    _require(by, Verb.ROTATE, rotation)
+    _require(by, Permission.ROTATE, rotation)
     with transaction.atomic():
         if not Rotation.objects.filter(pk=rotation.pk, step__in=OPEN_STEPS).update(
             attempt=0, lost_claims=0
@@ -200,11 +204,13 @@ def waive(by: Member, rotation: Rotation, reason: str) -> None:
 
     At a vendor that replaces in place this comes before the new key is made, else after the switch.
     """
-    _require(by, Verb.WAIVE, rotation)
+    _require(by, Permission.WAIVE, rotation)
     _require_reason(reason)
     what = f"End the old key of {rotation.key} without proof: {reason.strip()}"
     parameters = {"rotation": rotation.pk, "waiver": reason.strip()}
-    approvals.require(by, Asked(Act.WAIVER, what, parameters, key=rotation.key, reason=reason))
+    approvals.require(
+        by, Asked(ApprovalAction.WAIVER, what, parameters, key=rotation.key, reason=reason)
+    )
     _note_waiver(by, rotation, reason)
 
 
@@ -234,11 +240,11 @@ def _require_reason(reason: str) -> None:
 
 def ask_again(by: Member, rotation: Rotation) -> None:
     """Have the vendor asked again now, since a person says that they did their part there."""
-    _require(by, Verb.PASTE, rotation)
+    _require(by, Permission.PASTE, rotation)
     look_now(rotation)
 
 
-def _require(by: Member, verb: Verb, rotation: Rotation) -> None:
+def _require(by: Member, verb: Permission, rotation: Rotation) -> None:
     if not may(by, verb, rotation.key):
         raise Denied("Your role does not let you do this to this key's rotations.")
 

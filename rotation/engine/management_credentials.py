@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import hold, require_owner
+from keyvault.access.permissions import lock_member, require_owner
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -14,14 +14,14 @@ from keyvault.core.hashing import fingerprint
 from keyvault.inventory import stored_secrets, vendor_match
 from keyvault.inventory.credential_check import examine, facts_of
 from keyvault.inventory.vendor_gateway import ACCOUNTS, provider_of
-from keyvault.models import Account, Member
-from keyvault.models.approvals import Act
+from keyvault.models import Member, VendorAccount
+from keyvault.models.approvals import ApprovalAction
 from rotation.models import OPEN_STEPS, Rotation, WaitingFor
 
 
 def replace_credential(
-    by: Member, account: Account, text: str, *, as_it_is: bool = False
-) -> Account:
+    by: Member, account: VendorAccount, text: str, *, as_it_is: bool = False
+) -> VendorAccount:
     """Work with another management credential at this account from now on, and destroy the old one.
 
     Raises Denied, BadInput for one that is refused or of another account, Conflict, Unavailable, or
@@ -43,25 +43,25 @@ def replace_credential(
         )
     what = f"Replace the management credential of the account “{account}”"
     parameters = {"account": account.pk, "credential": mark}
-    approvals.require(by, Asked(Act.VENDOR, what, parameters))
-    path = stored_secrets.write(ACCOUNTS, {"credential": secret.reveal()})
+    approvals.require(by, Asked(ApprovalAction.VENDOR, what, parameters))
+    path = stored_secrets.store_secret(ACCOUNTS, {"credential": secret.reveal()})
     with stored_secrets.saving(path):
-        hold(by)
-        changed = Account.objects.filter(
+        lock_member(by)
+        changed = VendorAccount.objects.filter(
             pk=account.pk, management_path=account.management_path
         ).update(management_path=path, **facts_of(secret, told))
         if not changed:
             raise Conflict(
                 "Somebody else replaced this credential at this moment. Yours was not stored."
             )
-        stored_secrets.leave(ACCOUNTS, account.management_path)
+        stored_secrets.release_secret(ACCOUNTS, account.management_path)
         record(Action.ACCOUNT_CREDENTIAL_REPLACED, member_actor(by), account, vendor_account=told)
         _wake(account)
     account.refresh_from_db()
     return account
 
 
-def _wake(account: Account) -> None:
+def _wake(account: VendorAccount) -> None:
     """Have every rotation that may have waited for another credential look again now."""
     Rotation.objects.filter(
         key__account=account,

@@ -4,7 +4,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.core.errors import Conflict, Denied
 from keyvault.inventory import keys, versions
 from keyvault.inventory.keys import Added
@@ -35,7 +35,7 @@ def paste_for(by: Member, rotation: Rotation, text: str, *, as_it_is: bool = Fal
     The version and that the rotation has it are one commit: a crash leaves both or neither. Raises
     BadInput, Conflict, Denied or Unavailable; then the rotation still waits, nothing is lost.
     """
-    if not may(by, Verb.PASTE, rotation.key):
+    if not may(by, Permission.PASTE, rotation.key):
         raise Denied("Your role does not let you add secrets to this key.")
     _require_waiting(rotation)
 

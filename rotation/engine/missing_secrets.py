@@ -3,7 +3,7 @@
 import time
 
 from keyvault.audit.actors import system_actor
-from keyvault.core.ttl_cache import Recent
+from keyvault.core.ttl_cache import TTLCache
 from keyvault.models import KeyVersion
 from rotation import lost_secrets
 from rotation.models import Rotation, Step
@@ -11,7 +11,7 @@ from rotation.queue import look_now, open_rotation
 
 # Programs ask every second: that their secret is gone is acted on now and then.
 _ACTED_EVERY = 15.0
-_acted: Recent[int, bool] = Recent(1000)
+_acted: TTLCache[int, bool] = TTLCache(1000)
 
 
 def noticed(version: KeyVersion, why: str) -> str:

@@ -5,19 +5,19 @@ from django.db.models.functions import Now
 
 from keyvault.access import approvals
 from keyvault.access.approvals import Asked
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.core.redaction import one_line
 from keyvault.models import ApiKey, Member
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation import queue
 from rotation.engine import lifecycle
 from rotation.engine.actors import worker_actor
 from rotation.human_tasks import close_tasks_about
-from rotation.models import Pause, Reason, Rotation, RotationPolicy, Watch
+from rotation.models import KeyCheckSchedule, Reason, Rotation, RotationPause, RotationPolicy
 
 
 def archive(rotation: Rotation) -> None:
@@ -25,8 +25,8 @@ def archive(rotation: Rotation) -> None:
     actor, key = worker_actor(rotation), rotation.key
     ApiKey.objects.filter(pk=key.pk).update(archived_at=Now(), current=None)
     RotationPolicy.objects.filter(key=key).delete()
-    Watch.objects.filter(key=key).delete()
-    Pause.objects.filter(key=key).delete()
+    KeyCheckSchedule.objects.filter(key=key).delete()
+    RotationPause.objects.filter(key=key).delete()
     close_tasks_about(actor, key, "The key is retired.")
     record(Action.KEY_RETIRED, actor, key, reason=rotation.retire_reason)
 
@@ -36,7 +36,7 @@ _REASON_LEAST = 5
 
 def may_retire(by: Member, key: ApiKey) -> bool:
     """Return whether `by` owns the key, or what it belongs to."""
-    return may(by, Verb.MANAGE, key) or (by.is_active and key.member_id == by.pk)
+    return may(by, Permission.MANAGE, key) or (by.is_active and key.member_id == by.pk)
 
 
 def retire(by: Member, key: ApiKey, reason: str) -> Rotation:
@@ -50,7 +50,9 @@ def retire(by: Member, key: ApiKey, reason: str) -> Rotation:
     if len(reason) < _REASON_LEAST:
         raise BadInput("Say in a few words why nobody needs it; it goes on record.")
     what = f"Retire {key}: {reason}"
-    approvals.require(by, Asked(Act.RETIRE, what, {"key": key.pk}, key=key, reason=reason))
+    approvals.require(
+        by, Asked(ApprovalAction.RETIRE, what, {"key": key.pk}, key=key, reason=reason)
+    )
     try:
         with transaction.atomic():
             held = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)

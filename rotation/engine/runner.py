@@ -14,7 +14,7 @@ from rotation.engine import circuit_breaker, stranded_versions
 from rotation.engine.lease import Claim, ClaimLost, claim
 from rotation.engine.outcomes import Outcome, Park, Retry
 from rotation.engine.steps import STEPS
-from rotation.engine.transitions import settle
+from rotation.engine.transitions import apply_outcome
 from rotation.models import OPEN_STEPS, Rotation, WaitingFor
 from rotation.queue import nudge
 
@@ -33,7 +33,7 @@ def advance(rotation_id: int) -> None:
         if held is None:
             return
         try:
-            again = settle(held, _try(held))
+            again = apply_outcome(held, _try(held))
         except ClaimLost:
             log.info("claim lost", extra={"rotation": rotation_id})
             return
@@ -52,7 +52,7 @@ def _try(held: Claim) -> Outcome:
             "then choose “Try again”."
         )
     try:
-        return circuit_breaker.hold_back(rotation) or STEPS[rotation.step](held)
+        return circuit_breaker.defer_while_open(rotation) or STEPS[rotation.step](held)
     except StoreUnavailable as error:
         return Retry(WaitingFor.VAULT, error.message)
     except VendorError as error:

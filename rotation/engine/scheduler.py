@@ -79,7 +79,7 @@ def _next_due(limit: int) -> list[int]:
                 [str(step) for step in OPEN_STEPS],
                 [str(one) for one in AT_REST],
                 timezone.now(),
-                settings.MAX_OPEN_PER_ACCOUNT,
+                settings.MAX_ROTATIONS_PER_ACCOUNT,
                 limit,
             ],
         )

@@ -59,7 +59,7 @@ WHERE NOT EXISTS (SELECT FROM again)
 """
 
 
-def settle(held: Claim, outcome: Outcome) -> bool:
+def apply_outcome(held: Claim, outcome: Outcome) -> bool:
     """Write the outcome and release the claim; returns whether there may be more to do at once.
 
     Whether the rotation is due again is for the next claim to find.

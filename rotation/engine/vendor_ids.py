@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from keyvault.access.permissions import Verb, hold, may
+from keyvault.access.permissions import Permission, lock_member, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -25,11 +25,11 @@ def correct(by: Member, key: ApiKey, number: int, text: str) -> KeyVersion:
     Its link to the secret is unproven then, and a rotation that waits for the id goes on. Raises
     Denied, NotFound, BadInput, and Conflict for an id that is proven, used, or just being called by.
     """
-    if not may(by, Verb.MANAGE, key):
+    if not may(by, Permission.MANAGE, key):
         raise Denied("Your role does not let you change this key's ids at the vendor.")
     vendor_id = vendor_id_format.clean(text)
     with transaction.atomic():
-        hold(by)
+        lock_member(by)
         # Each step of a worker commits what it is about to call under the same lock.
         rotation = (
             Rotation.objects.select_for_update(no_key=True)

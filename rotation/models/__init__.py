@@ -10,41 +10,58 @@ from django.db.models import Q
 
 from keyvault.core import db_clock
 from keyvault.models import (
-    Account,
     ApiKey,
     KeyVersion,
     Member,
+    VendorAccount,
 )
 from rotation.models.campaigns import Campaign, CampaignItem
-from rotation.models.consumers import Acknowledgement, Consumer, Delivery, Freeze
-from rotation.models.monitoring import Epoch, Heartbeat, Pause, Usage, Watch
-from rotation.models.notifications import Hook, Message, Notice, Preference
-from rotation.models.onboarding import SavedView, SkippedStep
-from rotation.models.scheduling import FreezeFeed, Missed, PolicyLevel, Replan, RotationPolicy
+from rotation.models.consumers import Acknowledgement, ChangeFreeze, Consumer, WebhookDelivery
+from rotation.models.monitoring import (
+    AccountUsage,
+    Heartbeat,
+    KeyCheckSchedule,
+    RestoreMarker,
+    RotationPause,
+)
+from rotation.models.notifications import (
+    Notification,
+    NotificationChannel,
+    NotificationDelivery,
+    NotificationPreference,
+)
+from rotation.models.onboarding import OnboardingSkip, SavedView
+from rotation.models.scheduling import (
+    FreezeCalendar,
+    MissedWindow,
+    PolicyScope,
+    ReplanProgress,
+    RotationPolicy,
+)
 
 __all__ = [
+    "AccountUsage",
     "Acknowledgement",
     "Campaign",
     "CampaignItem",
+    "ChangeFreeze",
     "Consumer",
-    "Delivery",
-    "Epoch",
-    "Freeze",
-    "FreezeFeed",
+    "FreezeCalendar",
     "Heartbeat",
-    "Hook",
-    "Message",
-    "Missed",
-    "Notice",
-    "Pause",
-    "PolicyLevel",
-    "Preference",
-    "Replan",
+    "KeyCheckSchedule",
+    "MissedWindow",
+    "Notification",
+    "NotificationChannel",
+    "NotificationDelivery",
+    "NotificationPreference",
+    "OnboardingSkip",
+    "PolicyScope",
+    "ReplanProgress",
+    "RestoreMarker",
+    "RotationPause",
     "RotationPolicy",
     "SavedView",
-    "SkippedStep",
-    "Usage",
-    "Watch",
+    "WebhookDelivery",
 ]
 
 
@@ -320,7 +337,9 @@ class HumanTask(models.Model):
         Rotation, null=True, on_delete=models.CASCADE, related_name="tasks"
     )
     key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="tasks")
-    account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="tasks")
+    account = models.ForeignKey(
+        VendorAccount, null=True, on_delete=models.CASCADE, related_name="tasks"
+    )
     about = models.CharField(max_length=200, blank=True, default="")
     version = models.ForeignKey(KeyVersion, null=True, on_delete=models.CASCADE, related_name="+")
     # Who did what is to be reviewed: that person cannot close it.
@@ -373,7 +392,7 @@ class Outage(models.Model):
     """
 
     account = models.ForeignKey(
-        Account, null=True, on_delete=models.CASCADE, related_name="outages"
+        VendorAccount, null=True, on_delete=models.CASCADE, related_name="outages"
     )
     failures = models.PositiveIntegerField(default=1)
     failing_since = models.DateTimeField()

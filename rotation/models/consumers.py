@@ -58,7 +58,7 @@ class Acknowledgement(models.Model):
         return f"{self.consumer} holds version {self.version_id}"
 
 
-class Delivery(models.Model):
+class WebhookDelivery(models.Model):
     """A webhook to be sent: the outbox row that stands in the same transaction as its cause."""
 
     class State(models.TextChoices):
@@ -80,6 +80,7 @@ class Delivery(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        db_table = "rotation_delivery"
         ordering = ["-pk"]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state="waiting"), name="delivery_due"),
@@ -90,7 +91,7 @@ class Delivery(models.Model):
         return f"{self.event} to {self.consumer}: {self.state}"
 
 
-class Freeze(models.Model):
+class ChangeFreeze(models.Model):
     """Days on which nothing rotates by itself, everywhere or in one environment; both ends count."""
 
     name = name_field()
@@ -103,7 +104,7 @@ class Freeze(models.Model):
     rule = models.CharField(max_length=200, blank=True, default="")
     # The calendar that it comes from, and with which it changes and goes.
     feed = models.ForeignKey(
-        "rotation.FreezeFeed",
+        "rotation.FreezeCalendar",
         null=True,
         blank=True,
         on_delete=models.CASCADE,
@@ -111,6 +112,7 @@ class Freeze(models.Model):
     )
 
     class Meta:
+        db_table = "rotation_freeze"
         ordering = ["first_day"]
         constraints = [
             models.CheckConstraint(

@@ -2,10 +2,10 @@
 
 from django.db import models
 
-from keyvault.models import Account, ApiKey
+from keyvault.models import ApiKey, VendorAccount
 
 
-class Watch(models.Model):
+class KeyCheckSchedule(models.Model):
     """When a key's current secret is asked about next, and what was said several times in a row."""
 
     key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, related_name="watch")
@@ -16,20 +16,24 @@ class Watch(models.Model):
     unclear_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        db_table = "rotation_watch"
         indexes = [models.Index(fields=["next_check_at"], name="watch_due")]
 
     def __str__(self) -> str:
         return f"watch of {self.key}"
 
 
-class Usage(models.Model):
+class AccountUsage(models.Model):
     """What the vendor last said of an account's plan and of the credits that are used."""
 
-    account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="usage")
+    account = models.OneToOneField(VendorAccount, on_delete=models.CASCADE, related_name="usage")
     plan = models.CharField(max_length=60, blank=True, default="")
     used = models.BigIntegerField(null=True)
     total = models.BigIntegerField(null=True)
     at = models.DateTimeField()
+
+    class Meta:
+        db_table = "rotation_usage"
 
     def __str__(self) -> str:
         return f"usage of {self.account}"
@@ -42,11 +46,13 @@ class Usage(models.Model):
         return round(100 * self.used / self.total)
 
 
-class Pause(models.Model):
+class RotationPause(models.Model):
     """No rotation starts by itself for a key, an account, or anything, until it ends or is ended."""
 
     key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="pauses")
-    account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="pauses")
+    account = models.ForeignKey(
+        VendorAccount, null=True, on_delete=models.CASCADE, related_name="pauses"
+    )
     reason = models.CharField(max_length=300)
     ends_at = models.DateTimeField()
     paused_by = models.ForeignKey(
@@ -55,6 +61,7 @@ class Pause(models.Model):
     paused_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        db_table = "rotation_pause"
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(
@@ -80,7 +87,7 @@ class Heartbeat(models.Model):
         return f"{self.name} at {self.at:%H:%M:%S}"
 
 
-class Epoch(models.Model):
+class RestoreMarker(models.Model):
     """The mark that Postgres and Vault share, and whether deleting is frozen since they differ.
 
     One row. A new mark is written here as pending, then to Vault, then here as current, so that a
@@ -96,6 +103,9 @@ class Epoch(models.Model):
     claimed_until = models.DateTimeField(null=True)
     frozen_since = models.DateTimeField(null=True)
     frozen_why = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        db_table = "rotation_epoch"
 
     def __str__(self) -> str:
         return f"frozen since {self.frozen_since}" if self.frozen_since else "in step"

@@ -9,7 +9,7 @@ from django.db.models import Q
 from keyvault.models import ApiKey, Application, Member, name_field
 
 
-class Notice(models.Model):
+class Notification(models.Model):
     """Something that happened; `about` names the cause, so that it is told once."""
 
     class Kind(models.TextChoices):
@@ -36,6 +36,7 @@ class Notice(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        db_table = "rotation_notice"
         ordering = ["-pk"]
         indexes = [models.Index(fields=["created_at"], name="notice_age")]
 
@@ -43,7 +44,7 @@ class Notice(models.Model):
         return self.title
 
 
-class Hook(models.Model):
+class NotificationChannel(models.Model):
     """A place that is told: a chat's incoming webhook, or a program that checks our signature.
 
     The address is as good as a password at most chats, so it lies in Vault; here is its host alone.
@@ -67,6 +68,7 @@ class Hook(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        db_table = "rotation_hook"
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["name"], name="hook_name")]
 
@@ -74,7 +76,7 @@ class Hook(models.Model):
         return self.name
 
 
-class Message(models.Model):
+class NotificationDelivery(models.Model):
     """A notice on its way to one person by one channel, or to a hook."""
 
     class Channel(models.TextChoices):
@@ -88,10 +90,12 @@ class Message(models.Model):
         FAILED = "failed", "Failed"
         DROPPED = "dropped", "Dropped"
 
-    notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="messages")
+    notice = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="messages")
     channel = models.CharField(max_length=10, choices=Channel.choices)
     member = models.ForeignKey(Member, null=True, on_delete=models.CASCADE, related_name="messages")
-    hook = models.ForeignKey(Hook, null=True, on_delete=models.CASCADE, related_name="messages")
+    hook = models.ForeignKey(
+        NotificationChannel, null=True, on_delete=models.CASCADE, related_name="messages"
+    )
     # An address that belongs to no member: an application's contact.
     address = models.EmailField(blank=True, default="")
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
@@ -104,6 +108,7 @@ class Message(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        db_table = "rotation_message"
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(
@@ -128,7 +133,7 @@ def default_zone() -> str:
     return str(settings.TIME_ZONE)
 
 
-class Preference(models.Model):
+class NotificationPreference(models.Model):
     """How a person wants to be told. Incidents come whatever is chosen here."""
 
     member = models.OneToOneField(Member, on_delete=models.CASCADE, related_name="preference")
@@ -142,6 +147,9 @@ class Preference(models.Model):
     feed_digest = models.CharField(
         max_length=64, blank=True, default="", editable=False, db_index=True
     )
+
+    class Meta:
+        db_table = "rotation_preference"
 
     def __str__(self) -> str:
         return f"preferences of {self.member}"

@@ -5,12 +5,15 @@ from django.db import models
 from keyvault.models import Member, name_field
 
 
-class SkippedStep(models.Model):
+class OnboardingSkip(models.Model):
     """A step of the first-run guide that was left out; the others tell by what there is."""
 
     step = models.CharField(max_length=20, primary_key=True)
     skipped_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     skipped_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "rotation_skippedstep"
 
     def __str__(self) -> str:
         return f"{self.step} left out"

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from keyvault.models import Account, ApiKey, Application, Environment, Member, name_field
+from keyvault.models import ApiKey, Application, Environment, Member, VendorAccount, name_field
 from rotation import recurrence
 
 # What a policy says, in the order of the pages. A level says some of it, a key's policy all of it.
@@ -23,7 +23,7 @@ SETTINGS = (
 )
 
 
-class Missed(models.TextChoices):
+class MissedWindow(models.TextChoices):
     """What to do when a window passed without the run that was due in it."""
 
     NEXT = "next", "wait for the next window"
@@ -49,7 +49,7 @@ class RotationPolicy(models.Model):
     quiet_seconds = models.PositiveIntegerField()
     # Such as “Tue-Thu 10:00-16:00”, in the policy's zone; empty is any time.
     window = models.CharField(max_length=60, blank=True, default="")
-    missed = models.CharField(max_length=4, choices=Missed.choices, default=Missed.NEXT)
+    missed = models.CharField(max_length=4, choices=MissedWindow.choices, default=MissedWindow.NEXT)
     jitter_minutes = models.PositiveIntegerField(default=0)
     max_age_days = models.PositiveIntegerField(null=True, blank=True)
     # How many secrets made ahead of time the key is to have; people are asked for what is missing.
@@ -83,7 +83,7 @@ class RotationPolicy(models.Model):
         return f"every {self.every_days} days" if self.every_days else "at its maximum age"
 
 
-class FreezeFeed(models.Model):
+class FreezeCalendar(models.Model):
     """A calendar whose events are freezes, read each hour; its address lies in Vault at `path`."""
 
     name = name_field(unique=True)
@@ -101,19 +101,22 @@ class FreezeFeed(models.Model):
     created_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
+        db_table = "rotation_freezefeed"
         ordering = ["name"]
 
     def __str__(self) -> str:
         return f"{self.name} at {self.host}"
 
 
-class PolicyLevel(models.Model):
+class PolicyScope(models.Model):
     """What one level says for every key below it: the installation, or one of the three others.
 
     Null says nothing. `applied_at` is when its last change had reached every key.
     """
 
-    account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="+")
+    account = models.ForeignKey(
+        VendorAccount, null=True, on_delete=models.CASCADE, related_name="+"
+    )
     environment = models.ForeignKey(
         Environment, null=True, on_delete=models.CASCADE, related_name="+"
     )
@@ -128,7 +131,7 @@ class PolicyLevel(models.Model):
     overlap_seconds = models.PositiveIntegerField(null=True)
     quiet_seconds = models.PositiveIntegerField(null=True)
     window = models.CharField(max_length=60, null=True)  # noqa: DJ001
-    missed = models.CharField(max_length=4, choices=Missed.choices, null=True)  # noqa: DJ001
+    missed = models.CharField(max_length=4, choices=MissedWindow.choices, null=True)  # noqa: DJ001
     jitter_minutes = models.PositiveIntegerField(null=True)
     max_age_days = models.PositiveIntegerField(null=True)
     standbys = models.PositiveSmallIntegerField(null=True)
@@ -138,6 +141,7 @@ class PolicyLevel(models.Model):
     applied_at = models.DateTimeField(null=True)
 
     class Meta:
+        db_table = "rotation_policylevel"
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(
@@ -178,7 +182,7 @@ class PolicyLevel(models.Model):
         return f"account {self.account}" if self.account else "the installation"
 
 
-class Replan(models.Model):
+class ReplanProgress(models.Model):
     """Freezes changed here (None: everywhere), and keys after this one are not planned anew yet."""
 
     environment = models.ForeignKey(
@@ -187,6 +191,7 @@ class Replan(models.Model):
     applied_to = models.BigIntegerField(default=0)
 
     class Meta:
+        db_table = "rotation_replan"
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from django.utils import timezone
 
-from keyvault.core.ttl_cache import Recent
+from keyvault.core.ttl_cache import TTLCache
 
 LONG_SECONDS = 0.25
 _KEPT_SECONDS = 60.0
@@ -23,11 +23,11 @@ class Counted(Generic[V]):
     at: datetime
 
 
-class Lately(Generic[V]):
+class CachedCounts(Generic[V]):
     """The last answers to questions that took long; a question names what the asker may see."""
 
     def __init__(self) -> None:
-        self._answers: Recent[Hashable, Counted[V]] = Recent(100)
+        self._answers: TTLCache[Hashable, Counted[V]] = TTLCache(100)
 
     def ask(
         self, question: Hashable, count: Callable[[], V], long_seconds: float = LONG_SECONDS

@@ -20,11 +20,11 @@ from keyvault.audit.models import Action
 from keyvault.core.errors import Conflict, KeyServiceError
 from keyvault.inventory import keys, versions
 from keyvault.inventory.vendor_gateway import check_secret
-from keyvault.models import Account, ApiKey, KeyVersion, Member
+from keyvault.models import ApiKey, KeyVersion, Member, VendorAccount
 from keyvault.vendors.base import REFUSED, VALID, CheckResult
 from rotation.engine.check_budget import allowed_interval, interval_of
 from rotation.human_tasks import close_alert, key_of, open_alert
-from rotation.models import OPEN_STEPS, HumanTask, Usage, Watch
+from rotation.models import OPEN_STEPS, AccountUsage, HumanTask, KeyCheckSchedule
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ FROM chosen WHERE rotation_watch.id = chosen.id RETURNING rotation_watch.key_id
 def claim_due() -> list[int]:
     """Return the keys to ask about now; each is given out once, and again if nobody asks in time."""
     with connection.cursor() as cursor:
-        cursor.execute(_ADOPT, [settings.WATCH_HOURS * 3600, _BATCH * 10])
+        cursor.execute(_ADOPT, [settings.KEY_CHECK_INTERVAL_HOURS * 3600, _BATCH * 10])
         steps = [str(step) for step in OPEN_STEPS]
         cursor.execute(_CLAIM, [steps, _BATCH, _LEASE.total_seconds()])
         return [row[0] for row in cursor.fetchall()]
@@ -80,7 +80,7 @@ def check(key_id: int) -> None:
         # The secret store has alerts of its own; the lease brings the key back.
         log.warning("current key not checked", extra={"key": key_id, "reason": error.message})
         return
-    settle(key, key.current, result)
+    record_result(key, key.current, result)
 
 
 def ask_again(by: Member, task: HumanTask) -> None:
@@ -102,10 +102,10 @@ def ask_again(by: Member, task: HumanTask) -> None:
     )
 
 
-def settle(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
+def record_result(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
     """Note an answer about the key's current secret; nothing when that was replaced meanwhile."""
     with transaction.atomic():
-        watch = Watch.objects.select_for_update().filter(key=key).first()
+        watch = KeyCheckSchedule.objects.select_for_update().filter(key=key).first()
         if watch is None or not ApiKey.objects.filter(pk=key.pk, current=version).exists():
             return
         changed = version.check_answer != result.answer
@@ -121,14 +121,14 @@ def settle(key: ApiKey, version: KeyVersion, result: CheckResult) -> None:
             record(Action.KEY_CHECKED, _ACTOR, key, version=version.number, answer=result.answer)
 
 
-def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
+def _valid(key: ApiKey, watch: KeyCheckSchedule, result: CheckResult) -> None:
     watch.refusals = watch.unclear = 0
     watch.unclear_since = None
     # Jitter spreads load and hides nothing, so it need not be unguessable.
     watch.next_check_at = timezone.now() + interval_of(key.account) * random.uniform(0.9, 1.1)  # noqa: S311
     close_alert(_ACTOR, HumanTask.Kind.INCIDENT, _about(key), "The vendor accepts the key.")
     close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_silence(key), "The vendor accepts the key.")
-    others = Watch.objects.filter(key__account=key.account, unclear__gte=UNCLEAR)
+    others = KeyCheckSchedule.objects.filter(key__account=key.account, unclear__gte=UNCLEAR)
     if not others.exclude(pk=watch.pk).exists():
         # While one key has no verdict, the answers about its neighbours are no recovery.
         close_alert(_ACTOR, HumanTask.Kind.OUTAGE, _about_vendor(key.account), "It answers again.")
@@ -136,7 +136,9 @@ def _valid(key: ApiKey, watch: Watch, result: CheckResult) -> None:
         _note_usage(key.account, result.usage)
 
 
-def _refused(key: ApiKey, version: KeyVersion, watch: Watch, result: CheckResult) -> None:
+def _refused(
+    key: ApiKey, version: KeyVersion, watch: KeyCheckSchedule, result: CheckResult
+) -> None:
     watch.refusals, watch.unclear, watch.unclear_since = watch.refusals + 1, 0, None
     # One odd node of the vendor's is no incident: it is asked once more.
     watch.next_check_at = timezone.now() + _AGAIN
@@ -165,7 +167,7 @@ def _early(version: KeyVersion) -> str:
     return f"It ended {days} days before the end on record, {ends:%Y-%m-%d}. "
 
 
-def _unclear(key: ApiKey, watch: Watch, result: CheckResult) -> None:
+def _unclear(key: ApiKey, watch: KeyCheckSchedule, result: CheckResult) -> None:
     watch.unclear += 1
     watch.unclear_since = watch.unclear_since or timezone.now()
     # Soon at first, then no oftener than the month's calls allow, nor before the vendor said.
@@ -198,8 +200,8 @@ def _unclear(key: ApiKey, watch: Watch, result: CheckResult) -> None:
         )
 
 
-def _note_usage(account: Account, said: dict[str, Any]) -> None:
-    usage, _new = Usage.objects.update_or_create(
+def _note_usage(account: VendorAccount, said: dict[str, Any]) -> None:
+    usage, _new = AccountUsage.objects.update_or_create(
         account=account,
         defaults={
             "plan": str(said.get("plan") or "")[:60],
@@ -227,7 +229,7 @@ def _about_silence(key: ApiKey) -> str:
     return f"no verdict:{key.pk}"
 
 
-def _neighbour_is_fine(key: ApiKey, watch: Watch) -> bool:
+def _neighbour_is_fine(key: ApiKey, watch: KeyCheckSchedule) -> bool:
     """Return whether the vendor accepted another key of the account since this one has no verdict."""
     others = KeyVersion.objects.filter(
         key__account=key.account, check_answer=VALID, checked_at__gte=watch.unclear_since
@@ -235,5 +237,5 @@ def _neighbour_is_fine(key: ApiKey, watch: Watch) -> bool:
     return others.exclude(key=key.pk).exists()
 
 
-def _about_vendor(account: Account) -> str:
+def _about_vendor(account: VendorAccount) -> str:
     return f"watch:{account.pk}"

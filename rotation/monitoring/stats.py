@@ -21,7 +21,7 @@ from django.utils import timezone
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.models import ApiKey
 from rotation.models import OPEN_STEPS, Rotation, Step
-from rotation.monitoring.cached_counts import LONG_SECONDS, Counted, Lately
+from rotation.monitoring.cached_counts import LONG_SECONDS, CachedCounts, Counted
 from rotation.monitoring.charts import Chart, chart, each_alone, per_day
 
 _AGES = ((30, "< 30 d"), (60, "30–60 d"), (90, "60–90 d"), (180, "90–180 d"), (365, "180–365 d"))
@@ -44,7 +44,7 @@ _STATES = (
     ("overdue", "overdue", "bad"),
     ("unplanned", "without a policy", "calm"),
 )
-_lately: "Lately[Standing]" = Lately()
+_lately: "CachedCounts[Standing]" = CachedCounts()
 
 
 @dataclass(frozen=True)

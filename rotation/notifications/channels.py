@@ -24,36 +24,36 @@ from keyvault.core.secret import Secret
 from keyvault.core.validators import require_clean
 from keyvault.inventory import stored_secrets
 from keyvault.models import Application, Member
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.consumers.webhooks import WEBHOOKS
-from rotation.models import Hook, Message, Notice
+from rotation.models import Notification, NotificationChannel, NotificationDelivery
 from rotation.notifications import apprise
-from rotation.notifications.notify import News, tell
+from rotation.notifications.notify import NewNotification, notify
 
 
 @dataclass(frozen=True)
-class NewHook:
+class NewChannel:
     """A hook that was just added; the signing secret is shown once, and only programs have one."""
 
-    hook: Hook
+    hook: NotificationChannel
     secret: Secret | None
 
 
-def add_hook(
+def add_channel(
     by: Member,
     name: str,
-    kind: Hook.Kind,
+    kind: NotificationChannel.Kind,
     url: str,
     *,
     application: Application | None = None,
     only_urgent: bool = False,
-) -> NewHook:
+) -> NewChannel:
     """Have a chat or a program told of everything, or of one application; the address goes to Vault.
 
     Raises Denied, BadInput for an address that is unusable, Conflict for a used name.
     """
     require_owner(by, "say who is told beside people")
-    hook = Hook(
+    hook = NotificationChannel(
         name=name.strip(),
         kind=kind,
         host=_host(kind, url),
@@ -62,29 +62,29 @@ def add_hook(
         created_by=by,
     )
     require_clean(hook, exclude=["path"])
-    if Hook.objects.filter(name=hook.name).exists():
+    if NotificationChannel.objects.filter(name=hook.name).exists():
         raise _used(hook.name)
     what = f"Tell “{one_line(hook.name, 100)}” at {hook.host} of {application or 'everything'}"
     parameters = {"hook": hook.name, "kind": kind, "host": hook.host, "url": url}
-    approvals.require(by, Asked(Act.WEBHOOK, what, _without_address(parameters)))
+    approvals.require(by, Asked(ApprovalAction.WEBHOOK, what, _without_address(parameters)))
     secret = None
     kept = {"url": url}
-    if kind == Hook.Kind.SIGNED:
+    if kind == NotificationChannel.Kind.SIGNED:
         secret = Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
         kept["secret"] = secret.reveal()
-    hook.path = stored_secrets.write(WEBHOOKS, kept)
+    hook.path = stored_secrets.store_secret(WEBHOOKS, kept)
     try:
         with stored_secrets.saving(hook.path):
             hook.save(force_insert=True)
             record(Action.HOOK_CHANGED, member_actor(by), hook, added=True, host=hook.host)
     except IntegrityError:
         raise _used(hook.name) from None
-    return NewHook(hook, secret)
+    return NewChannel(hook, secret)
 
 
-def _host(kind: Hook.Kind, url: str) -> str:
+def _host(kind: NotificationChannel.Kind, url: str) -> str:
     """Return where the address leads, as people may see it; BadInput for one that is unusable."""
-    if kind == Hook.Kind.APPRISE:
+    if kind == NotificationChannel.Kind.APPRISE:
         return apprise.require_usable(url)
     outbound_addresses.require_safe(url, "A hook's")
     return urlsplit(url).hostname or ""
@@ -95,50 +95,56 @@ def _without_address(parameters: dict[str, str]) -> dict[str, str]:
     return {**parameters, "url": peppered(parameters["url"])}
 
 
-def remove_hook(by: Member, hook: Hook) -> None:
+def remove_channel(by: Member, hook: NotificationChannel) -> None:
     """Tell it nothing any more; Conflict when it is gone already."""
     require_owner(by, "say who is told beside people")
     with transaction.atomic():
         record(Action.HOOK_CHANGED, member_actor(by), hook, added=False, host=hook.host)
-        if not Hook.objects.filter(pk=hook.pk).delete()[0]:
+        if not NotificationChannel.objects.filter(pk=hook.pk).delete()[0]:
             raise Conflict("It was removed already.")
-        stored_secrets.leave(WEBHOOKS, hook.path)
+        stored_secrets.release_secret(WEBHOOKS, hook.path)
 
 
-def visible_hooks(by: Member) -> QuerySet[Hook]:
+def visible_channels(by: Member) -> QuerySet[NotificationChannel]:
     """Return the hooks, for owners of the installation."""
     require_owner(by, "look at who is told beside people")
-    return Hook.objects.select_related("application")
+    return NotificationChannel.objects.select_related("application")
 
 
-def get_hook(by: Member, hook_id: int) -> Hook:
+def get_channel(by: Member, hook_id: int) -> NotificationChannel:
     """Return a hook; raises Denied, NotFound."""
-    found = visible_hooks(by).filter(pk=hook_id).first()
+    found = visible_channels(by).filter(pk=hook_id).first()
     if found is None:
         raise NotFound("There is no such hook.")
     return found
 
 
-def send_test(by: Member, hook: Hook | None = None) -> Notice:
+def send_test(by: Member, hook: NotificationChannel | None = None) -> Notification:
     """Send a test to the hook, or by mail to oneself; what came of it stands in the delivery log."""
     about = f"test:{uuid.uuid4().hex}"
     where = str(hook) if hook else by.email
-    news = News(
-        about, Notice.Kind.TEST, f"A test to {where}", f"{by} asked for this test.", "/notices/"
+    news = NewNotification(
+        about,
+        Notification.Kind.TEST,
+        f"A test to {where}",
+        f"{by} asked for this test.",
+        "/notices/",
     )
     if hook is None:
         # One transaction: no hook is to hear of it, not even for a moment.
         with transaction.atomic():
-            tell(news, [by])
-            Message.objects.filter(notice__about=about, channel="hook").delete()
+            notify(news, [by])
+            NotificationDelivery.objects.filter(notice__about=about, channel="hook").delete()
     else:
         require_owner(by, "test it")
         with transaction.atomic():
-            tell(news, [])
-            notice = Notice.objects.get(about=about)
+            notify(news, [])
+            notice = Notification.objects.get(about=about)
             notice.messages.all().delete()
-            Message.objects.create(notice=notice, channel="hook", hook=hook, due_at=timezone.now())
-    return Notice.objects.get(about=about)
+            NotificationDelivery.objects.create(
+                notice=notice, channel="hook", hook=hook, due_at=timezone.now()
+            )
+    return Notification.objects.get(about=about)
 
 
 def _used(name: str) -> Conflict:

@@ -20,7 +20,7 @@ from keyvault.core.outbound_http import Posted, next_try, post
 from keyvault.core.secret import Secret
 from keyvault.vault import secret_store
 from rotation.consumers.webhooks import WEBHOOKS
-from rotation.models import Hook, Message
+from rotation.models import NotificationChannel, NotificationDelivery
 from rotation.notifications import apprise
 
 LEASE_SECONDS = 120
@@ -40,7 +40,9 @@ RETURNING attempt
 
 def due(limit: int = 200) -> list[int]:
     """Return the ids of the messages to be sent now."""
-    waiting = Message.objects.filter(state=Message.State.WAITING, due_at__lte=timezone.now())
+    waiting = NotificationDelivery.objects.filter(
+        state=NotificationDelivery.State.WAITING, due_at__lte=timezone.now()
+    )
     return list(waiting.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
@@ -51,14 +53,16 @@ def deliver(message_id: int) -> None:
         row = cursor.fetchone()
     if row is None:
         return
-    message = Message.objects.select_related("notice", "member", "hook").get(pk=message_id)
+    message = NotificationDelivery.objects.select_related("notice", "member", "hook").get(
+        pk=message_id
+    )
     if message.member is not None and not message.member.is_active:
         _settle(message, row[0], Posted(False, "This person has left.", final=True), dropped=True)
         return
     _settle(message, row[0], _by_hook(message) if message.hook else _by_mail(message))
 
 
-def _by_mail(message: Message) -> Posted:
+def _by_mail(message: NotificationDelivery) -> Posted:
     notice = message.notice
     to = message.member.email if message.member else message.address
     facts = {"notice": notice, "url": settings.BASE_URL + notice.link, "base": settings.BASE_URL}
@@ -81,7 +85,7 @@ def _by_mail(message: Message) -> Posted:
     return Posted(True, "Handed to the mail server.")
 
 
-def _by_hook(message: Message) -> Posted:
+def _by_hook(message: NotificationDelivery) -> Posted:
     hook, notice = message.hook, message.notice
     assert hook is not None
     try:
@@ -90,10 +94,10 @@ def _by_hook(message: Message) -> Posted:
         return Posted(False, error.message)
     url = Secret(kept["url"])
     link = settings.BASE_URL + notice.link
-    if hook.kind == Hook.Kind.APPRISE:
+    if hook.kind == NotificationChannel.Kind.APPRISE:
         text = f"{notice.text}\n{link}"
         return apprise.send(url.reveal(), notice.title, text, urgent=notice.urgent)
-    if hook.kind == Hook.Kind.CHAT:
+    if hook.kind == NotificationChannel.Kind.CHAT:
         body = json.dumps({"text": f"*{_plain(notice.title)}*\n{_plain(notice.text)}\n{link}"})
         return post(url.reveal(), body, {"Content-Type": "application/json"}, TOTAL_SECONDS)
     said = {
@@ -122,17 +126,24 @@ def _plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _settle(message: Message, attempt: int, result: Posted, *, dropped: bool = False) -> None:
+def _settle(
+    message: NotificationDelivery, attempt: int, result: Posted, *, dropped: bool = False
+) -> None:
     now = timezone.now()
     changes: dict[str, object] = {"claimed_until": None, "last_error": result.text[:300]}
     if result.sent:
-        changes |= {"state": Message.State.SENT, "sent_at": now, "due_at": None, "last_error": ""}
+        changes |= {
+            "state": NotificationDelivery.State.SENT,
+            "sent_at": now,
+            "due_at": None,
+            "last_error": "",
+        }
     elif dropped:
-        changes |= {"state": Message.State.DROPPED, "due_at": None}
+        changes |= {"state": NotificationDelivery.State.DROPPED, "due_at": None}
     elif result.final or now - message.notice.created_at > GIVE_UP_AFTER:
-        changes |= {"state": Message.State.FAILED, "due_at": None}
+        changes |= {"state": NotificationDelivery.State.FAILED, "due_at": None}
     else:
         changes["due_at"] = now + next_try(attempt, result, 15.0, _LONGEST_WAIT)
-    Message.objects.filter(pk=message.pk, attempt=attempt, state=Message.State.WAITING).update(
-        **changes
-    )
+    NotificationDelivery.objects.filter(
+        pk=message.pk, attempt=attempt, state=NotificationDelivery.State.WAITING
+    ).update(**changes)

@@ -10,9 +10,9 @@ from django.utils import timezone
 from keyvault.access.permissions import visible_keys
 from keyvault.models import Member
 from rotation.human_tasks import visible_tasks
-from rotation.models import Notice, Preference
+from rotation.models import Notification, NotificationPreference
 from rotation.models.notifications import default_zone
-from rotation.notifications.notify import News, tell
+from rotation.notifications.notify import NewNotification, notify
 
 _HOUR = 8
 _SHOWN = 10
@@ -32,8 +32,10 @@ def tell_all() -> int:
         cursor.execute(_TURN, {"now": now})
         if cursor.fetchone() is None:
             return 0
-    zones = dict(Preference.objects.values_list("member_id", "time_zone"))
-    without = set(Preference.objects.filter(weekly=False).values_list("member_id", flat=True))
+    zones = dict(NotificationPreference.objects.values_list("member_id", "time_zone"))
+    without = set(
+        NotificationPreference.objects.filter(weekly=False).values_list("member_id", flat=True)
+    )
     told = 0
     for member in Member.objects.filter(is_active=True).exclude(pk__in=without).iterator():
         local = now.astimezone(ZoneInfo(zones.get(member.pk, default_zone())))
@@ -45,13 +47,15 @@ def tell_all() -> int:
 def _tell(member: Member, local: datetime) -> bool:
     year, week, _ = local.isocalendar()
     about = f"digest:{member.pk}:{year}-{week:02}"
-    if Notice.objects.filter(about=about).exists():
+    if Notification.objects.filter(about=about).exists():
         return False
     text = text_for(member)
     if not text:
         return False
-    news = News(about, Notice.Kind.DIGEST, f"Your keys in week {week}", text, link="/")
-    return tell(news, [member])
+    news = NewNotification(
+        about, Notification.Kind.DIGEST, f"Your keys in week {week}", text, link="/"
+    )
+    return notify(news, [member])
 
 
 def text_for(member: Member) -> str:

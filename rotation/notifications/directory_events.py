@@ -5,7 +5,7 @@ from keyvault.audit.actors import system_actor
 from keyvault.models import Member
 from rotation.campaigns import reinstatement
 from rotation.human_tasks import close_alert, is_open
-from rotation.models import HumanTask, Notice
+from rotation.models import HumanTask, Notification
 from rotation.notifications import notify
 
 
@@ -20,5 +20,7 @@ def no_return_asked(member: Member) -> None:
 
 def tell_owners(about: str, title: str, text: str) -> None:
     """Tell the owners once for one cause."""
-    news = notify.News(about=about, kind=Notice.Kind.TASK, title=title, text=text, link="/people/")
-    notify.tell(news, roles.owners())
+    news = notify.NewNotification(
+        about=about, kind=Notification.Kind.TASK, title=title, text=text, link="/people/"
+    )
+    notify.notify(news, roles.owners())

@@ -5,12 +5,14 @@ from django.utils import timezone
 
 from keyvault.access.permissions import require_owner
 from keyvault.models import Member
-from rotation.models import Message
+from rotation.models import NotificationDelivery
 
 
-def inbox(by: Member) -> QuerySet[Message]:
+def inbox(by: Member) -> QuerySet[NotificationDelivery]:
     """Return what this person was told, with the notices."""
-    mine = Message.objects.filter(member=by, channel=Message.Channel.CONSOLE)
+    mine = NotificationDelivery.objects.filter(
+        member=by, channel=NotificationDelivery.Channel.CONSOLE
+    )
     return mine.select_related("notice")
 
 
@@ -19,8 +21,8 @@ def mark_read(by: Member) -> None:
     inbox(by).filter(read_at=None).update(read_at=timezone.now())
 
 
-def log(by: Member) -> QuerySet[Message]:
+def log(by: Member) -> QuerySet[NotificationDelivery]:
     """Return what went out to others, for owners: to whom, how, and what came of it."""
     require_owner(by, "look at the delivery log")
-    sent = Message.objects.exclude(channel=Message.Channel.CONSOLE)
+    sent = NotificationDelivery.objects.exclude(channel=NotificationDelivery.Channel.CONSOLE)
     return sent.select_related("notice", "member", "hook")

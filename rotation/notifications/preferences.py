@@ -6,12 +6,14 @@ from zoneinfo import available_timezones
 from keyvault.core.errors import BadInput
 from keyvault.core.redaction import one_line
 from keyvault.models import Member
-from rotation.models import Preference
+from rotation.models import NotificationPreference
 
 
-def preference_of(member: Member) -> Preference:
+def preference_of(member: Member) -> NotificationPreference:
     """Return how the person wants to be told; what nobody has chosen yet is not stored."""
-    return Preference.objects.filter(member=member).first() or Preference(member=member)
+    return NotificationPreference.objects.filter(member=member).first() or NotificationPreference(
+        member=member
+    )
 
 
 def set_preference(
@@ -23,7 +25,7 @@ def set_preference(
     time_zone: str,
     quiet_from: time | None = None,
     quiet_to: time | None = None,
-) -> Preference:
+) -> NotificationPreference:
     """Choose how oneself is told; raises BadInput for half quiet hours or an unknown zone."""
     if time_zone not in available_timezones():
         raise BadInput(
@@ -31,7 +33,7 @@ def set_preference(
         )
     if (quiet_from is None) != (quiet_to is None):
         raise BadInput("Quiet hours need a beginning and an end. Nothing was changed.")
-    chosen, _made = Preference.objects.update_or_create(
+    chosen, _made = NotificationPreference.objects.update_or_create(
         member=by,
         defaults={
             "mail": mail,

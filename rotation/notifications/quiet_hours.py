@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from rotation.models import Preference
+from rotation.models import NotificationPreference
 from rotation.scheduling.local_time import local_moment
 
 
-def due_for(wish: Preference, now: datetime, *, urgent: bool) -> datetime:
+def due_for(wish: NotificationPreference, now: datetime, *, urgent: bool) -> datetime:
     """Return when a message may go out: now, or when the person's quiet hours end."""
     if urgent or wish.quiet_from is None or wish.quiet_to is None:
         return now

@@ -1,7 +1,7 @@
 """Who is notified: the owner of a key, its team, and whoever can act on a task."""
 
 from keyvault.access import roles
-from keyvault.access.permissions import Verb, holders, may
+from keyvault.access.permissions import Permission, holders, may
 from keyvault.models import ApiKey, Member
 from rotation.models import HumanTask
 
@@ -11,12 +11,12 @@ URGENT = (HumanTask.Kind.INCIDENT, HumanTask.Kind.REVIEW, HumanTask.Kind.OUTAGE)
 def owner_of(key: ApiKey) -> list[Member]:
     """Return the person a key belongs to, or who recorded it and may still see it."""
     owner = key.member or key.created_by
-    return [owner] if owner and may(owner, Verb.VIEW, key) else []
+    return [owner] if owner and may(owner, Permission.VIEW, key) else []
 
 
 def team_of(key: ApiKey) -> list[Member]:
     """Return whoever can rotate the key, and its own person."""
-    return [*holders(Verb.ROTATE, key), *owner_of(key)]
+    return [*holders(Permission.ROTATE, key), *owner_of(key)]
 
 
 def people_for_task(task: HumanTask) -> list[Member]:
@@ -25,7 +25,7 @@ def people_for_task(task: HumanTask) -> list[Member]:
     if task.key is None:
         return everybody
     if task.kind in URGENT:
-        return [*team_of(task.key), *holders(Verb.MANAGE, task.key), *everybody]
+        return [*team_of(task.key), *holders(Permission.MANAGE, task.key), *everybody]
     return team_of(task.key)
 
 

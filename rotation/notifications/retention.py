@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from rotation.models import Message, Notice
-from rotation.notifications.triggers import ladder
+from rotation.models import Notification, NotificationDelivery
+from rotation.notifications.triggers import reminder_days
 
 # A key is told once for each rung: its mark must outlive the way from the first rung to the end.
 _AFTER_LAST_RUNG = timedelta(days=30)
@@ -21,15 +21,17 @@ _BATCH = 1000
 def forget_told() -> int:
     """Drop a batch of old notices with their messages; returns how many. Called again and again."""
     now = timezone.now()
-    kept = timedelta(days=settings.NOTICES_KEPT_DAYS)
-    shortest = timedelta(days=max(ladder(), default=0)) + _AFTER_LAST_RUNG
+    kept = timedelta(days=settings.NOTIFICATION_RETENTION_DAYS)
+    shortest = timedelta(days=max(reminder_days(), default=0)) + _AFTER_LAST_RUNG
     before = now - max(kept, shortest)
     over = Q(task__isnull=True) | Q(task__closed_at__lt=now - _AFTER_LAST_RUNG)
-    waiting = Message.objects.filter(state=Message.State.WAITING).values("notice")
-    old = Notice.objects.filter(over, created_at__lt=before).exclude(pk__in=waiting)
+    waiting = NotificationDelivery.objects.filter(state=NotificationDelivery.State.WAITING).values(
+        "notice"
+    )
+    old = Notification.objects.filter(over, created_at__lt=before).exclude(pk__in=waiting)
     chosen = list(old.order_by("created_at").values_list("pk", flat=True)[:_BATCH])
     if not chosen:
         return 0
-    Message.objects.filter(notice__pk__any=chosen).delete()
-    Notice.objects.filter(pk__any=chosen).delete()
+    NotificationDelivery.objects.filter(notice__pk__any=chosen).delete()
+    Notification.objects.filter(pk__any=chosen).delete()
     return len(chosen)

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from keyvault.access import authentication, roles
 from keyvault.models import ApiKey, Member
-from rotation.models import HumanTask, Notice, Rotation, Step
-from rotation.notifications.notify import News, tell
+from rotation.models import HumanTask, Notification, Rotation, Step
+from rotation.notifications.notify import NewNotification, notify
 from rotation.notifications.recipients import URGENT, contact_of, owner_of, people_for_task, team_of
 
 _MOST = 200
@@ -52,7 +52,7 @@ def _tasks() -> QuerySet[HumanTask]:
 def _told(suffix: str = "") -> Exists:
     """Match the tasks of which this was told already."""
     kinds = {"": ["task", "incident"], ":reminder": ["reminder"], ":over": ["recovery"]}[suffix]
-    return Exists(Notice.objects.filter(task=OuterRef("pk"), kind__in=kinds))
+    return Exists(Notification.objects.filter(task=OuterRef("pk"), kind__in=kinds))
 
 
 def _new_tasks() -> QuerySet[HumanTask]:
@@ -61,9 +61,9 @@ def _new_tasks() -> QuerySet[HumanTask]:
 
 def _tell_task(task: HumanTask) -> bool:
     urgent = task.kind in URGENT
-    news = News(
+    news = NewNotification(
         about=f"task:{task.pk}",
-        kind=Notice.Kind.INCIDENT if urgent else Notice.Kind.TASK,
+        kind=Notification.Kind.INCIDENT if urgent else Notification.Kind.TASK,
         title=f"{task.title}: {task.key or task.account or 'the installation'}",
         text=task.text,
         link=f"/tasks/{task.pk}/",
@@ -71,11 +71,11 @@ def _tell_task(task: HumanTask) -> bool:
         key=task.key,
         task=task,
     )
-    return tell(news, people_for_task(task), address=contact_of(task.key) if urgent else "")
+    return notify(news, people_for_task(task), address=contact_of(task.key) if urgent else "")
 
 
 def _waiting_long() -> QuerySet[HumanTask]:
-    before = timezone.now() - timedelta(hours=settings.REMIND_HOURS)
+    before = timezone.now() - timedelta(hours=settings.TASK_REMINDER_HOURS)
     return _tasks().filter(_told(), ~_told(":reminder"), closed_at=None, opened_at__lt=before)[
         :_MOST
     ]
@@ -83,23 +83,23 @@ def _waiting_long() -> QuerySet[HumanTask]:
 
 def _remind(task: HumanTask) -> bool:
     """What nobody did within a day goes to the owners too."""
-    news = News(
+    news = NewNotification(
         about=f"task:{task.pk}:reminder",
-        kind=Notice.Kind.REMINDER,
+        kind=Notification.Kind.REMINDER,
         title=f"Still open: {task.title} ({task.key or task.account or 'installation'})",
         text=f"Open since {task.opened_at:%Y-%m-%d %H:%M} UTC. {task.text}",
         link=f"/tasks/{task.pk}/",
         key=task.key,
         task=task,
     )
-    return tell(news, [*people_for_task(task), *roles.owners()])
+    return notify(news, [*people_for_task(task), *roles.owners()])
 
 
 def _tell_locked(member: Member) -> bool:
     """Owners and the person learn once a day that somebody tries out passwords."""
-    news = News(
+    news = NewNotification(
         about=f"locked:{member.pk}:{timezone.now():%Y-%m-%d}",
-        kind=Notice.Kind.INCIDENT,
+        kind=Notification.Kind.INCIDENT,
         title=f"Too many wrong passwords for {member}",
         text=(
             "For a quarter of an hour at a time nobody unknown can sign in with this password. The person "
@@ -108,7 +108,7 @@ def _tell_locked(member: Member) -> bool:
         ),
         link=f"/people/{member.pk}/",
     )
-    return tell(news, [member, *roles.owners()])
+    return notify(news, [member, *roles.owners()])
 
 
 def _over() -> QuerySet[HumanTask]:
@@ -121,16 +121,16 @@ def _over() -> QuerySet[HumanTask]:
 def _tell_over(task: HumanTask) -> bool:
     """Tell those who were told that it had begun."""
     told = Member.objects.filter(messages__notice__task=task).distinct()
-    news = News(
+    news = NewNotification(
         about=f"task:{task.pk}:over",
-        kind=Notice.Kind.RECOVERY,
+        kind=Notification.Kind.RECOVERY,
         title=f"Over: {task.title} ({task.key or task.account or 'the installation'})",
         text=f"{task.outcome} It had said: {task.text}",
         link=f"/tasks/{task.pk}/",
         key=task.key,
         task=task,
     )
-    return tell(news, told)
+    return notify(news, told)
 
 
 def _keys() -> QuerySet[ApiKey]:
@@ -139,15 +139,15 @@ def _keys() -> QuerySet[ApiKey]:
     )
 
 
-def ladder() -> list[int]:
+def reminder_days() -> list[int]:
     """Return the rungs in days, the last one first: 30, 14, 7, 3, 1, 0 unless set otherwise."""
-    return sorted({int(one) for one in settings.EXPIRY_LADDER}, reverse=True)
+    return sorted({int(one) for one in settings.EXPIRY_REMINDER_DAYS}, reverse=True)
 
 
 def _ending() -> list[ApiKey]:
     """Return the keys whose secret ends within the highest rung and whose present rung is not told."""
     now = timezone.now()
-    first = max(ladder(), default=0)
+    first = max(reminder_days(), default=0)
     soon = _keys().filter(
         current__expires_at__lte=now + timedelta(days=first),
         current__expires_at__gt=now - _LATELY,
@@ -155,7 +155,7 @@ def _ending() -> list[ApiKey]:
     # What ends first comes first, so that none is passed over however many there are.
     first_to_end = soon.order_by(F("current__expires_at"))[: _MOST * 50]
     wanted = {f"expiry:{key.current_id}:{_rung(key)}": key for key in first_to_end}
-    known = set(Notice.objects.filter(about__any=wanted).values_list("about", flat=True))
+    known = set(Notification.objects.filter(about__any=wanted).values_list("about", flat=True))
     return [key for about, key in wanted.items() if about not in known][:_MOST]
 
 
@@ -164,7 +164,7 @@ def _rung(key: ApiKey) -> int:
     assert key.current is not None
     assert key.current.expires_at is not None
     left = key.current.expires_at - timezone.now()
-    return min((days for days in ladder() if left <= timedelta(days=days)), default=0)
+    return min((days for days in reminder_days() if left <= timedelta(days=days)), default=0)
 
 
 def _tell_end(key: ApiKey) -> bool:
@@ -177,9 +177,9 @@ def _tell_end(key: ApiKey) -> bool:
     planned = getattr(key, "policy", None)
     at = planned.next_run_at if planned and planned.enabled else None
     plan = f"It rotates by itself at {at:%Y-%m-%d %H:%M} UTC." if at else "No rotation is planned."
-    news = News(
+    news = NewNotification(
         about=f"expiry:{key.current_id}:{rung}",
-        kind=Notice.Kind.EXPIRY,
+        kind=Notification.Kind.EXPIRY,
         title=f"{key} {when}",
         text=f"The secret of {key} ends at {ends:%Y-%m-%d %H:%M} UTC. {plan}",
         link=f"/keys/{key.pk}/",
@@ -187,16 +187,16 @@ def _tell_end(key: ApiKey) -> bool:
         key=key,
     )
     people = owner_of(key)
-    if rung <= settings.LADDER_TEAM_DAYS or not people:
+    if rung <= settings.EXPIRY_NOTIFY_TEAM_DAYS or not people:
         people += team_of(key)
-    if rung <= settings.LADDER_OWNER_DAYS or not people:
+    if rung <= settings.EXPIRY_NOTIFY_OWNERS_DAYS or not people:
         people += roles.owners()
-    contact = contact_of(key) if rung <= settings.LADDER_TEAM_DAYS else ""
-    return tell(news, people, address=contact)
+    contact = contact_of(key) if rung <= settings.EXPIRY_NOTIFY_TEAM_DAYS else ""
+    return notify(news, people, address=contact)
 
 
 def _failed() -> QuerySet[Rotation]:
-    told = Exists(Notice.objects.filter(kind="failed", about=_about_failed()))
+    told = Exists(Notification.objects.filter(kind="failed", about=_about_failed()))
     return Rotation.objects.filter(
         ~told, step=Step.FAILED, finished_at__gt=timezone.now() - _LATELY
     ).select_related(
@@ -215,16 +215,16 @@ def _about_failed() -> Concat:
 
 def _tell_failed(rotation: Rotation) -> bool:
     key = rotation.key
-    news = News(
+    news = NewNotification(
         about=f"failed:{rotation.pk}",
-        kind=Notice.Kind.FAILED,
+        kind=Notification.Kind.FAILED,
         title=f"The rotation of {key} failed",
         text=f"{rotation.outcome or rotation.last_error} Applications keep the key that they had.",
         link=f"/rotations/{rotation.pk}/",
         key=key,
     )
     asker = [rotation.requested_by] if rotation.requested_by else []
-    return tell(news, [*team_of(key), *asker])
+    return notify(news, [*team_of(key), *asker])
 
 
 def _overdue() -> list[ApiKey]:
@@ -234,7 +234,7 @@ def _overdue() -> list[ApiKey]:
     wanted = {
         _about_overdue(key): key for key in late.order_by(F("policy__next_run_at"))[: _MOST * 50]
     }
-    known = set(Notice.objects.filter(about__any=wanted).values_list("about", flat=True))
+    known = set(Notification.objects.filter(about__any=wanted).values_list("about", flat=True))
     return [key for about, key in wanted.items() if about not in known][:_MOST]
 
 
@@ -243,13 +243,13 @@ def _about_overdue(key: ApiKey) -> str:
 
 
 def _tell_overdue(key: ApiKey) -> bool:
-    news = News(
+    news = NewNotification(
         about=_about_overdue(key),
-        kind=Notice.Kind.OVERDUE,
+        kind=Notification.Kind.OVERDUE,
         title=f"The rotation of {key} is overdue",
         text=f"It was due at {key.policy.next_run_at:%Y-%m-%d %H:%M} UTC and has not begun. Look "
         "whether it is paused, whether its vendor is away, and whether the loop runs.",
         link=f"/keys/{key.pk}/",
         key=key,
     )
-    return tell(news, team_of(key))
+    return notify(news, team_of(key))

@@ -20,7 +20,7 @@ from keyvault.audit.models import Action
 from keyvault.core.failpoints import reached
 from keyvault.vault import secret_store
 from rotation.human_tasks import close_alert, open_alert
-from rotation.models import Epoch, HumanTask
+from rotation.models import HumanTask, RestoreMarker
 from rotation.recovery import external_marker
 
 ABOUT = "freeze"
@@ -35,7 +35,7 @@ _ACTOR = system_actor("comparison of Postgres and Vault")
 _compared_at = float("-inf")
 
 
-def why() -> str:
+def lock_reason() -> str:
     """Return why nothing may be deleted now, or an empty text.
 
     Compares the marks unless this process did a moment ago; raises StoreUnavailable or StoreDenied
@@ -49,15 +49,15 @@ def why() -> str:
         return ""
     difference = _settled_difference(epoch) or external_marker.difference()
     if difference:
-        freeze(difference)
+        lock_deletions(difference)
         return difference
     _compared_at = time.monotonic()
     return ""
 
 
-def known() -> str:
+def noticed_reason() -> str:
     """Return why deleting is frozen, as far as this was noticed already; asks Vault nothing."""
-    return Epoch.objects.filter(pk=1).values_list("frozen_why", flat=True).first() or ""
+    return RestoreMarker.objects.filter(pk=1).values_list("frozen_why", flat=True).first() or ""
 
 
 def forget() -> None:
@@ -66,11 +66,11 @@ def forget() -> None:
     _compared_at = float("-inf")
 
 
-def _row() -> Epoch:
-    return Epoch.objects.get_or_create(pk=1)[0]
+def _row() -> RestoreMarker:
+    return RestoreMarker.objects.get_or_create(pk=1)[0]
 
 
-def _settled_difference(epoch: Epoch) -> str:
+def _settled_difference(epoch: RestoreMarker) -> str:
     """Compare until the row stood still around the look at Vault: a roll under way is no difference."""
     while True:
         mark, writes = secret_store.read_mark()
@@ -86,7 +86,7 @@ def _settled_difference(epoch: Epoch) -> str:
         epoch = again
 
 
-def _only_lags(epoch: Epoch) -> bool:
+def _only_lags(epoch: RestoreMarker) -> bool:
     """Tell a standby that answers with the past from a Vault that was restored.
 
     Both show an older mark. A write that must follow the last one we know of is taken by the store
@@ -102,10 +102,10 @@ def _only_lags(epoch: Epoch) -> bool:
         # A roll that was cut off may have written its mark: then it is one write further.
         return epoch.pending is not None and _write(uuid.uuid4(), epoch.writes + 1)
     finally:
-        Epoch.objects.filter(pk=1).update(claimed_until=None)
+        RestoreMarker.objects.filter(pk=1).update(claimed_until=None)
 
 
-def _difference(epoch: Epoch, mark: str) -> str:
+def _difference(epoch: RestoreMarker, mark: str) -> str:
     """Say how the two marks differ; a first start, and a roll that was cut off, are no difference."""
     known = {str(one) for one in (epoch.current, epoch.pending) if one}
     if mark in known or (not mark and epoch.current is None):
@@ -119,10 +119,10 @@ def _difference(epoch: Epoch, mark: str) -> str:
     )
 
 
-def freeze(reason: str) -> None:
+def lock_deletions(reason: str) -> None:
     """Stop all deleting until a person has it thawed; once, whoever notices first."""
     with transaction.atomic():
-        changed = Epoch.objects.filter(pk=1, frozen_since__isnull=True).update(
+        changed = RestoreMarker.objects.filter(pk=1, frozen_since__isnull=True).update(
             frozen_since=timezone.now(), frozen_why=reason
         )
         if not changed:
@@ -135,48 +135,48 @@ def freeze(reason: str) -> None:
         record(Action.DELETION_FROZEN, _ACTOR, reason=reason)
 
 
-def roll() -> None:
+def roll_marker() -> None:
     """Give both a new mark, or freeze when they differ; one process at a time does it.
 
     The mark goes pending here, into Vault, current here: cut off anywhere, the next roll goes on.
     """
-    if why() or not _claimed():
+    if lock_reason() or not _claimed():
         return
     mark, writes = secret_store.read_mark()
     epoch = _row()
     pending, writes = epoch.pending, max(writes, epoch.writes)
     if pending and mark == str(pending):
-        Epoch.objects.filter(pk=1, pending=pending).update(
+        RestoreMarker.objects.filter(pk=1, pending=pending).update(
             current=pending, pending=None, writes=writes
         )
         pending = None
     # A roll that was cut off, or sleeps, is finished with its own mark: it may still write it.
     _write(pending or uuid.uuid4(), writes)
     external_marker.note()
-    Epoch.objects.filter(pk=1).update(claimed_until=None)
+    RestoreMarker.objects.filter(pk=1).update(claimed_until=None)
 
 
 def _claimed() -> bool:
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=Now())
-    return bool(Epoch.objects.filter(free, pk=1).update(claimed_until=Now() + _CLAIM))
+    return bool(RestoreMarker.objects.filter(free, pk=1).update(claimed_until=Now() + _CLAIM))
 
 
 def _write(fresh: uuid.UUID, writes: int) -> bool:
     """Write the mark as the one that follows so many writes; False when Vault has others."""
-    Epoch.objects.filter(pk=1).update(pending=fresh)
+    RestoreMarker.objects.filter(pk=1).update(pending=fresh)
     reached("epoch.pending")
     try:
         secret_store.write_mark(str(fresh), writes)
     except secret_store.StoreConflict:
         return False  # in a roll: another process wrote this very mark, and goes on with it
     reached("epoch.written")
-    Epoch.objects.filter(pk=1, pending=fresh).update(
+    RestoreMarker.objects.filter(pk=1, pending=fresh).update(
         current=fresh, pending=None, rolled_at=timezone.now(), writes=writes + 1
     )
     return True
 
 
-def thaw(actor: Actor, reason: str) -> None:
+def unlock_deletions(actor: Actor, reason: str) -> None:
     """Let deletions go on, with a new mark in both; the caller has seen to it that all is settled."""
     _, writes = secret_store.read_mark()
     if not _write(uuid.uuid4(), writes):
@@ -184,9 +184,9 @@ def thaw(actor: Actor, reason: str) -> None:
             "Vault has a newer mark than it shows: a standby is behind. Nothing was changed. Try again "
             "in a moment."
         )
-    external_marker.settle()
+    external_marker.accept_current_log()
     with transaction.atomic():
-        if not Epoch.objects.filter(pk=1, frozen_since__isnull=False).update(
+        if not RestoreMarker.objects.filter(pk=1, frozen_since__isnull=False).update(
             frozen_since=None, frozen_why=""
         ):
             return

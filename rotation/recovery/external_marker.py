@@ -54,7 +54,7 @@ def note() -> None:
         log.warning("witness not told", extra={"error": type(error).__name__})
 
 
-def settle() -> None:
+def accept_current_log() -> None:
     """Take the log as it is for the true one, from now on: a person has settled the rest."""
     note()
     checkpoints.begin_export_anew()

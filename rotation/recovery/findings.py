@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyvault.models import Account, ApiKey, KeyVersion
+from keyvault.models import ApiKey, KeyVersion, VendorAccount
 
 UNKNOWN_KEY = "unknown_key"
 ALIVE_AFTER_DELETION = "alive_after_deletion"
@@ -57,7 +57,7 @@ class Finding:
     subject: str
     what: str
     since: datetime | None = None
-    account: Account | None = None
+    account: VendorAccount | None = None
     key: ApiKey | None = None
     version: KeyVersion | None = None
     held: bool = False

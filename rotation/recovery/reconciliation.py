@@ -20,7 +20,7 @@ from keyvault.core.hashing import fingerprint
 from keyvault.core.secret import Secret
 from keyvault.inventory import hold_status, stored_secrets, versions
 from keyvault.inventory.vendor_gateway import check_secret, provider_of, vendor_account
-from keyvault.models import LIVE_STATES, Account, KeyVersion, VersionState
+from keyvault.models import LIVE_STATES, KeyVersion, VendorAccount, VersionState
 from keyvault.vault import secret_store
 from keyvault.vendors import base
 from keyvault.vendors.base import ListedKey, VendorError
@@ -38,10 +38,10 @@ _BELIEVED = 0.5
 _SAMPLE = 50
 
 
-def reconcile(account: Account | None = None) -> Report:
+def reconcile(account: VendorAccount | None = None) -> Report:
     """Compare everything (or one account with its vendor), record it, and open or close tasks."""
     report = Report()
-    accounts = [account] if account else list(Account.objects.order_by("pk"))
+    accounts = [account] if account else list(VendorAccount.objects.order_by("pk"))
     if account is None:
         _compare_vault(report)
         report.findings += _owners_left()
@@ -60,7 +60,7 @@ def _live() -> Iterator[KeyVersion]:
 def _compare_vault(report: Report) -> None:
     """Rows without a secret, secrets without a row, and secrets that should be destroyed."""
     try:
-        deletion_lock.why()
+        deletion_lock.lock_reason()
         lying = secret_store.list_paths(versions.AREA)
     except KeyServiceError as error:
         report.not_compared.append(f"Vault: {error.message}")
@@ -79,7 +79,7 @@ def _compare_vault(report: Report) -> None:
     report.findings += _without_row(lying - known - stored_secrets.under_way(), marked, report)
     late = KeyVersion.objects.filter(
         state__in=_ENDED, destroyed_at__isnull=True, retired_at__lt=timezone.now() - _DESTROY_WITHIN
-    ).exclude(key__in=hold_status.standing().values("key"))
+    ).exclude(key__in=hold_status.active_holds().values("key"))
     for version in late.select_related("key__account", "key__environment").iterator(_CHUNK):
         report.findings.append(_of(findings.NOT_DESTROYED, version, version.retired_at))
 
@@ -142,7 +142,7 @@ def _lying(path: str, data: dict[str, str]) -> Finding:
     whose = data.get("key_name", "a key that it does not name")
     what = f"a secret of {whose}, stored at {at}, path {path}"
     number = data.get("key", "")
-    held = number.isdigit() and len(number) < 19 and bool(hold_status.among([int(number)]))
+    held = number.isdigit() and len(number) < 19 and bool(hold_status.held_among([int(number)]))
     return Finding(findings.SECRET_WITHOUT_ROW, path, what, held=held)
 
 
@@ -156,7 +156,7 @@ def _owners_left() -> Iterator[Finding]:
         yield Finding(findings.OWNER_LEFT, f"key {key.pk}", what, None, key.account, key)
 
 
-def _compare_vendor(account: Account, report: Report) -> None:
+def _compare_vendor(account: VendorAccount, report: Report) -> None:
     """Keys at the vendor that nobody knows, and keys of ours that the vendor does not list."""
     try:
         listed = _listed(account)
@@ -183,7 +183,7 @@ def _compare_vendor(account: Account, report: Report) -> None:
         report.findings.append(_of(findings.MISSING_AT_VENDOR, by_id[vendor_id]))
 
 
-def _listed(account: Account) -> list[ListedKey] | None:
+def _listed(account: VendorAccount) -> list[ListedKey] | None:
     """Return the whole list, or None where the vendor has none to give.
 
     Without the management credential, where that is a key of the list itself.
@@ -203,7 +203,7 @@ def _listed(account: Account) -> list[ListedKey] | None:
 
 
 def _at_vendor(
-    account: Account, listed: list[ListedKey], by_id: dict[str, KeyVersion]
+    account: VendorAccount, listed: list[ListedKey], by_id: dict[str, KeyVersion]
 ) -> Iterator[Finding]:
     """Yield the live keys of a list that are no live version of ours, nor being made just now."""
     making = set(
@@ -247,7 +247,7 @@ def _ids_of_others(listed: list[ListedKey], by_id: dict[str, KeyVersion]) -> Ite
             yield replace(found, what=what)
 
 
-def _check_current(account: Account, report: Report) -> None:
+def _check_current(account: VendorAccount, report: Report) -> None:
     """Ask the vendor about each current secret; one that cannot be told is not compared."""
     current = KeyVersion.objects.filter(state=VersionState.CURRENT, key__account=account)
     unclear = 0
@@ -271,7 +271,7 @@ def _check_current(account: Account, report: Report) -> None:
 def _with_holds(found: Iterable[Finding]) -> list[Finding]:
     """Mark what is about a key on hold: nobody may be advised to end anything of it."""
     found = list(found)
-    held = hold_status.among({one.key.pk for one in found if one.key})
+    held = hold_status.held_among({one.key.pk for one in found if one.key})
     return [replace(one, held=True) if one.key and one.key.pk in held else one for one in found]
 
 

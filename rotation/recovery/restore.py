@@ -27,7 +27,7 @@ from rotation.recovery.reconciliation import reconcile
 _REASON_LEAST = 5
 
 
-def thaw(by: Member, accepted: list[str], reason: str) -> Report:
+def unlock_deletions(by: Member, accepted: list[str], reason: str) -> Report:
     """Let deletions go on once nothing is open, but for findings that `by` accepts by their ids.
 
     Raises Denied, BadInput without a reason, Conflict when something is open or was not compared.
@@ -44,7 +44,9 @@ def thaw(by: Member, accepted: list[str], reason: str) -> Report:
         raise Conflict(f"{len(left)} findings are open: {names}. Settle or accept each of them.")
     known = {finding.id for finding in report.findings}
     taken = ", ".join(sorted(known & set(accepted)))
-    deletion_lock.thaw(member_actor(by), reason + (f" Accepted: {taken}." if taken else ""))
+    deletion_lock.unlock_deletions(
+        member_actor(by), reason + (f" Accepted: {taken}." if taken else "")
+    )
     return report
 
 
@@ -63,11 +65,11 @@ def adopt(by: Member, finding_id: str) -> KeyVersion:
     if check_secret(key.account, secret).answer != VALID:
         raise Conflict("The vendor does not accept this secret. Nothing was changed.")
     refused = _require_current_dead(key)
-    draft = versions.draft(key, secret, source="adopted", added_by=by)
+    draft = versions.draft_version(key, secret, source="adopted", added_by=by)
     draft.path, draft.vendor_id = uuid.UUID(path), data.get("vendor_id", "")
     draft.label, draft.checked_at, draft.check_answer = data.get("label", ""), timezone.now(), VALID
     with transaction.atomic():
-        stored_secrets.adopt(draft.path)
+        stored_secrets.adopt_secret(draft.path)
         old = ApiKey.objects.select_for_update().get(pk=key.pk).current
         versions.save_next(draft)
         versions.publish(draft)
@@ -120,7 +122,7 @@ def _require_current_dead(key: ApiKey) -> datetime | None:
 def _retire(old: KeyVersion, refused: datetime | None) -> None:
     old.state = VersionState.PREVIOUS
     if refused is None:
-        versions.discard(old)
+        versions.discard_version(old)
         return
     versions.note_refused(old, refused)
     versions.mark_deleted(old)

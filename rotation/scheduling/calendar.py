@@ -15,7 +15,7 @@ from keyvault.core.hashing import peppered
 from keyvault.core.secret import Secret
 from keyvault.inventory import hold_status
 from keyvault.models import ApiKey, Member
-from rotation.models import Preference, RotationPolicy
+from rotation.models import NotificationPreference, RotationPolicy
 from rotation.scheduling.forecast import coming
 from rotation.scheduling.freeze_days import Freezes
 
@@ -52,7 +52,7 @@ def planned(
     ).select_related("key__account", "key__environment", "key__application")
     freezes = freezes or Freezes()
     chosen = list(found.order_by(F("next_run_at"))[: most + 1])
-    held = hold_status.among(policy.key_id for policy in chosen[:most])
+    held = hold_status.held_among(policy.key_id for policy in chosen[:most])
     runs = [run for policy in chosen[:most] for run in _runs(policy, freezes, until, held)]
     return Plan(sorted(runs, key=lambda run: (run.at, run.key.pk)), len(chosen) > most)
 
@@ -70,20 +70,22 @@ def _runs(
 def renew_feed(by: Member) -> Secret:
     """Return a new address of one's own feed; the old one opens nothing any more."""
     text = f"kvc_{secrets.token_urlsafe(30)}"
-    Preference.objects.update_or_create(member=by, defaults={"feed_digest": peppered(text)})
+    NotificationPreference.objects.update_or_create(
+        member=by, defaults={"feed_digest": peppered(text)}
+    )
     return Secret(f"{settings.BASE_URL}/calendar/feed/{text}.ics")
 
 
 def end_feed(by: Member) -> None:
     """Let one's feed open nothing any more."""
-    Preference.objects.filter(member=by).update(feed_digest="")
+    NotificationPreference.objects.filter(member=by).update(feed_digest="")
 
 
 def reader_of(text: str) -> Member | None:
     """Return the active member whose feed this is; None for any other text."""
     if not text.startswith("kvc_"):
         return None
-    found = Preference.objects.select_related("member").filter(
+    found = NotificationPreference.objects.select_related("member").filter(
         feed_digest=peppered(text), member__is_active=True
     )
     chosen = found.first()

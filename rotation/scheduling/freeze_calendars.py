@@ -22,7 +22,7 @@ from keyvault.models import Environment, Member
 from keyvault.vault import secret_store
 from rotation.consumers.webhooks import WEBHOOKS
 from rotation.human_tasks import close_alert, open_alert
-from rotation.models import Freeze, FreezeFeed, HumanTask
+from rotation.models import ChangeFreeze, FreezeCalendar, HumanTask
 from rotation.scheduling import freezes
 from rotation.scheduling.ics_days import LONGEST, Event, Reading
 from rotation.scheduling.replanner import replan
@@ -35,14 +35,16 @@ _TOLD_AFTER = timedelta(hours=6)
 _EMPTY_BELIEVED_AFTER = timedelta(hours=24)
 
 
-def add_feed(by: Member, name: str, url: str, environment: Environment | None = None) -> FreezeFeed:
+def add_feed(
+    by: Member, name: str, url: str, environment: Environment | None = None
+) -> FreezeCalendar:
     """Have a calendar's events freeze rotations, everywhere or in one environment.
 
     Raises Denied, BadInput for an address that is unusable, or Conflict on a used name.
     """
     require_owner(by, "say when nothing rotates")
     outbound_addresses.require_safe(url, "A calendar's")
-    feed = FreezeFeed(
+    feed = FreezeCalendar(
         name=name.strip(),
         host=urlsplit(url).hostname or "",
         environment=environment,
@@ -50,7 +52,7 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
         created_by=by,
     )
     require_clean(feed, exclude=["path"])
-    feed.path = stored_secrets.write(WEBHOOKS, {"url": url})
+    feed.path = stored_secrets.store_secret(WEBHOOKS, {"url": url})
     try:
         with stored_secrets.saving(feed.path):
             feed.save(force_insert=True)
@@ -60,7 +62,7 @@ def add_feed(by: Member, name: str, url: str, environment: Environment | None = 
     return feed
 
 
-def end_feed(by: Member, feed: FreezeFeed) -> None:
+def end_feed(by: Member, feed: FreezeCalendar) -> None:
     """Remove a calendar with its freezes; what they held back is planned anew."""
     require_owner(by, "say when nothing rotates")
     with transaction.atomic():
@@ -68,7 +70,7 @@ def end_feed(by: Member, feed: FreezeFeed) -> None:
         environment = feed.environment
         for about in (_about(feed), _about_reading(feed)):
             close_alert(member_actor(by), HumanTask.Kind.FINDING, about, "It was removed.")
-        stored_secrets.leave(WEBHOOKS, feed.path)
+        stored_secrets.release_secret(WEBHOOKS, feed.path)
         feed.delete()
         replan(environment, strict=False)
 
@@ -76,15 +78,15 @@ def end_feed(by: Member, feed: FreezeFeed) -> None:
 def read_due() -> int:
     """Read the calendars whose hour has come; returns how many could be read. Never raises for one."""
     done = 0
-    for feed in FreezeFeed.objects.filter(next_read_at__lte=timezone.now()).order_by("pk")[:20]:
+    for feed in FreezeCalendar.objects.filter(next_read_at__lte=timezone.now()).order_by("pk")[:20]:
         now = timezone.now()
-        claimed = FreezeFeed.objects.filter(pk=feed.pk, next_read_at=feed.next_read_at)
+        claimed = FreezeCalendar.objects.filter(pk=feed.pk, next_read_at=feed.next_read_at)
         if claimed.update(next_read_at=now + _EVERY):
             done += _read(feed)
     return done
 
 
-def _read(feed: FreezeFeed) -> bool:
+def _read(feed: FreezeCalendar) -> bool:
     try:
         url = secret_store.read(WEBHOOKS, feed.path)["url"]
         got = outbound_http.get(url, _SECONDS, freezes.LARGEST_FILE)
@@ -98,7 +100,7 @@ def _read(feed: FreezeFeed) -> bool:
         _failed(feed, error.message)
         return False
     remarks = "\n".join(reading.remarks)[:4000]
-    FreezeFeed.objects.filter(pk=feed.pk).update(
+    FreezeCalendar.objects.filter(pk=feed.pk).update(
         read_at=timezone.now(), last_error="", failing_since=None, remarks=remarks
     )
     close_alert(_actor(feed), HumanTask.Kind.FINDING, _about(feed), "It is read again.")
@@ -106,7 +108,7 @@ def _read(feed: FreezeFeed) -> bool:
     return True
 
 
-def _refuse_sudden_emptiness(feed: FreezeFeed, reading: Reading) -> None:
+def _refuse_sudden_emptiness(feed: FreezeCalendar, reading: Reading) -> None:
     """A calendar that is empty all at once may be a mistake of its server: believed after a day."""
     if reading.events or reading.remarks or not feed.freezes.exists():
         return
@@ -117,7 +119,7 @@ def _refuse_sudden_emptiness(feed: FreezeFeed, reading: Reading) -> None:
         )
 
 
-def replace(feed: FreezeFeed, reading: Reading) -> bool:
+def replace(feed: FreezeCalendar, reading: Reading) -> bool:
     """Make the calendar's freezes those that were read, all or none; returns whether any changed."""
     events = _fitting(reading)
     said = {(one.name, one.first_day, one.last_day, one.rule) for one in events}
@@ -130,7 +132,7 @@ def replace(feed: FreezeFeed, reading: Reading) -> bool:
             freezes.save_event(Event(name, first, last, rule), feed.environment, feed)
         # A freeze comes first: about a key that cannot be kept with it people are asked.
         replan(feed.environment, strict=False)
-        count = Freeze.objects.filter(feed=feed).count()
+        count = ChangeFreeze.objects.filter(feed=feed).count()
         record(Action.FREEZE_CHANGED, _actor(feed), feed, freezes=count)
     return True
 
@@ -161,7 +163,7 @@ def _fitting(reading: Reading) -> list[Event]:
     return kept[: freezes.MOST_EVENTS]
 
 
-def _tell_remarks(feed: FreezeFeed, remarks: list[str]) -> None:
+def _tell_remarks(feed: FreezeCalendar, remarks: list[str]) -> None:
     """Ask people at once to look at what was not read exactly; over when all is clear."""
     about = _about_reading(feed)
     if not remarks:
@@ -172,11 +174,11 @@ def _tell_remarks(feed: FreezeFeed, remarks: list[str]) -> None:
     open_alert(_actor(feed), HumanTask.Kind.FINDING, about, text)
 
 
-def _failed(feed: FreezeFeed, why: str) -> None:
+def _failed(feed: FreezeCalendar, why: str) -> None:
     """Keep what the calendar said last, try again soon, and tell people when it lasts."""
     now = timezone.now()
     since = feed.failing_since or now
-    FreezeFeed.objects.filter(pk=feed.pk).update(
+    FreezeCalendar.objects.filter(pk=feed.pk).update(
         last_error=why[:300], failing_since=since, next_read_at=now + _AGAIN
     )
     log.warning("calendar not read", extra={"feed": feed.pk, "error": why})
@@ -190,13 +192,13 @@ def _failed(feed: FreezeFeed, why: str) -> None:
         open_alert(_actor(feed), HumanTask.Kind.FINDING, _about(feed), text)
 
 
-def _actor(feed: FreezeFeed) -> Actor:
+def _actor(feed: FreezeCalendar) -> Actor:
     return system_actor(f"calendar {feed.name}")
 
 
-def _about(feed: FreezeFeed) -> str:
+def _about(feed: FreezeCalendar) -> str:
     return f"freeze-feed:{feed.pk}"
 
 
-def _about_reading(feed: FreezeFeed) -> str:
+def _about_reading(feed: FreezeCalendar) -> str:
     return f"freeze-feed-read:{feed.pk}"

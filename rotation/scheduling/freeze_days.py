@@ -6,7 +6,7 @@ from datetime import date
 from django.utils import timezone
 
 from rotation import recurrence
-from rotation.models import Freeze
+from rotation.models import ChangeFreeze
 from rotation.scheduling import windows
 
 Span = tuple[date, date]
@@ -16,7 +16,7 @@ class Freezes:
     """The frozen days of every environment, read once; recurring ones as far as plans look ahead."""
 
     def __init__(self) -> None:
-        self.rows = list(Freeze.objects.select_related("environment"))
+        self.rows = list(ChangeFreeze.objects.select_related("environment"))
         today = timezone.now().date()
         self._spans = [(one, spans_of(one, today)) for one in self.rows]
 
@@ -29,7 +29,7 @@ class Freezes:
             for span in spans
         ]
 
-    def between(self, first: date, last: date) -> list[tuple[Freeze, Span]]:
+    def between(self, first: date, last: date) -> list[tuple[ChangeFreeze, Span]]:
         """Return the freezes with each of their ranges that touches these days."""
         return [
             (one, span)
@@ -39,7 +39,7 @@ class Freezes:
         ]
 
 
-def spans_of(freeze: Freeze, since: date, until: date | None = None) -> list[Span]:
+def spans_of(freeze: ChangeFreeze, since: date, until: date | None = None) -> list[Span]:
     """Return the ranges of days that a freeze covers from `since` on, as far as plans look ahead."""
     if not freeze.rule:
         return [(freeze.first_day, freeze.last_day)]
@@ -50,6 +50,6 @@ def spans_of(freeze: Freeze, since: date, until: date | None = None) -> list[Spa
     )
 
 
-def covering(rows: Sequence[tuple[Freeze, Span]], day: date) -> list[Freeze]:
+def covering(rows: Sequence[tuple[ChangeFreeze, Span]], day: date) -> list[ChangeFreeze]:
     """Return the freezes of these that cover a day."""
     return [one for one, (first, last) in rows if first <= day <= last]

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -15,7 +15,7 @@ from keyvault.core.errors import BadInput, Denied
 from keyvault.core.validators import require_clean
 from keyvault.models import Environment, Member
 from rotation import recurrence
-from rotation.models import Freeze, FreezeFeed, RotationPolicy
+from rotation.models import ChangeFreeze, FreezeCalendar, RotationPolicy
 from rotation.scheduling import ics
 from rotation.scheduling.ics import Unreadable
 from rotation.scheduling.ics_days import LONGEST, Event, Reading, horizon
@@ -34,7 +34,7 @@ def add_freeze(
     last_day: date,
     environment: Environment | None = None,
     rule: str = "",
-) -> Freeze:
+) -> ChangeFreeze:
     """Keep everything (or one environment) from rotating by itself on these days, from now on.
 
     With a rule it recurs for as long each time. Raises Denied, or BadInput when the days are in the
@@ -49,7 +49,7 @@ def add_freeze(
 
 
 def _require_owner(by: Member) -> None:
-    if not may(by, Verb.MANAGE):
+    if not may(by, Permission.MANAGE):
         raise Denied("Only an owner of the installation may freeze rotations. Nothing was changed.")
 
 
@@ -59,15 +59,15 @@ def _save(
     last_day: date,
     environment: Environment | None,
     rule: str,
-    feed: FreezeFeed | None = None,
-) -> Freeze:
+    feed: FreezeCalendar | None = None,
+) -> ChangeFreeze:
     if not first_day <= last_day:
         raise BadInput("The freeze would end before it begins. Nothing was changed.")
     if not (_YEARS[0] <= first_day.year and last_day.year <= _YEARS[1]):
         raise BadInput("A freeze lies between the years 2000 and 2100. Nothing was changed.")
     if last_day - first_day > LONGEST:
         raise BadInput("A freeze may last 200 days at most. Nothing was changed.")
-    freeze = Freeze(name=name.strip(), first_day=first_day, last_day=last_day)
+    freeze = ChangeFreeze(name=name.strip(), first_day=first_day, last_day=last_day)
     freeze.environment = environment
     freeze.rule, freeze.feed = _rule(rule, freeze), feed
     require_clean(freeze)
@@ -77,7 +77,7 @@ def _save(
     return freeze
 
 
-def _rule(text: str, freeze: Freeze) -> str:
+def _rule(text: str, freeze: ChangeFreeze) -> str:
     try:
         rule = recurrence.parse(text)
     except ValueError as error:
@@ -93,11 +93,11 @@ def _rule(text: str, freeze: Freeze) -> str:
     return rule
 
 
-def _twelve_years(freeze: Freeze) -> tuple[date, date]:
+def _twelve_years(freeze: ChangeFreeze) -> tuple[date, date]:
     return freeze.first_day + timedelta(days=12 * 366), freeze.first_day
 
 
-def _require_ages_left(freeze: Freeze) -> None:
+def _require_ages_left(freeze: ChangeFreeze) -> None:
     """Refuse a freeze that is as long as a key below it may be old: it could not be kept."""
     below = RotationPolicy.objects.filter(enabled=True, max_age_days__isnull=False)
     if freeze.environment:
@@ -116,9 +116,9 @@ def _require_ages_left(freeze: Freeze) -> None:
     )
 
 
-def end_freeze(by: Member, freeze: Freeze) -> None:
+def end_freeze(by: Member, freeze: ChangeFreeze) -> None:
     """Remove a freeze; what it held back is planned anew."""
-    if not may(by, Verb.MANAGE):
+    if not may(by, Permission.MANAGE):
         raise Denied("Only an owner of the installation may end a freeze.")
     if freeze.feed:
         raise BadInput(
@@ -133,7 +133,7 @@ def end_freeze(by: Member, freeze: Freeze) -> None:
 
 def add_from_calendar(
     by: Member, content: bytes, environment: Environment | None = None
-) -> tuple[list[Freeze], list[str]]:
+) -> tuple[list[ChangeFreeze], list[str]]:
     """Add the days that an iCalendar file (RFC 5545) freezes: all of them, or none.
 
     Returns them with remarks on what could not be read exactly. Raises Denied, or BadInput that names
@@ -161,8 +161,8 @@ def add_from_calendar(
 
 
 def save_event(
-    event: Event, environment: Environment | None, feed: FreezeFeed | None = None
-) -> Freeze:
+    event: Event, environment: Environment | None, feed: FreezeCalendar | None = None
+) -> ChangeFreeze:
     """Store an event of a calendar as a freeze; BadInput names it if it cannot be one.
 
     One of a calendar that is read each hour is kept even where a key cannot be kept young enough by

@@ -14,16 +14,16 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor, system_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.errors import BadInput, Denied, NotFound
 from keyvault.inventory import catalog
 from keyvault.inventory.edit_conflicts import require_unchanged
-from keyvault.models import Account, ApiKey, Application, Environment, Member
+from keyvault.models import ApiKey, Application, Environment, Member, VendorAccount
 from rotation.human_tasks import close_alert, open_alert
-from rotation.models import HumanTask, PolicyLevel, RotationPolicy
+from rotation.models import HumanTask, PolicyScope, RotationPolicy
 from rotation.models.scheduling import SETTINGS
 from rotation.scheduling import planner
 from rotation.scheduling.freeze_days import Freezes, Span
@@ -36,7 +36,7 @@ _LOCK = 7_301_226_500  # of this project alone in its database
 AT_ONCE, A_BATCH = 2000, 500
 _COLUMNS = [*SETTINGS, "next_run_at"]
 BUILT_IN = "built in"
-Place = Account | Environment | Application | None
+Place = VendorAccount | Environment | Application | None
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,20 @@ class Levels:
     """What every level says, read once."""
 
     def __init__(self) -> None:
-        rows = PolicyLevel.objects.select_related("account", "environment", "application")
+        rows = PolicyScope.objects.select_related("account", "environment", "application")
         self._by_place = {
             (one.account_id, one.environment_id, one.application_id): one for one in rows
         }
 
     def above(self, key: ApiKey) -> list[tuple[str, dict[str, Any]]]:
         """Return what the levels above a key say, the farthest first."""
-        return [(one.place, said_by(one)) for one in self._rows(key)]
+        return [(one.place, values_of(one)) for one in self._rows(key)]
 
     def numbers_above(self, key: ApiKey) -> list[int]:
         """Return the ids of the levels above a key."""
         return [one.pk for one in self._rows(key)]
 
-    def _rows(self, key: ApiKey) -> list[PolicyLevel]:
+    def _rows(self, key: ApiKey) -> list[PolicyScope]:
         places: list[tuple[int | None, int | None, int | None]] = [
             (None, None, None),
             (key.account_id, None, None),
@@ -105,20 +105,20 @@ class Levels:
         return [self._by_place[place] for place in places if place in self._by_place]
 
 
-def said_by(level: PolicyLevel) -> dict[str, Any]:
+def values_of(level: PolicyScope) -> dict[str, Any]:
     """Return what a level says, without what it leaves open."""
     every = {name: getattr(level, name) for name in SETTINGS}
     return {name: value for name, value in every.items() if value is not None}
 
 
-def own_of(policy: RotationPolicy | None) -> dict[str, Any]:
+def overrides_of(policy: RotationPolicy | None) -> dict[str, Any]:
     """Return what is said for the very key."""
     return {name: getattr(policy, name) for name in policy.own} if policy else {}
 
 
 def explain(key: ApiKey, policy: RotationPolicy | None) -> dict[str, Value]:
     """Return what counts for a key and where each part of it comes from."""
-    return resolve([*Levels().above(key), ("this key", own_of(policy))])
+    return resolve([*Levels().above(key), ("this key", overrides_of(policy))])
 
 
 def has_rhythm(found: Mapping[str, Value]) -> bool:
@@ -126,16 +126,16 @@ def has_rhythm(found: Mapping[str, Value]) -> bool:
     return any(found[name].value for name in ("every_days", "rule", "max_age_days"))
 
 
-def fill(policy: RotationPolicy, found: Mapping[str, Value], own: Iterable[str]) -> None:
+def apply_values(policy: RotationPolicy, found: Mapping[str, Value], own: Iterable[str]) -> None:
     """Give a policy these values; nothing is saved."""
     policy.own = sorted(own)
     for name in SETTINGS:
         setattr(policy, name, found[name].value)
 
 
-def set_level(
+def set_scope(
     by: Member, place: Place, wish: Wish, *, seen: str | None = None, at_once: int = AT_ONCE
-) -> PolicyLevel:
+) -> PolicyScope:
     """Say what counts for every key below a place (None: the installation); None says nothing.
 
     `at_once` keys are settled now, the worker carries on with the rest; `seen` marks the level that
@@ -143,17 +143,18 @@ def set_level(
 
     Raises Denied, Conflict, or BadInput with what does not fit, for it or for a key below it.
     """
-    if not may(by, Verb.MANAGE, place):
+    if not may(by, Permission.MANAGE, place):
         raise Denied("Only an owner of it may set a policy for all keys below it.")
     said = wish.cleaned()
     with transaction.atomic():
-        hold()
-        require_unchanged(seen, level_of(place))
-        level, _made = PolicyLevel.objects.update_or_create(
-            **where(place), defaults={**said, "set_by": by, "applied_to": 0, "applied_at": None}
+        lock_policies()
+        require_unchanged(seen, scope_of(place))
+        level, _made = PolicyScope.objects.update_or_create(
+            **scope_columns(place),
+            defaults={**said, "set_by": by, "applied_to": 0, "applied_at": None},
         )
         level.refresh_from_db()
-        carry(level, at_once)
+        apply_scope(level, at_once)
         told = {name: str(value) for name, value in said.items() if value is not None}
         record(Action.POLICY_CHANGED, member_actor(by), level, **told)
     return level
@@ -172,59 +173,59 @@ def place_of(by: Member, kind: str, number: int) -> Place:
     raise NotFound("There is no such level of policies.")
 
 
-def level_of(place: Place) -> PolicyLevel | None:
+def scope_of(place: Place) -> PolicyScope | None:
     """Return what a place says, if it says anything."""
-    rows = PolicyLevel.objects.select_related("account", "environment", "application", "set_by")
-    return rows.filter(**where(place)).first()
+    rows = PolicyScope.objects.select_related("account", "environment", "application", "set_by")
+    return rows.filter(**scope_columns(place)).first()
 
 
-def where(place: Place) -> dict[str, Any]:
+def scope_columns(place: Place) -> dict[str, Any]:
     """Return the columns that name a place."""
-    names = {"account": Account, "environment": Environment, "application": Application}
+    names = {"account": VendorAccount, "environment": Environment, "application": Application}
     return {name: place if isinstance(place, kind) else None for name, kind in names.items()}
 
 
-def below(level: PolicyLevel) -> QuerySet[ApiKey]:
+def keys_below(level: PolicyScope) -> QuerySet[ApiKey]:
     """Return the keys for which a level counts."""
     names = ("account", "environment", "application")
     place = {name: getattr(level, name) for name in names if getattr(level, name)}
     return ApiKey.objects.filter(**place)
 
 
-def carry(level: PolicyLevel, at_once: int, *, strict: bool = True) -> None:
+def apply_scope(level: PolicyScope, at_once: int, *, strict: bool = True) -> None:
     """Carry a level's change to the next keys below it; marks it when all were reached."""
-    keys = below(level).filter(pk__gt=level.applied_to).order_by("pk")
+    keys = keys_below(level).filter(pk__gt=level.applied_to).order_by("pk")
     numbers = list(keys.values_list("pk", flat=True)[:at_once])
-    settle(ApiKey.objects.filter(pk__any=numbers), strict=strict)
+    recompute_policies(ApiKey.objects.filter(pk__any=numbers), strict=strict)
     level.applied_to = numbers[-1] if numbers else level.applied_to
     level.applied_at = timezone.now() if len(numbers) < at_once else None
     level.save(update_fields=["applied_to", "applied_at"])
 
 
-def carry_on(at_once: int = A_BATCH) -> bool:
+def apply_next_scope(at_once: int = A_BATCH) -> bool:
     """Carry on with a level whose change has not reached every key; returns whether there was one."""
-    waiting = PolicyLevel.objects.filter(applied_at__isnull=True).order_by("pk")
+    waiting = PolicyScope.objects.filter(applied_at__isnull=True).order_by("pk")
     if not waiting.exists():
         return False
     with transaction.atomic():
         # Policies are held before the row is locked, in the order of whoever changes a level.
-        hold()
+        lock_policies()
         level = waiting.select_for_update(of=("self",)).first()
         if level:
-            carry(level, at_once, strict=False)
+            apply_scope(level, at_once, strict=False)
         return level is not None
 
 
-def settle_new() -> None:
+def recompute_new_keys() -> None:
     """Give keys that were recorded lately the policy that the levels above them say."""
-    if not PolicyLevel.objects.exists():
+    if not PolicyScope.objects.exists():
         return
     newest = ApiKey.objects.order_by("-pk").values_list("pk", flat=True)[:AT_ONCE]
     fresh = ApiKey.objects.filter(pk__any=list(newest), policy__isnull=True, current__isnull=False)
-    settle(fresh, strict=False)
+    recompute_policies(fresh, strict=False)
 
 
-def hold() -> None:
+def lock_policies() -> None:
     """Let one transaction at a time write policies, until it ends.
 
     A key's own setting would be lost to a level's change that read it a moment before.
@@ -234,13 +235,13 @@ def hold() -> None:
 
 
 @transaction.atomic
-def settle(keys: QuerySet[ApiKey], *, strict: bool = True) -> int:
+def recompute_policies(keys: QuerySet[ApiKey], *, strict: bool = True) -> int:
     """Store for each key what follows from the levels and itself, and when it is due.
 
     Raises BadInput for a policy that cannot be kept; if not strict, such a key keeps what it has and
     people are asked.
     """
-    hold()
+    lock_policies()
     levels, freezes, changed = Levels(), Freezes(), []
     last = seen = 0
     while batch := list(
@@ -266,7 +267,7 @@ def _settle(
         if key.archived_at:
             continue
         policy = getattr(key, "policy", None)
-        own = own_of(policy)
+        own = overrides_of(policy)
         found = resolve([*levels.above(key), ("this key", own)])
         if not has_rhythm(found) and not own:
             if policy:
@@ -275,7 +276,7 @@ def _settle(
         made = policy or RotationPolicy()
         was = [getattr(made, name) for name in _COLUMNS]
         made.key = key
-        fill(made, found, own)
+        apply_values(made, found, own)
         frozen = freezes.of(key.environment_id)
         seen.append(made)
         made.impossible = _impossible(made, frozen, strict)
@@ -328,12 +329,12 @@ def _tell_impossible(policy: RotationPolicy, about: str) -> None:
     open_alert(actor, HumanTask.Kind.FINDING, about, text, account=key.account, key=key)
 
 
-def forget_own(by: Member, key: ApiKey) -> None:
+def clear_overrides(by: Member, key: ApiKey) -> None:
     """Let a key follow the levels above it in everything."""
-    if not may(by, Verb.ROTATE, key):
+    if not may(by, Permission.ROTATE, key):
         raise Denied("Your role does not let you set this key's rotation policy.")
     with transaction.atomic():
-        hold()
+        lock_policies()
         RotationPolicy.objects.filter(key=key).update(own=[])
-        settle(ApiKey.objects.filter(pk=key.pk))
+        recompute_policies(ApiKey.objects.filter(pk=key.pk))
         record(Action.POLICY_CHANGED, member_actor(by), key, policy="as the levels above it say")

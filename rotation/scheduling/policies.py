@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -23,17 +23,17 @@ def set_policy(by: Member, key: ApiKey, wish: Wish, seen: str | None = None) -> 
     `seen` marks the policy that the person was looking at. Raises Denied, BadInput with what does
     not fit, or Conflict if somebody else changed it since.
     """
-    if not may(by, Verb.ROTATE, key):
+    if not may(by, Permission.ROTATE, key):
         raise Denied("Your role does not let you set this key's rotation policy.")
     said = wish.cleaned()
     own = {name: said[name] for name in SETTINGS if said[name] is not None}
     with transaction.atomic():
-        inheritance.hold()
+        inheritance.lock_policies()
         require_unchanged(seen, key)
         policy = RotationPolicy.objects.filter(key=key).first() or RotationPolicy(key=key)
         policy.key = key
         found = inheritance.resolve([*inheritance.Levels().above(key), ("this key", own)])
-        inheritance.fill(policy, found, own)
+        inheritance.apply_values(policy, found, own)
         require_rhythm(policy)
         require_possible(policy)
         policy.set_by = by

@@ -7,7 +7,7 @@ what the worker has not reached yet shows an older date for a while, and nothing
 from django.db import transaction
 
 from keyvault.models import ApiKey, Environment
-from rotation.models import Replan
+from rotation.models import ReplanProgress
 from rotation.scheduling import inheritance
 
 
@@ -24,12 +24,12 @@ def replan(
 
 def carry_on(at_once: int = inheritance.A_BATCH) -> bool:
     """Carry on with keys that are not planned anew yet; returns whether there may be more."""
-    if not Replan.objects.exists():
+    if not ReplanProgress.objects.exists():
         return False
     with transaction.atomic():
         # Policies are held before the row is locked, in the order of whoever changes a freeze.
-        inheritance.hold()
-        one = Replan.objects.select_related("environment").order_by("pk").first()
+        inheritance.lock_policies()
+        one = ReplanProgress.objects.select_related("environment").order_by("pk").first()
         return one is not None and _carry(one.environment, one.applied_to, at_once, strict=False)
 
 
@@ -39,9 +39,11 @@ def _carry(environment: Environment | None, after: int, at_once: int, *, strict:
     if environment is not None:
         keys = keys.filter(environment=environment)
     numbers = list(keys.order_by("pk").values_list("pk", flat=True)[:at_once])
-    inheritance.settle(ApiKey.objects.filter(pk__any=numbers), strict=strict)
+    inheritance.recompute_policies(ApiKey.objects.filter(pk__any=numbers), strict=strict)
     if len(numbers) < at_once:
-        Replan.objects.filter(environment=environment).delete()
+        ReplanProgress.objects.filter(environment=environment).delete()
         return False
-    Replan.objects.update_or_create(environment=environment, defaults={"applied_to": numbers[-1]})
+    ReplanProgress.objects.update_or_create(
+        environment=environment, defaults={"applied_to": numbers[-1]}
+    )
     return True

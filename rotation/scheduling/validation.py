@@ -11,7 +11,7 @@ from django.utils import timezone
 from keyvault.core.errors import BadInput
 from keyvault.inventory.vendor_gateway import provider_of, timing_of
 from rotation import recurrence
-from rotation.models import Missed, RotationPolicy
+from rotation.models import MissedWindow, RotationPolicy
 from rotation.scheduling import next_run, windows
 from rotation.scheduling.freeze_days import Freezes, Span
 from rotation.scheduling.next_run import following
@@ -54,8 +54,8 @@ class Wish:
         _require_range("Standbys are", self.standbys, 0, _MOST_STANDBYS, "at a key")
         if self.time_zone is not None and self.time_zone not in available_timezones():
             raise _impossible(f"“{self.time_zone[:60]}” is not a known time zone.")
-        if self.missed is not None and self.missed not in Missed.values:
-            raise _impossible(f"A missed window is one of {', '.join(Missed.values)}.")
+        if self.missed is not None and self.missed not in MissedWindow.values:
+            raise _impossible(f"A missed window is one of {', '.join(MissedWindow.values)}.")
         if self.rule is not None:
             said["rule"] = _read(recurrence.parse, self.rule) or None
         if self.window is not None:

@@ -16,8 +16,8 @@ _CORES = 2
 # Ours alone: what would make a run wait for the clock and not for the engine.
 SETTINGS = {
     "DEFAULT_QUIET_SECONDS": "0",
-    "MAX_CREATES_PER_DAY": "100000",
-    "MAX_OPEN_PER_ACCOUNT": "1000",
+    "MAX_KEYS_CREATED_PER_DAY": "100000",
+    "MAX_ROTATIONS_PER_ACCOUNT": "1000",
     "TICK_SECONDS": "0.5",
 }
 _FAST = {

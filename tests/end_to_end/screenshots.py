@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from keyvault.access import approvals
 from keyvault.models import Application, KeyVersion, Role
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.campaigns import service
 from rotation.campaigns.service import Choice
 from rotation.consumers import registry
@@ -96,7 +96,7 @@ def _world(vendor: Any, place: Any, people: Any) -> dict[str, str]:
     show(leaver, waiting.key)
     today = timezone.now().date()
     freezes.add_freeze(people.owner, "Year end", date(today.year, 12, 24), date(today.year, 12, 31))
-    approvals.add_rule(people.owner, Act.WAIVER, place.production)
+    approvals.add_rule(people.owner, ApprovalAction.WAIVER, place.production)
     exposed = service.exposed_by(Choice(account=place.api_account))
     campaign = service.start(people.owner, "A build server leaked", Reason.LEAK, exposed)
     service.work()

@@ -12,7 +12,7 @@ from keyvault.models import ApiKey, Application, Role
 from rotation.campaigns import offboarding
 from rotation.consumers import registry
 from rotation.engine import holds, lifecycle, retirement
-from rotation.models import FreezeFeed, HumanTask, Rotation, Step, WaitingFor
+from rotation.models import FreezeCalendar, HumanTask, Rotation, Step, WaitingFor
 from tests.api_client import broken_audit
 from tests.factories import grant, make_key, make_member, secret_of
 from tests.rotation.driving import drive, started, step
@@ -37,7 +37,7 @@ def rare_pages(vendor: Any, place: Any, people: Any) -> dict[str, str]:
     incident = HumanTask.objects.filter(rotation=gone, closed_at=None).latest("pk")
     leaver = grant(make_member("heidi@example.com"), Role.DEVELOPER)
     offboarding.off_board(people.owner, leaver, heir=people.owner)
-    FreezeFeed.objects.create(
+    FreezeCalendar.objects.create(
         name="Company holidays",
         host="calendar.example.com",
         path=uuid4(),
@@ -45,7 +45,7 @@ def rare_pages(vendor: Any, place: Any, people: Any) -> dict[str, str]:
         read_at=timezone.now(),
         remarks=REMARKS,
     )
-    FreezeFeed.objects.create(
+    FreezeCalendar.objects.create(
         name="Trade fairs",
         host="fairs.example.com",
         path=uuid4(),

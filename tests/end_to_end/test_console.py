@@ -14,7 +14,7 @@ from playwright.sync_api import Error as BrowserError
 from keyvault.access import approvals, groups
 from keyvault.console import saved_view_rows
 from keyvault.models import ApiKey, KeyVersion
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.campaigns import service
 from rotation.campaigns.service import Choice
 from rotation.consumers import registry
@@ -296,10 +296,10 @@ def every_page(people, vendor, place, manual):
     Heartbeat.objects.create(name="tick", at=timezone.now())
     task = HumanTask.objects.get(rotation=pasting, closed_at=None)
     group = groups.add_group(people.owner, "Night shift")
-    groups.join_group(people.owner, group, people.viewer)
-    approvals.add_rule(people.owner, Act.EXPORT)
-    inheritance.set_level(people.owner, None, Wish(90, time(3), "Europe/Berlin"))
-    saved_view_rows.keep(people.owner, SavedView.Of.KEYS, "Overdue first", "order=due")
+    groups.add_to_group(people.owner, group, people.viewer)
+    approvals.add_rule(people.owner, ApprovalAction.EXPORT)
+    inheritance.set_scope(people.owner, None, Wish(90, time(3), "Europe/Berlin"))
+    saved_view_rows.save_view(people.owner, SavedView.Of.KEYS, "Overdue first", "order=due")
     exposed = service.exposed_by(Choice(application=place.application))
     campaign = service.start(people.owner, "A break-in", Reason.INCIDENT, exposed)
     return [

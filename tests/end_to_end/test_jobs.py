@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from keyvault.access import approvals
 from keyvault.models import ApiKey, Member, Role
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.consumers import registry
-from rotation.models import PolicyLevel, Rotation, RotationPolicy, Step
+from rotation.models import PolicyScope, Rotation, RotationPolicy, Step
 from rotation.scheduling import policies
 from rotation.scheduling.policies import Wish
 from tests.api_client import Api
@@ -88,7 +88,7 @@ def test_first_run_leads_from_nothing_to_a_fetched_key(desk: Any, vendor: Any, d
         check=False,
     )
     assert ran.stdout.split()[0] == hashlib.sha256(made["key"].encode()).hexdigest(), ran.stderr
-    assert not PolicyLevel.objects.exists()
+    assert not PolicyScope.objects.exists()
     page.get_by_role("link", name="Done").click()
     page.get_by_role("heading", name="First steps").wait_for()
     assert page.locator(".state", has_text="Left out").count() == 1
@@ -134,7 +134,7 @@ def test_a_secret_is_revealed_once_a_second_person_agreed(
     desk: Any, second: Any, vendor: Any, place: Any, people: Any
 ):
     key = make_key(vendor, place, people.owner, environment=place.production)
-    approvals.add_rule(people.owner, Act.REVEAL, place.production)
+    approvals.add_rule(people.owner, ApprovalAction.REVEAL, place.production)
     asker = grant(make_member("asker@example.com"), Role.DEVELOPER)
     desk.enter(asker)
     page = desk.go(f"/keys/{key.pk}/")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from keyvault.delivery import tokens
-from keyvault.models import Fetch, ServiceToken
+from keyvault.models import ServiceToken, TokenKeyVersion
 from rotation.consumers import adoption, registry
 from rotation.models import Acknowledgement, Step, WaitingFor
 from tests.factories import make_key, secret_of
@@ -200,13 +200,19 @@ def test_each_copy_acknowledges_for_itself(run: Callable[..., Tool], people: Any
     first, second = run(folder="a"), run(folder="b", KEYVAULT_INSTANCE="copy-b")
     for tool in (first, second):
         tool.until_started()
-    until(lambda: Fetch.objects.exclude(proved=None).count() == 2, 15, "both to acknowledge")
-    assert Fetch.objects.filter(instance="copy-b").exists()
+    until(
+        lambda: TokenKeyVersion.objects.exclude(proved=None).count() == 2, 15, "both to acknowledge"
+    )
+    assert TokenKeyVersion.objects.filter(instance="copy-b").exists()
     second.process.send_signal(signal.SIGSTOP)
     rotation = started(people.operator, key)
     drive(rotation, lambda one: one.waiting_for == WaitingFor.ADOPTION)
     first.until_started(2)
-    until(lambda: Fetch.objects.filter(proved=rotation.new_version).exists(), 15, "the first")
+    until(
+        lambda: TokenKeyVersion.objects.filter(proved=rotation.new_version).exists(),
+        15,
+        "the first",
+    )
     step(rotation)
     assert (rotation.step, rotation.adopted_at) == (Step.VERIFY, None)
     assert "run (1 of 2 copies" in rotation.waiting_text

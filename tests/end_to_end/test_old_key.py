@@ -6,7 +6,7 @@ import pytest
 
 from rotation.consumers import registry
 from rotation.engine import lifecycle, manual_keys
-from rotation.models import HumanTask, Notice, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Notification, Rotation, Step, WaitingFor
 from tests.factories import make_key, secret_of
 from tests.waiting import until
 
@@ -42,8 +42,8 @@ def test_no_key_ends_under_a_program_and_an_early_end_is_told(
     assert stands(Step.VERIFY, WaitingFor.ADOPTION)
 
     vendor.delete_key_by_secret(old)
-    until(lambda: Notice.objects.filter(urgent=True, key=key).exists(), 90)
-    text = Notice.objects.get(urgent=True, key=key).text
+    until(lambda: Notification.objects.filter(urgent=True, key=key).exists(), 90)
+    text = Notification.objects.get(urgent=True, key=key).text
     assert "was gone before we ended it" in text
     assert "night job" in text
     assert HumanTask.objects.filter(rotation=rotation, kind="incident", closed_at=None).exists()

@@ -46,18 +46,18 @@ def test_an_older_dump_of_postgres(stack, tmp_path, live_url, vendor, place, peo
     """F18, hard case d: dump, rotate to the end, restore the dump."""
     new = registry.add_consumer(people.owner, "web-1", place.application, place.environment)
     token = new.token.reveal()
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     file = dump(stack, tmp_path)
 
     _to_the_end(started(people.operator, key))
     newer = secret_of(ApiKey.objects.get().current)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
 
     restore(stack, file)
     assert manage(stack, "check", "--database", "default", kind="worker").code == 0
     deletion_lock.forget()
     assert not Rotation.objects.exists()
-    assert "restored from a backup" in deletion_lock.why()
+    assert "restored from a backup" in deletion_lock.lock_reason()
     answer = fetch(live_url, key, token)
     assert (answer.status_code, answer.json()["code"]) == (503, "vault_missing")
     assert "rotation replaces it" in answer.json()["message"]
@@ -82,7 +82,7 @@ def test_an_older_dump_of_postgres(stack, tmp_path, live_url, vendor, place, peo
 
 def test_an_older_copy_of_vault(stack, tmp_path, vendor, place, people, key):
     """F18: Vault comes back without the secrets written since; nothing is deleted until it is settled."""
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     stack.openbao.stop()
     data = stack.openbao.folder / "data"
     shutil.copytree(data, tmp_path / "data")
@@ -90,7 +90,7 @@ def test_an_older_copy_of_vault(stack, tmp_path, vendor, place, people, key):
     secret_store.forget_login()
     rotation = started(people.operator, key, overlap_seconds=3600)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
 
     stack.openbao.stop()
     shutil.rmtree(data)
@@ -98,7 +98,7 @@ def test_an_older_copy_of_vault(stack, tmp_path, vendor, place, people, key):
     stack.openbao.start()
     secret_store.forget_login()
     deletion_lock.forget()
-    assert "restored from a backup" in deletion_lock.why()
+    assert "restored from a backup" in deletion_lock.lock_reason()
     Rotation.objects.update(overlap_seconds=0)
     drive(rotation, lambda r: r.waiting_for in (WaitingFor.RECONCILE, WaitingFor.PERSON))
     old = KeyVersion.objects.get(pk=rotation.old_version_id)

@@ -11,7 +11,7 @@ from keyvault.delivery import fetch
 from keyvault.models import KeyVersion
 from rotation.consumers import webhooks
 from rotation.engine import lifecycle, runner
-from rotation.models import Delivery, HumanTask, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Rotation, Step, WaitingFor, WebhookDelivery
 from rotation.recovery import deletion_lock, reconciliation, restore
 from tests.factories import make_key
 from tests.faults import injectors
@@ -73,7 +73,7 @@ class World:
         Rotation.objects.filter(pk=self.rotation.pk, claimed_until__isnull=False).update(
             claimed_until=timezone.now() - datetime.timedelta(seconds=1)
         )
-        Delivery.objects.filter(claimed_until__isnull=False).update(
+        WebhookDelivery.objects.filter(claimed_until__isnull=False).update(
             claimed_until=timezone.now() - datetime.timedelta(seconds=1)
         )
 
@@ -91,7 +91,7 @@ class World:
 
 
 def _delivered():
-    Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
+    WebhookDelivery.objects.filter(state="waiting").update(due_at=timezone.now())
     for delivery_id in webhooks.due():
         webhooks.deliver(delivery_id, seconds=2.0)
 
@@ -115,7 +115,7 @@ def doubled(cell, world, before, after):
         for _ in range(3):
             hurry(world.rotation)
             runner.advance(world.rotation.pk)
-            for delivery in Delivery.objects.all():
+            for delivery in WebhookDelivery.objects.all():
                 webhooks.deliver(delivery.pk, seconds=1.0)
         worker.resume()
 
@@ -182,7 +182,7 @@ def receiver_fails(cell, world, before, after):
         world.receiver.status = status
         drive(world.rotation, lambda r: r.step == Step.VERIFY)
         _delivered()
-        assert Delivery.objects.get().state == "waiting"
+        assert WebhookDelivery.objects.get().state == "waiting"
     assert Rotation.objects.get(pk=world.rotation.pk).step != Step.DONE or world.old.refused_at
     world.receiver.status = 204
     _delivered()
@@ -293,11 +293,11 @@ def _moves(world, copy):
 
 
 def restored(cell, world, before, after):
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     file = injectors.dump(world.stack, world.folder)
     Worker(world.stack, world.rotation.pk, after).wait()
     Rotation.objects.filter(pk=world.rotation.pk).exists()
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     injectors.restore(world.stack, file)
     deletion_lock.forget()
 
@@ -389,9 +389,11 @@ def thawed(cell, world):
         seconds=40,
     )
     assert world.rotation.waiting_for == WaitingFor.RECONCILE, world.rotation.waiting_text
-    assert deletion_lock.known()
+    assert deletion_lock.noticed_reason()
     report = reconciliation.reconcile()
-    restore.thaw(world.people.owner, [one.id for one in report.findings], "restored the dump")
+    restore.unlock_deletions(
+        world.people.owner, [one.id for one in report.findings], "restored the dump"
+    )
     drive(
         world.rotation,
         lambda r: world.goes_on() or r.waiting_for == WaitingFor.PERSON or not r.is_open,
@@ -429,6 +431,6 @@ def replayed(world):
     before = rows()
     for rotation in Rotation.objects.all():
         runner.advance(rotation.pk)
-    for delivery in Delivery.objects.all():
+    for delivery in WebhookDelivery.objects.all():
         webhooks.deliver(delivery.pk, seconds=1.0)
     assert rows() == before

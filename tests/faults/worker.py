@@ -108,7 +108,7 @@ def _become_worker(stack, rotation_id, crash_at, before, stop):
 def _work(rotation_id, stop):
     from rotation.consumers import webhooks
     from rotation.engine import runner
-    from rotation.models import Delivery, Outage, Rotation
+    from rotation.models import Outage, Rotation, WebhookDelivery
     from tests.rotation.driving import everybody_moves
 
     deadline = time.monotonic() + LONGEST
@@ -116,7 +116,7 @@ def _work(rotation_id, stop):
         Outage.objects.update(next_try_at=Now())
         Rotation.objects.filter(pk=rotation_id, due_at__isnull=False).update(due_at=Now())
         runner.advance(rotation_id)
-        Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
+        WebhookDelivery.objects.filter(state="waiting").update(due_at=timezone.now())
         for delivery_id in webhooks.due():
             webhooks.deliver(delivery_id, seconds=2.0)
         everybody_moves(Rotation.objects.values_list("key_id", flat=True).get(pk=rotation_id))

@@ -8,7 +8,7 @@ from django.db import connections
 from keyvault.core.api_errors import shape
 from keyvault.core.errors import Conflict
 from keyvault.delivery import tokens
-from keyvault.models import Account, ApiKey, Application
+from keyvault.models import ApiKey, Application, VendorAccount
 from tests.api_client import LISTS, Api, counting, new_key, routes
 from tests.factories import make_key, secret_of
 
@@ -226,4 +226,4 @@ def test_the_schema_describes_every_route(owner):
 def test_accounts_and_grants_have_no_raw_columns(owner, place, key):
     text = owner.get("accounts/").text
     assert str(place.api_account.management_path) not in text
-    assert Account.objects.count() == len(owner.get("accounts/").json["results"])
+    assert VendorAccount.objects.count() == len(owner.get("accounts/").json["results"])

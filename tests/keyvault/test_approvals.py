@@ -17,7 +17,7 @@ from keyvault.core.errors import BadInput, Conflict, Denied, NotFound
 from keyvault.delivery import tokens
 from keyvault.inventory import accounts
 from keyvault.models import Approval, Member, Role, ServiceToken
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.consumers import registry
 from rotation.engine import lifecycle
 from rotation.human_tasks import close_review, visible_tasks
@@ -174,7 +174,7 @@ def test_each_act_under_a_rule_asks_before_anything_is_done(
     key = make_key(vendor, place, people.owner)
     here = (place.application, place.environment)
     owner = people.owner
-    for one in set(Act) - {Act.RULE, Act.REVEAL}:
+    for one in set(ApprovalAction) - {ApprovalAction.RULE, ApprovalAction.REVEAL}:
         approvals.add_rule(owner, one)
     client = sign_in(Client(), owner)
     acts: list[Callable[[], Any]] = [
@@ -197,7 +197,7 @@ def test_each_act_under_a_rule_asks_before_anything_is_done(
 
 
 def test_an_agreed_act_goes_through_once(place: Any, people: Any, second: Member) -> None:
-    approvals.add_rule(people.owner, Act.TOKEN, place.environment)
+    approvals.add_rule(people.owner, ApprovalAction.TOKEN, place.environment)
     issue = lambda: tokens.issue(people.owner, "a", place.application, place.environment)  # noqa: E731
     agree(second, asked(issue))
     token, _ = issue()
@@ -209,7 +209,7 @@ def test_an_act_that_needs_two_agreements_uses_neither_before_both_are_there(
     place: Any, people: Any, second: Member
 ) -> None:
     """A consumer with a webhook needs one for its token and one for the address."""
-    for one in (Act.TOKEN, Act.WEBHOOK):
+    for one in (ApprovalAction.TOKEN, ApprovalAction.WEBHOOK):
         approvals.add_rule(people.owner, one)
 
     def add() -> Any:
@@ -228,7 +228,7 @@ def test_a_token_is_held_to_its_end_and_its_networks(
     place: Any, people: Any, second: Member
 ) -> None:
     """Agreed to for one network and a day, and then asked for from anywhere and for good."""
-    approvals.add_rule(people.owner, Act.TOKEN)
+    approvals.add_rule(people.owner, ApprovalAction.TOKEN)
     where = (place.application, place.environment)
     ends = datetime.now(UTC) + timedelta(days=1)
     narrow = lambda: tokens.issue(people.owner, "a", *where, ends, ["10.0.0.0/8"])  # noqa: E731
@@ -240,14 +240,14 @@ def test_a_token_is_held_to_its_end_and_its_networks(
 
 def test_a_rule_is_taken_back_by_two(people: Any, second: Member) -> None:
     """A rogue owner does not simply remove the rule first."""
-    rule = approvals.add_rule(people.owner, Act.EXPORT)
+    rule = approvals.add_rule(people.owner, ApprovalAction.EXPORT)
     error = asked(lambda: approvals.remove_rule(people.owner, rule))
     agree(second, error)
     approvals.remove_rule(people.owner, rule)
     with pytest.raises(Denied):
-        approvals.add_rule(people.developer, Act.EXPORT)
+        approvals.add_rule(people.developer, ApprovalAction.EXPORT)
     with pytest.raises(BadInput):
-        approvals.add_rule(people.owner, Act.RULE)
+        approvals.add_rule(people.owner, ApprovalAction.RULE)
 
 
 def test_break_glass_opens_at_once_and_tells_everybody(

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyvault.audit.actors import Thing, member_actor, system_actor
+from keyvault.audit.actors import Subject, member_actor, system_actor
 from keyvault.audit.log import AuditUnavailable, record, record_now
 from keyvault.audit.models import Action, AuditEvent, ChainHead
 from keyvault.audit.verify import _COLUMNS, row_hash, verify
@@ -23,7 +23,7 @@ SYSTEM = system_actor("test")
 
 def append(count: int) -> None:
     for number in range(count):
-        record_now(Action.KEY_CHECKED, SYSTEM, Thing("apikey", str(number), f"key {number}"))
+        record_now(Action.KEY_CHECKED, SYSTEM, Subject("apikey", str(number), f"key {number}"))
 
 
 def as_owner(*statements: str) -> None:
@@ -451,7 +451,7 @@ def test_a_secret_in_a_reason_or_detail_does_not_reach_the_log() -> None:
     record_now(
         Action.KEY_CHANGED,
         system_actor(f"told {canary}"),
-        Thing("apikey", "1", "key"),
+        Subject("apikey", "1", "key"),
         reason=f"because of {canary}",
         note=[canary, {"a": canary}],
     )

@@ -69,7 +69,7 @@ def write(count=3):
 
 def a_month_passes():
     as_owner("UPDATE audit_partition SET began_at = began_at - interval '40 days'")
-    return archive.roll()
+    return archive.rotate_partition()
 
 
 def closed_long_ago():
@@ -78,9 +78,9 @@ def closed_long_ago():
 
 def test_a_month_is_closed_once_and_the_log_goes_on_in_the_next():
     write(3)
-    assert archive.roll() == "", "the month is not over"
+    assert archive.rotate_partition() == "", "the month is not over"
     assert a_month_passes() == "audit_auditevent_first"
-    assert archive.roll() == ""
+    assert archive.rotate_partition() == ""
     write(2)
     parts = list(Partition.objects.order_by("first_seq").values_list("first_seq", "last_seq"))
     assert parts == [(1, 3), (4, None)]
@@ -117,7 +117,7 @@ def test_the_apps_role_may_roll_and_nothing_else(statement):
 def test_a_month_is_archived_proved_and_dropped_and_the_chain_goes_on(tmp_path, signing):
     """B88: a month goes as a whole table, with no row deleted, on record, and still provable."""
     write(4)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     a_month_passes()
     closed_long_ago()
     write(2)
@@ -126,7 +126,7 @@ def test_a_month_is_archived_proved_and_dropped_and_the_chain_goes_on(tmp_path, 
     (done,) = ran.json
     assert (done["first_seq"], done["last_seq"], done["rows"]) == (1, 4, 4)
     assert AuditEvent.objects.order_by("seq").first().seq == 5
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     report = verify()
     assert (report.ok, report.rows) == (True, 3)
     assert checkpoints.problem(signing) == ""
@@ -148,7 +148,7 @@ def manage_offline(*arguments, code=0):
 
 def archived_month(tmp_path):
     write(4)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     a_month_passes()
     closed_long_ago()
     (partition,) = archive.due(partition_time())
@@ -182,7 +182,7 @@ def test_nothing_is_dropped_that_no_checkpoint_covers(tmp_path):
 
 def test_nothing_is_dropped_when_a_row_does_not_fit(tmp_path):
     write(3)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     a_month_passes()
     as_owner("UPDATE audit_auditevent SET payload = payload || ' ' WHERE seq = 2")
     (partition,) = archive.due(partition_time())
@@ -193,7 +193,7 @@ def test_nothing_is_dropped_when_a_row_does_not_fit(tmp_path):
 
 def test_an_archive_cut_off_before_the_drop_is_finished_by_the_next(tmp_path):
     write(3)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     a_month_passes()
     closed_long_ago()
     as_owner("CREATE VIEW holds AS SELECT * FROM audit_auditevent_first")
@@ -213,7 +213,7 @@ def test_only_the_owner_of_the_tables_archives(stack, tmp_path):
 
 def test_verification_from_a_checkpoint_reads_only_what_follows(signing):
     write(5)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     write(2)
     ran = call("verifyaudit", "--public-key", signing, "--since-checkpoint", "--json")
     assert (ran.json["ok"], ran.json["rows"]) == (True, 2)
@@ -226,7 +226,7 @@ def test_verification_from_a_checkpoint_reads_only_what_follows(signing):
 
 def test_one_row_is_proved_to_whoever_has_the_public_key(tmp_path, signing):
     write(3)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     write(1)
     file = tmp_path / "proof.json"
     file.write_text(call("verifyaudit", "--proof", 2).out)
@@ -291,12 +291,12 @@ def sink():
 def test_checkpoints_reach_a_syslog_server_and_none_is_missed_while_it_is_away(sink):
     with override_settings(AUDIT_SYSLOG="127.0.0.1:1"):
         write(1)
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
         mark = CheckpointExport.objects.get()
         assert (mark.last_id, mark.error) == (0, "ConnectionRefusedError")
     with override_settings(AUDIT_SYSLOG=sink.address):
         write(1)
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
     assert [message.split(" ", 2)[1] for message in sink.got] == ["<109>1", "<109>1"]
     size, message = sink.got[1].split(" ", 1)
     assert int(size) == len(message.encode())
@@ -309,12 +309,12 @@ def test_checkpoints_reach_a_syslog_server_and_none_is_missed_while_it_is_away(s
 def test_a_place_that_had_everything_is_sent_nothing_again(sink):
     with override_settings(AUDIT_SYSLOG=sink.address):
         write(1)
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
         sinks.send_all()
     assert len(sink.got) == 1
 
 
 def test_without_places_outside_nothing_is_noted():
     write(1)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     assert not CheckpointExport.objects.exists()

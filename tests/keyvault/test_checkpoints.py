@@ -34,15 +34,15 @@ def write(count=3):
 
 def test_a_quiet_log_is_not_sealed_twice():
     write()
-    assert checkpoints.seal().seq == 3
-    assert checkpoints.seal() is None
+    assert checkpoints.sign_checkpoint().seq == 3
+    assert checkpoints.sign_checkpoint() is None
     assert checkpoints.problem(checkpoints.public_key()) == ""
 
 
 def test_a_rewrite_of_the_whole_chain_is_noticed():
     """The chain of a forger verifies, since its hashes need no key; the checkpoint does not fit."""
     write()
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     prev = bytes(32)
     with connections["owner"].cursor() as cursor:
         for event in AuditEvent.objects.order_by("seq"):
@@ -62,7 +62,7 @@ def test_a_rewrite_of_the_whole_chain_is_noticed():
 
 def test_a_truncated_tail_is_noticed():
     write()
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     with connections["owner"].cursor() as cursor:
         cursor.execute("DELETE FROM audit_auditevent WHERE seq = 3")
         cursor.execute(
@@ -75,9 +75,9 @@ def test_a_truncated_tail_is_noticed():
 
 def test_a_checkpoint_removed_from_the_database_is_missed(signing):
     write()
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     write(1)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     with connections["owner"].cursor() as cursor:
         cursor.execute("DELETE FROM audit_checkpoint WHERE seq = 4")
     assert checkpoints.problem(checkpoints.public_key()) == ""
@@ -86,7 +86,7 @@ def test_a_checkpoint_removed_from_the_database_is_missed(signing):
 
 def test_a_foreign_signature_is_refused():
     write()
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     other = base64.b64encode(secrets.token_bytes(32)).decode()
     with override_settings(AUDIT_SIGNING_KEY=other):
         assert "signature" in checkpoints.problem(checkpoints.public_key())
@@ -94,7 +94,7 @@ def test_a_foreign_signature_is_refused():
 
 def test_the_app_can_neither_change_nor_remove_a_checkpoint():
     write()
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     for statement in ("UPDATE audit_checkpoint SET text = ''", "DELETE FROM audit_checkpoint"):
         with pytest.raises(ProgrammingError, match="permission denied"):
             connections["audit"].cursor().execute(statement)
@@ -124,13 +124,13 @@ def transit(stack, monkeypatch):
 def test_a_key_that_stays_in_vault_signs_in_place_of_the_file(transit, stack, monkeypatch):
     """TM-5: whoever takes over a worker takes no signing key away."""
     write()
-    sealed = checkpoints.seal()
+    sealed = checkpoints.sign_checkpoint()
     public = checkpoints.public_key()
     assert signed_by(public, sealed.text, sealed.signature)
     assert checkpoints.problem(public) == ""
     transit.secrets.transit.rotate_key("keyvault-audit")
     write(1)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     assert checkpoints.public_key() == public, "rotating it there makes no checkpoint unverifiable"
     assert checkpoints.problem(public) == ""
     with pytest.raises(secret_store.StoreDenied):
@@ -143,10 +143,10 @@ def test_after_a_change_of_the_key_both_verify_what_each_signed(transit):
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     write()
     with override_settings(AUDIT_TRANSIT_KEY="", AUDIT_SIGNING_KEY=key):
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
         former = checkpoints.public_key()
     write(1)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     present = checkpoints.public_key()
     assert checkpoints.problem(f"{former},{present}") == ""
     assert checkpoints.problem(f"{present},{former}") == ""

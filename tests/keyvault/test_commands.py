@@ -361,7 +361,7 @@ def test_signed_checkpoints_are_checked_too(database, settings, tmp_path):
     settings.AUDIT_SIGNING_KEY = base64.b64encode(bytes(range(32))).decode()
     settings.AUDIT_EXPORT_DIR = str(tmp_path)
     note(2)
-    checkpoints.seal()
+    checkpoints.sign_checkpoint()
     public, file = checkpoints.public_key(), tmp_path / checkpoints.EXPORT_NAME
     assert call("verifyaudit", "--json").json["checkpoints"] is True
     settings.AUDIT_SIGNING_KEY = ""

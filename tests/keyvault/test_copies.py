@@ -15,7 +15,7 @@ from keyvault.core.request_context import acting
 from keyvault.delivery import fetch as fetching
 from keyvault.delivery import instances, tokens
 from keyvault.delivery.fetch import fetch, fetch_all
-from keyvault.models import ApiKey, Fetch, KeyVersion, ServiceToken, VersionState
+from keyvault.models import ApiKey, KeyVersion, ServiceToken, TokenKeyVersion, VersionState
 from tests.api_client import Api, counting
 from tests.factories import make_key, secret_of
 from tests.keyvault.test_fetching import next_version
@@ -31,8 +31,10 @@ def token(people: Any, place: Any) -> str:
     return tokens.issue(people.owner, "app", place.application, place.environment)[1].reveal()
 
 
-def rows() -> dict[str, Fetch]:
-    return {one.instance: one for one in Fetch.objects.select_related("version", "former")}
+def rows() -> dict[str, TokenKeyVersion]:
+    return {
+        one.instance: one for one in TokenKeyVersion.objects.select_related("version", "former")
+    }
 
 
 def test_copies_behind_one_token_are_told_apart(key: ApiKey, token: str) -> None:
@@ -66,7 +68,7 @@ def test_all_keys_of_a_place_are_noted_for_the_copy_that_asked(
     where = place.application.pk, place.environment.pk
     for copy in ("a", "b"):
         fetch_all(token, *where, instance=copy)
-    assert sorted(Fetch.objects.values_list("key__name", "instance")) == [
+    assert sorted(TokenKeyVersion.objects.values_list("key__name", "instance")) == [
         ("billing", "a"),
         ("billing", "b"),
         ("search", "a"),
@@ -89,7 +91,7 @@ def test_an_odd_id_is_refused_before_anything_is_given_or_recorded(
         with pytest.raises(BadInput) as told:
             ask()
         assert told.value.code == "bad_instance"
-    assert not Fetch.objects.exists()
+    assert not TokenKeyVersion.objects.exists()
     assert not AuditEvent.objects.filter(action="secret.fetched").exists()
 
 
@@ -172,7 +174,7 @@ def test_no_order_of_fetches_loses_a_copy(
 ) -> None:
     """Whatever comes in which order: bounded rows, and each copy's last version is among them."""
     token, made = held_key
-    Fetch.objects.all().delete()
+    TokenKeyVersion.objects.all().delete()
     now = timezone.now()
     last: dict[str, int] = {}
     with time_machine.travel(now, tick=False) as clock:
@@ -180,7 +182,7 @@ def test_no_order_of_fetches_loses_a_copy(
             clock.shift(later)
             instances.note(token, [made[which]], copy)
             last[copy] = which
-    found = list(Fetch.objects.all())
+    found = list(TokenKeyVersion.objects.all())
     alone = [one for one in found if not one.instance.startswith("*")]
     assert len(alone) <= instances.MOST
     for copy, which in last.items():
@@ -206,7 +208,7 @@ def visits(token: str, key: ApiKey, start: datetime, *after: timedelta) -> int:
             clock.shift(pause)
             fetching.forget()
             fetch(token, key.pk, instance="job")
-    return Fetch.objects.get().pause_seconds
+    return TokenKeyVersion.objects.get().pause_seconds
 
 
 def test_the_rhythm_of_a_copy_is_its_longest_pause_of_lately(key: ApiKey, token: str) -> None:
@@ -238,7 +240,7 @@ def test_a_copy_from_before_copies_were_told_apart_is_the_first_that_comes(
 ) -> None:
     """Else each program would be known twice after an upgrade, once as what never comes again."""
     then = timezone.now() - timedelta(hours=2)
-    Fetch.objects.create(
+    TokenKeyVersion.objects.create(
         token=ServiceToken.objects.get(),
         key=key,
         version=key.versions.get(),
@@ -282,13 +284,13 @@ def test_what_is_long_over_is_forgotten(
 ) -> None:
     """A year after the last fetch, or when the version that was given is dead; never before."""
     fetch(token, key.pk)
-    Fetch.objects.update(last_at=timezone.now() - timedelta(days=days))
+    TokenKeyVersion.objects.update(last_at=timezone.now() - timedelta(days=days))
     old = KeyVersion.objects.get()
     if state != VersionState.CURRENT:
         next_version(key)
         KeyVersion.objects.filter(pk=old.pk).update(state=state, refused_at=timezone.now())
     assert instances.forget() == (0 if kept else 1)
-    assert Fetch.objects.exists() is kept
+    assert TokenKeyVersion.objects.exists() is kept
 
 
 def test_two_fetches_of_one_copy_at_once_make_one_row(key: ApiKey, token: str) -> None:

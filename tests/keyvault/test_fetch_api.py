@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.delivery import fetch, tokens
-from keyvault.models import Application, Fetch, ServiceToken
+from keyvault.models import Application, ServiceToken, TokenKeyVersion
 from tests.api_client import Api, broken_audit, counting
 from tests.factories import make_key, secret_of
 
@@ -175,7 +175,7 @@ def test_nothing_leaves_when_the_audit_log_cannot_be_written(app, place, key):
         assert (answer.status, answer.code) == (503, "audit_unavailable")
         assert answer.headers["Retry-After"]
         assert secret not in answer.text
-    assert not Fetch.objects.exists()
+    assert not TokenKeyVersion.objects.exists()
 
 
 def test_the_row_stands_even_when_vault_then_has_no_secret(app, key):
@@ -215,9 +215,9 @@ def test_what_nobody_foresaw_is_a_reference_and_no_trace(app, key):
 
 def test_it_notes_who_holds_which_version_since_when(app, key):
     app.get(of_key(key))
-    first = Fetch.objects.get()
+    first = TokenKeyVersion.objects.get()
     app.get(of_key(key))
-    again = Fetch.objects.get()
+    again = TokenKeyVersion.objects.get()
     assert (again.key_id, again.version_id) == (key.pk, key.current_id)
     assert again.first_at == first.first_at
 

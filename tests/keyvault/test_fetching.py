@@ -13,7 +13,7 @@ from keyvault.delivery import fetch as fetching
 from keyvault.delivery import tokens
 from keyvault.delivery.fetch import etag, fetch, fetch_all
 from keyvault.inventory import versions
-from keyvault.models import ApiKey, Application, Fetch, ServiceToken, VersionState
+from keyvault.models import ApiKey, Application, ServiceToken, TokenKeyVersion, VersionState
 from keyvault.vault import secret_store
 from tests.factories import make_key, secret_of
 
@@ -36,7 +36,7 @@ def fetches() -> list[str]:
 def next_version(key: Any, which: str = "") -> Any:
     """Publish another version of `key`."""
     secret = Secret(f"inf_next-secret-of-{key.name}{which}")
-    version = versions.draft(key, secret, source="test", added_by=None)
+    version = versions.draft_version(key, secret, source="test", added_by=None)
     version.state = VersionState.PENDING
     versions.put_secret(version, secret)
     versions.save_next(version)
@@ -51,7 +51,7 @@ def test_a_token_gets_the_current_secret_and_the_fetch_is_recorded(key: Any, tok
     assert got.secret.reveal() == secret_of(key.current)
     row = AuditEvent.objects.get(action="secret.fetched")
     assert (row.actor_kind, row.outcome, row.key_id) == ("token", "ok", key.pk)
-    held = Fetch.objects.get()
+    held = TokenKeyVersion.objects.get()
     assert (held.key, held.version) == (key, key.current)
 
 
@@ -60,7 +60,7 @@ def test_a_known_version_releases_nothing_and_writes_no_row(key: Any, token: str
     for known in (tag, f'"0", {tag}', f"W/{tag}"):
         assert fetch(token, key.pk, known).secret is None
     assert fetches() == ["ok"]
-    assert Fetch.objects.count() == 1
+    assert TokenKeyVersion.objects.count() == 1
 
 
 @pytest.mark.parametrize("known", ["", "*", '"0"', "{0}", "1{0}", '"1{0}"', '"{0}1"', "'{0}'"])
@@ -71,11 +71,11 @@ def test_any_other_tag_gets_the_secret(key: Any, token: str, known: str) -> None
 
 def test_a_new_version_is_given_to_who_holds_the_old_one(key: Any, token: str) -> None:
     old = fetch(token, key.pk)
-    first = Fetch.objects.get()
+    first = TokenKeyVersion.objects.get()
     new = next_version(key)
     got = fetch(token, key.pk, etag(old.version))
     assert (got.version, got.secret is not None) == (new, True)
-    held = Fetch.objects.get()
+    held = TokenKeyVersion.objects.get()
     assert held.version == new
     assert held.first_at > first.first_at
     assert fetches() == ["ok", "ok"]
@@ -97,7 +97,7 @@ def test_a_token_gets_keys_of_its_own_place_only(
             fetch(text.reveal(), 10**12)
         assert theirs.value.message == unknown.value.message
     assert fetches() == ["denied"] * 4
-    assert not Fetch.objects.exists()
+    assert not TokenKeyVersion.objects.exists()
 
 
 def test_a_members_key_is_given_to_no_application(
@@ -118,7 +118,7 @@ def test_the_row_is_there_although_vault_then_fails(key: Any, token: str) -> Non
     with pytest.raises(secret_store.StoreMissing):
         fetch(token, key.pk)
     assert fetches() == ["ok"]
-    assert not Fetch.objects.exists()
+    assert not TokenKeyVersion.objects.exists()
 
 
 def test_a_dead_token_gets_nothing(key: Any, token: str, people: Any) -> None:
@@ -161,7 +161,7 @@ def test_all_keys_of_a_place_come_with_one_row_and_one_tag(
     again, other = fetch_all(token, *where, tag)
     assert again is not None
     assert other != tag
-    assert Fetch.objects.count() == 2
+    assert TokenKeyVersion.objects.count() == 2
 
 
 def test_all_keys_of_another_place_are_not_found(place: Any, token: str, key: Any) -> None:
@@ -177,10 +177,10 @@ def test_all_keys_of_another_place_are_not_found(place: Any, token: str, key: An
 def test_fetching_again_moves_no_first_moment(key: Any, token: str) -> None:
     """Since when a version is held is the first fetch of it; the row is not written each time."""
     fetch(token, key.pk)
-    before = Fetch.objects.values().get()
+    before = TokenKeyVersion.objects.values().get()
     for _ in range(3):
         fetch(token, key.pk)
-    assert Fetch.objects.values().get() == before
+    assert TokenKeyVersion.objects.values().get() == before
     assert fetching.etag(key.current) == f'"{key.current.pk}"'
 
 

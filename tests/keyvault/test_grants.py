@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import Client
 
 from keyvault.access import groups, invitations, roles
-from keyvault.access.permissions import Verb, may, visible_keys
+from keyvault.access.permissions import Permission, may, visible_keys
 from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.models import Grant, Group, Invitation, Member, Role
 from tests.api_client import Api, sign_in
@@ -26,12 +26,14 @@ def second(people: Any) -> Member:
 def test_a_role_until_friday_ends_on_friday(vendor: Any, place: Any, people: Any) -> None:
     key = make_key(vendor, place, people.owner)
     friday = datetime.now(UTC) + timedelta(days=3)
-    roles.give(people.owner, people.outsider, Role.VIEWER, expires_at=friday)
-    assert may(people.outsider, Verb.VIEW, key)
+    roles.assign_role(people.owner, people.outsider, Role.VIEWER, expires_at=friday)
+    assert may(people.outsider, Permission.VIEW, key)
     with time_machine.travel(friday + timedelta(seconds=1)):
-        assert not may(people.outsider, Verb.VIEW, key)
+        assert not may(people.outsider, Permission.VIEW, key)
         assert key not in visible_keys(people.outsider)
-        assert roles.give(people.owner, people.outsider, Role.VIEWER), "and can be given again"
+        assert roles.assign_role(people.owner, people.outsider, Role.VIEWER), (
+            "and can be given again"
+        )
 
 
 def test_a_group_gives_its_roles_and_takes_them_with_the_next_request(
@@ -40,48 +42,48 @@ def test_a_group_gives_its_roles_and_takes_them_with_the_next_request(
     """B68."""
     key = make_key(vendor, place, people.owner)
     group = groups.add_group(people.owner, "Payments")
-    roles.give(people.owner, group, Role.DEVELOPER, application=place.application)
+    roles.assign_role(people.owner, group, Role.DEVELOPER, application=place.application)
     browser = sign_in(Client(), people.outsider)
     assert browser.get(f"/keys/{key.pk}/").status_code == 404
-    groups.join_group(people.owner, group, people.outsider)
+    groups.add_to_group(people.owner, group, people.outsider)
     assert browser.get(f"/keys/{key.pk}/").status_code == 200
-    assert may(people.outsider, Verb.REVEAL, key)
-    groups.leave_group(people.owner, group, people.outsider)
+    assert may(people.outsider, Permission.REVEAL, key)
+    groups.remove_from_group(people.owner, group, people.outsider)
     assert browser.get(f"/keys/{key.pk}/").status_code == 404
-    assert not may(people.outsider, Verb.REVEAL, key)
+    assert not may(people.outsider, Permission.REVEAL, key)
 
 
 def test_nobody_raises_themselves_by_any_way(place: Any, people: Any, second: Member) -> None:
     """AC-5: T:privilege_escalation_matrix."""
     local = grant(make_member("local@example.com"), Role.OWNER, application=place.application)
     group = groups.add_group(people.owner, "All")
-    roles.give(people.owner, group, Role.OPERATOR)
-    groups.join_group(people.owner, group, local)
+    roles.assign_role(people.owner, group, Role.OPERATOR)
+    groups.add_to_group(people.owner, group, local)
     own = Grant.objects.get(member=people.owner)
     for act in (
-        lambda: roles.give(people.owner, people.owner, Role.AUDITOR),
-        lambda: roles.take(people.owner, own),
-        lambda: roles.give(local, local, Role.OPERATOR, application=place.application),
-        lambda: roles.give(local, people.viewer, Role.OWNER),
-        lambda: roles.give(local, people.viewer, Role.VIEWER, environment=place.environment),
-        lambda: roles.give(local, group, Role.OWNER, application=place.application),
-        lambda: roles.take(local, Grant.objects.get(member=people.auditor)),
+        lambda: roles.assign_role(people.owner, people.owner, Role.AUDITOR),
+        lambda: roles.revoke_role(people.owner, own),
+        lambda: roles.assign_role(local, local, Role.OPERATOR, application=place.application),
+        lambda: roles.assign_role(local, people.viewer, Role.OWNER),
+        lambda: roles.assign_role(local, people.viewer, Role.VIEWER, environment=place.environment),
+        lambda: roles.assign_role(local, group, Role.OWNER, application=place.application),
+        lambda: roles.revoke_role(local, Grant.objects.get(member=people.auditor)),
         lambda: groups.add_group(local, "Mine"),
-        lambda: groups.join_group(local, group, people.viewer),
-        lambda: groups.join_group(people.owner, group, people.owner),
+        lambda: groups.add_to_group(local, group, people.viewer),
+        lambda: groups.add_to_group(people.owner, group, people.owner),
         lambda: people_door_invite(local),
     ):
         with pytest.raises(Denied):
             act()
-    given = roles.give(
+    given = roles.assign_role(
         local, people.viewer, Role.OPERATOR, application=place.application,
         environment=place.environment,
     )  # fmt: skip
-    roles.take(local, given)
+    roles.revoke_role(local, given)
     for role in set(Role) - {Role.OWNER}:
         member = grant(make_member(f"a-{role}@example.com"), role)
         with pytest.raises(Denied):
-            roles.give(member, people.outsider, Role.VIEWER)
+            roles.assign_role(member, people.outsider, Role.VIEWER)
 
 
 def people_door_invite(by: Member) -> None:
@@ -90,11 +92,11 @@ def people_door_invite(by: Member) -> None:
 
 def test_the_last_owner_stays(people: Any, second: Member) -> None:
     mine = Grant.objects.get(member=people.owner)
-    roles.take(second, mine)
+    roles.revoke_role(second, mine)
     third = grant(make_member("third@example.com"), Role.OWNER)
     Grant.objects.filter(member=third).update(expires_at=datetime.now(UTC) + timedelta(days=1))
     with pytest.raises(Conflict):
-        roles.take(third, Grant.objects.get(member=second))
+        roles.revoke_role(third, Grant.objects.get(member=second))
     assert Grant.objects.filter(member=second).exists()
 
 
@@ -110,7 +112,7 @@ def test_two_owners_who_take_each_others_role_do_not_both_succeed(
     def take(by: Member, one: Grant) -> None:
         barrier.wait()
         with contextlib.suppress(Conflict, Denied):
-            roles.take(by, one)
+            roles.revoke_role(by, one)
         connections.close_all()
 
     threads = [threading.Thread(target=take, args=pair) for pair in pairs]
@@ -123,17 +125,17 @@ def test_two_owners_who_take_each_others_role_do_not_both_succeed(
 
 def test_impossible_roles_are_refused_with_the_reason(people: Any) -> None:
     with pytest.raises(BadInput):
-        roles.give(people.owner, people.viewer, "king")  # type: ignore[arg-type]
+        roles.assign_role(people.owner, people.viewer, "king")  # type: ignore[arg-type]
     with pytest.raises(BadInput):
-        roles.give(
+        roles.assign_role(
             people.owner, people.viewer, Role.VIEWER, expires_at=datetime(2020, 1, 1, tzinfo=UTC)
         )
-    roles.give(people.owner, people.viewer, Role.OPERATOR)
+    roles.assign_role(people.owner, people.viewer, Role.OPERATOR)
     with pytest.raises(Conflict):
-        roles.give(people.owner, people.viewer, Role.OPERATOR)
+        roles.assign_role(people.owner, people.viewer, Role.OPERATOR)
     Member.objects.filter(pk=people.viewer.pk).update(is_active=False)
     with pytest.raises(Conflict):
-        roles.give(people.owner, Member.objects.get(pk=people.viewer.pk), Role.AUDITOR)
+        roles.assign_role(people.owner, Member.objects.get(pk=people.viewer.pk), Role.AUDITOR)
 
 
 def test_an_invitation_works_once_and_its_code_is_nowhere(people: Any) -> None:

@@ -12,7 +12,7 @@ import requests
 from keyvault.vault import secret_store
 from keyvault.vault.secret_store import StoreExpires, StoreMissing, StoreUnavailable
 from rotation import dependencies
-from rotation.models import Epoch, HumanTask
+from rotation.models import HumanTask, RestoreMarker
 from rotation.monitoring import metrics, status
 from rotation.recovery import deletion_lock
 from tests.commands import manage
@@ -34,10 +34,10 @@ def behind(bao: Any) -> Iterator[Standby]:
 
 def older_mark(behind: Standby) -> None:
     """Have the standby show the mark of a while ago from now on."""
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     deletion_lock.forget()
-    assert deletion_lock.why() == ""
-    deletion_lock.roll()
+    assert deletion_lock.lock_reason() == ""
+    deletion_lock.roll_marker()
     behind.lag()
     deletion_lock.forget()
 
@@ -46,33 +46,33 @@ def test_a_lagging_standby_is_no_restore(behind: Standby) -> None:
     """F9, B02: its older mark froze every deletion for good."""
     older_mark(behind)
     stale = secret_store.read_mark()
-    assert stale[0] != str(Epoch.objects.get().current)
+    assert stale[0] != str(RestoreMarker.objects.get().current)
     for _ in range(3):
         deletion_lock.forget()
-        assert deletion_lock.why() == ""
-    deletion_lock.roll()
-    assert Epoch.objects.get().frozen_since is None
+        assert deletion_lock.lock_reason() == ""
+    deletion_lock.roll_marker()
+    assert RestoreMarker.objects.get().frozen_since is None
     assert not HumanTask.objects.filter(about="freeze").exists()
     behind.stale = 0
     deletion_lock.forget()
-    assert deletion_lock.why() == ""
-    assert secret_store.read_mark()[0] == str(Epoch.objects.get().current)
+    assert deletion_lock.lock_reason() == ""
+    assert secret_store.read_mark()[0] == str(RestoreMarker.objects.get().current)
 
 
 def test_a_roll_that_was_cut_off_before_a_lag_is_no_restore_either(behind: Standby) -> None:
     older_mark(behind)
-    epoch = Epoch.objects.get()
+    epoch = RestoreMarker.objects.get()
     pending = uuid.uuid4()
-    Epoch.objects.update(pending=pending)
+    RestoreMarker.objects.update(pending=pending)
     secret_store.write_mark(str(pending), epoch.writes)  # and the process died here
-    assert deletion_lock.why() == ""
-    assert Epoch.objects.get().pending is None
+    assert deletion_lock.lock_reason() == ""
+    assert RestoreMarker.objects.get().pending is None
 
 
 def test_a_restored_vault_freezes_although_its_mark_is_older_too(behind: Standby, bao: Any) -> None:
-    deletion_lock.roll()
-    deletion_lock.roll()
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
+    deletion_lock.roll_marker()
+    deletion_lock.roll_marker()
     mark = str(uuid.uuid4())
     client = inspector(bao)
     client.secrets.kv.v2.delete_metadata_and_all_versions("epoch/mark", mount_point="keyvault")
@@ -80,7 +80,7 @@ def test_a_restored_vault_freezes_although_its_mark_is_older_too(behind: Standby
         "epoch/mark", secret={"mark": mark}, cas=0, mount_point="keyvault"
     )
     deletion_lock.forget()
-    assert "restored from a backup" in deletion_lock.why()
+    assert "restored from a backup" in deletion_lock.lock_reason()
     client.secrets.kv.v2.delete_metadata_and_all_versions("epoch/mark", mount_point="keyvault")
 
 

@@ -72,13 +72,13 @@ def test_strangers_cannot_keep_a_person_from_proving_who_they_are(people: Any) -
 
 def test_owners_are_told_of_a_closed_account_once_a_day(people: Any) -> None:
     """U24."""
-    from rotation.models import Message, Notice
+    from rotation.models import Notification, NotificationDelivery
     from rotation.notifications import triggers
 
     _closed("operator@example.com")
     triggers.scan()
     triggers.scan()
-    notice = Notice.objects.get(about__startswith="locked:")
+    notice = Notification.objects.get(about__startswith="locked:")
     assert "operator@example.com" in notice.title or str(people.operator) in notice.title
-    told = Message.objects.filter(notice=notice).values_list("member", flat=True)
+    told = NotificationDelivery.objects.filter(notice=notice).values_list("member", flat=True)
     assert {people.owner.pk, people.operator.pk} <= set(told)

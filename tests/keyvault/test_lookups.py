@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from keyvault.models import Account, ApiKey, KeyVersion
+from keyvault.models import ApiKey, KeyVersion, VendorAccount
 from tests.api_client import counting
 from tests.factories import lone_key
 
@@ -31,11 +31,11 @@ def test_it_finds_and_leaves_out_what_in_does(versions: list[KeyVersion], field:
 
 
 def test_a_value_longer_than_the_column_finds_nothing(versions: list[KeyVersion]) -> None:
-    name = Account.objects.values_list("name", flat=True)[0]
-    length = int(Account._meta.get_field("name").max_length or 0)
-    Account.objects.filter(name=name).update(name="x" * length)
-    assert Account.objects.filter(name__any=["x" * length]).count() == 1
-    assert not Account.objects.filter(name__any=["x" * (length + 1)]).exists()
+    name = VendorAccount.objects.values_list("name", flat=True)[0]
+    length = int(VendorAccount._meta.get_field("name").max_length or 0)
+    VendorAccount.objects.filter(name=name).update(name="x" * length)
+    assert VendorAccount.objects.filter(name__any=["x" * length]).count() == 1
+    assert not VendorAccount.objects.filter(name__any=["x" * (length + 1)]).exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from keyvault.console.forms.keys import RegisterForm
 from keyvault.core.dates import FARTHEST, end_as_typed, moment
 from keyvault.core.errors import BadInput
 from keyvault.models import KeyVersion
-from keyvault.templatetags.console_tags import ends
+from keyvault.templatetags.console_tags import expiry
 from tests.api_client import Api, new_key
 from tests.commands import manage
 
@@ -84,12 +84,12 @@ def test_an_empty_end_is_not_known_and_a_past_one_is_refused():
 def test_pages_show_the_zone_and_the_time_that_is_left(zone):
     """B41: and that nothing is known of an end is not shown as "never"."""
     with time_machine.travel(NOW, tick=False), timezone.override(ZoneInfo(zone)):
-        shown = ends(utc(2026, 12, 7, 12))
+        shown = expiry(utc(2026, 12, 7, 12))
         assert "in 12 d" in shown
         assert "2026-12-07 12:00 UTC" in shown
-        assert "3 h ago" in ends(NOW - timedelta(hours=3))
-        assert "no expiry known" in ends(None)
-        assert "9000-01-01 00:00 UTC" in ends(FARTHEST)
+        assert "3 h ago" in expiry(NOW - timedelta(hours=3))
+        assert "no expiry known" in expiry(None)
+        assert "9000-01-01 00:00 UTC" in expiry(FARTHEST)
 
 
 @pytest.mark.parametrize("zone", ZONES)

@@ -331,9 +331,9 @@ def test_one_pasted_key_of_somebody_else_is_not_sent_without_a_word(
 )
 def test_what_fits_a_vendor_is_told_by_form_and_name(name: str, value: str, said: str) -> None:
     """5b: a row that does not fit is unticked, with the reason."""
-    from keyvault.models import Account
+    from keyvault.models import VendorAccount
 
-    signs = signs_of(Account(name="x", provider="influtics"))
+    signs = signs_of(VendorAccount(name="x", provider="influtics"))
     found = doubt(signs, name, value)
     assert (found is not None) == bool(said)
     if found:

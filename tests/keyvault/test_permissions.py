@@ -11,9 +11,9 @@ from django.utils import timezone
 from keyvault.access.permissions import (
     ALLOWED,
     OWN_KEY,
-    Verb,
+    Permission,
     may,
-    verbs_on,
+    permissions_on,
     visible_applications,
     visible_keys,
 )
@@ -21,7 +21,6 @@ from keyvault.audit.models import AuditEvent
 from keyvault.core.errors import Denied, NotFound
 from keyvault.inventory import keys
 from keyvault.models import (
-    Account,
     ApiKey,
     Application,
     Environment,
@@ -29,6 +28,7 @@ from keyvault.models import (
     Member,
     Role,
     ServiceToken,
+    VendorAccount,
 )
 from tests.factories import make_key, make_member, show
 
@@ -45,7 +45,9 @@ EXPECTED = {
 @pytest.fixture
 def world(database: None) -> dict[str, Any]:
     """Return two applications in two environments with keys of each, and keys of two members."""
-    account = Account.objects.create(name="A", provider="influtics", base_url="https://x.invalid")
+    account = VendorAccount.objects.create(
+        name="A", provider="influtics", base_url="https://x.invalid"
+    )
     apps = [Application.objects.create(name=name) for name in ("one", "two")]
     environments = [Environment.objects.create(name=name) for name in ("dev", "prod")]
     members = [make_member(f"{name}@example.com") for name in ("me", "other")]
@@ -78,10 +80,10 @@ def covers(grant: Grant, key: ApiKey) -> bool:
     )
 
 
-def expected(grants: list[Grant], me: Member, verb: Verb, key: ApiKey) -> bool:
+def expected(grants: list[Grant], me: Member, verb: Permission, key: ApiKey) -> bool:
     if key.member == me and verb in OWN_KEY:
         return True
-    if key.member is not None and key.member != me and verb == Verb.REVEAL:
+    if key.member is not None and key.member != me and verb == Permission.REVEAL:
         return any(grant.role == Role.OWNER and covers(grant, key) for grant in grants)
     return any(
         verb in EXPECTED[Role(grant.role)].split() and covers(grant, key) for grant in grants
@@ -90,8 +92,8 @@ def expected(grants: list[Grant], me: Member, verb: Verb, key: ApiKey) -> bool:
 
 @pytest.mark.pure
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize("verb", Verb)
-def test_each_role_may_do_exactly_what_is_written_down(role: Role, verb: Verb) -> None:
+@pytest.mark.parametrize("verb", Permission)
+def test_each_role_may_do_exactly_what_is_written_down(role: Role, verb: Permission) -> None:
     assert (verb in ALLOWED[role]) == (verb in EXPECTED[role].split())
 
 
@@ -108,15 +110,15 @@ def test_may_and_the_lists_agree_for_every_scope_verb_and_key(
         grant = Grant.objects.create(
             member=me, role=role, application=application, environment=environment
         )
-        for verb in Verb:
+        for verb in Permission:
             listed = set(visible_keys(me, verb))
             for key in world["keys"]:
                 wanted = expected([grant], me, verb, key)
                 assert may(me, verb, key) == wanted, (str(grant), verb, str(key))
                 assert (key in listed) == wanted, (str(grant), verb, str(key))
-                assert (verb in verbs_on(me, key)) == wanted, (str(grant), verb, str(key))
+                assert (verb in permissions_on(me, key)) == wanted, (str(grant), verb, str(key))
         apps = set(visible_applications(me))
-        assert apps == {app for app in world["apps"] if may(me, Verb.VIEW, app)}
+        assert apps == {app for app in world["apps"] if may(me, Permission.VIEW, app)}
 
 
 def test_two_grants_add_up_and_do_not_multiply(world: dict[str, Any]) -> None:
@@ -126,11 +128,11 @@ def test_two_grants_add_up_and_do_not_multiply(world: dict[str, Any]) -> None:
         Grant.objects.create(member=me, role=Role.OPERATOR, application=world["apps"][0]),
         Grant.objects.create(member=me, role=Role.DEVELOPER, environment=world["environments"][1]),
     ]
-    for verb, key in itertools.product(Verb, world["keys"]):
+    for verb, key in itertools.product(Permission, world["keys"]):
         wanted = expected(grants, me, verb, key)
         assert may(me, verb, key) == wanted
         assert (key in visible_keys(me, verb)) == wanted
-        assert (verb in verbs_on(me, key)) == wanted
+        assert (verb in permissions_on(me, key)) == wanted
 
 
 def test_a_members_own_key_is_revealed_to_that_member_and_else_to_owners_only(
@@ -140,29 +142,29 @@ def test_a_members_own_key_is_revealed_to_that_member_and_else_to_owners_only(
     key = next(key for key in world["keys"] if key.member == world["other"])
     for role in set(Role) - {Role.OWNER}:
         Grant.objects.create(member=world["me"], role=role)
-    assert not may(world["me"], Verb.REVEAL, key)
-    assert key not in visible_keys(world["me"], Verb.REVEAL)
+    assert not may(world["me"], Permission.REVEAL, key)
+    assert key not in visible_keys(world["me"], Permission.REVEAL)
     Grant.objects.create(member=world["me"], role=Role.OWNER)
-    assert may(world["me"], Verb.REVEAL, key)
-    assert key in visible_keys(world["me"], Verb.REVEAL)
-    assert may(world["me"], Verb.ROTATE, key)
-    assert may(world["other"], Verb.REVEAL, key)
-    assert not may(world["other"], Verb.MANAGE, key)
+    assert may(world["me"], Permission.REVEAL, key)
+    assert key in visible_keys(world["me"], Permission.REVEAL)
+    assert may(world["me"], Permission.ROTATE, key)
+    assert may(world["other"], Permission.REVEAL, key)
+    assert not may(world["other"], Permission.MANAGE, key)
 
 
 def test_without_a_grant_one_may_do_nothing_but_with_ones_own_keys(world: dict[str, Any]) -> None:
     me = world["me"]
     things = [*world["apps"], *world["environments"], world["account"], None]
-    for verb in Verb:
+    for verb in Permission:
         assert not any(may(me, verb, thing) for thing in things)
         mine = {key for key in world["keys"] if key.member == me}
         assert set(visible_keys(me, verb)) == (mine if verb in OWN_KEY else set())
     assert not visible_applications(me).exists()
 
 
-@pytest.mark.parametrize("verb", Verb)
+@pytest.mark.parametrize("verb", Permission)
 def test_an_expired_grant_and_an_inactive_member_may_do_nothing(
-    world: dict[str, Any], verb: Verb
+    world: dict[str, Any], verb: Permission
 ) -> None:
     """B11: from the next question on, whichever way it is asked."""
     me = world["me"]
@@ -187,7 +189,7 @@ def test_an_expired_grant_and_an_inactive_member_may_do_nothing(
 
 def test_an_unknown_visitor_may_do_nothing(world: dict[str, Any]) -> None:
     visitor: Any = AnonymousUser()
-    for verb, thing in itertools.product(Verb, [None, *world["keys"], *world["apps"]]):
+    for verb, thing in itertools.product(Permission, [None, *world["keys"], *world["apps"]]):
         assert not may(visitor, verb, thing)
     assert not visible_keys(visitor).exists()
 
@@ -195,7 +197,7 @@ def test_an_unknown_visitor_may_do_nothing(world: dict[str, Any]) -> None:
 def test_being_superuser_or_staff_is_no_role(world: dict[str, Any]) -> None:
     """Django's own flags open the admin pages and no secret."""
     root = make_member("root@example.com", is_staff=True, is_superuser=True)
-    assert not any(may(root, verb, key) for verb in Verb for key in world["keys"])
+    assert not any(may(root, verb, key) for verb in Permission for key in world["keys"])
     assert not visible_keys(root).exists()
 
 
@@ -225,10 +227,10 @@ def test_an_owner_manages_within_the_grant_only(
         "two prod": ServiceToken(application=two, environment=prod),
     }
     assert {
-        name for name, thing in things.items() if may(world["me"], Verb.MANAGE, thing)
+        name for name, thing in things.items() if may(world["me"], Permission.MANAGE, thing)
     } == manages
-    assert may(world["me"], Verb.MANAGE, dev) == ("everything" in manages)
-    assert may(world["me"], Verb.MANAGE, world["account"]) == ("everything" in manages)
+    assert may(world["me"], Permission.MANAGE, dev) == ("everything" in manages)
+    assert may(world["me"], Permission.MANAGE, world["account"]) == ("everything" in manages)
 
 
 def test_an_unknown_key_and_one_of_others_read_alike(world: dict[str, Any]) -> None:
@@ -243,7 +245,7 @@ def test_an_unknown_key_and_one_of_others_read_alike(world: dict[str, Any]) -> N
     Grant.objects.create(member=world["me"], role=Role.VIEWER)
     assert keys.get_key(world["me"], theirs.pk) == theirs
     with pytest.raises(Denied):
-        keys.get_key(world["me"], theirs.pk, Verb.REVEAL)
+        keys.get_key(world["me"], theirs.pk, Permission.REVEAL)
 
 
 def test_the_roles_hold_at_the_doors_too(vendor: Any, place: Any, people: Any) -> None:

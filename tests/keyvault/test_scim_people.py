@@ -11,7 +11,7 @@ from django.test import Client
 from keyvault.audit.models import AuditEvent
 from keyvault.models import DirectoryEntry, Grant, Member
 from rotation.campaigns import reinstatement
-from rotation.models import HumanTask, Notice
+from rotation.models import HumanTask, Notification
 from tests.factories import PASSWORD, make_member
 from tests.keyvault.test_directory import TOKEN, scim
 
@@ -62,7 +62,7 @@ def test_a_new_name_and_address_lead_to_the_same_person(people: Any, method: str
     assert signs_in(new)
     assert not signs_in(old)
     assert AuditEvent.objects.filter(action="member.changed").count() == 1
-    told = Notice.objects.get(about__startswith="directory-address")
+    told = Notification.objects.get(about__startswith="directory-address")
     assert told.messages.filter(member=people.owner).exists(), "their roles went with the address"
     assert scim("PATCH", f"Users/{member.pk}", patch(active=False)).status_code == 200
     assert not Member.objects.get(pk=member.pk).is_active
@@ -73,7 +73,7 @@ def test_without_a_role_an_address_changes_quietly(people: Any) -> None:
         scim("PATCH", f"Users/{people.outsider.pk}", patch(userName="x@example.com")).status_code
         == 200
     )
-    assert not Notice.objects.exists()
+    assert not Notification.objects.exists()
     assert Member.objects.get(pk=people.outsider.pk).email == "x@example.com"
 
 
@@ -95,7 +95,7 @@ def test_what_another_person_has_is_a_conflict_that_owners_hear_of(
         answer = scim("PATCH", f"Users/{people.developer.pk}", patch(title="New", **values))
         assert (answer.status_code, answer.said["scimType"]) == (409, "uniqueness")
     assert scim("GET", f"Users/{people.developer.pk}").said == before
-    told = Notice.objects.get()
+    told = Notification.objects.get()
     assert told.messages.filter(member=people.owner).exists()
     posted = scim("POST", "Users", {"userName": "n@example.com", **values})
     assert (posted.status_code, posted.said["scimType"]) == (409, "uniqueness")

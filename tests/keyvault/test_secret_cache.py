@@ -19,7 +19,7 @@ from keyvault.core.secret import Secret
 from keyvault.delivery import fetch, tokens
 from keyvault.delivery.tokens import TokenRefused
 from keyvault.inventory import versions
-from keyvault.models import ApiKey, Fetch, KeyVersion, ServiceToken
+from keyvault.models import ApiKey, KeyVersion, ServiceToken, TokenKeyVersion
 from keyvault.vault import secret_cache, secret_store
 from rotation.engine import lifecycle
 from rotation.models import Reason
@@ -150,16 +150,19 @@ def test_a_former_text_is_noted_as_used_also_while_the_new_one_is_used_all_the_t
 
 def test_use_and_holding_are_noted_each_minute(token: str, key: ApiKey) -> None:
     given(token, key)
-    used, held = ServiceToken.objects.get().last_used_at, Fetch.objects.get().last_at
+    used, held = ServiceToken.objects.get().last_used_at, TokenKeyVersion.objects.get().last_at
     assert used is not None
     given(token, key)
-    assert (ServiceToken.objects.get().last_used_at, Fetch.objects.get().last_at) == (used, held)
+    assert (ServiceToken.objects.get().last_used_at, TokenKeyVersion.objects.get().last_at) == (
+        used,
+        held,
+    )
     with time_machine.travel(timezone.now() + timedelta(seconds=61)):
         given(token, key)
     later = ServiceToken.objects.get().last_used_at
     assert later is not None
     assert later - used >= timedelta(seconds=60)
-    assert Fetch.objects.get().last_at - held >= timedelta(seconds=60)
+    assert TokenKeyVersion.objects.get().last_at - held >= timedelta(seconds=60)
 
 
 def test_a_key_that_moves_is_not_given_from_memory(token: str, key: ApiKey, place: Any) -> None:
@@ -255,7 +258,7 @@ def test_no_fetch_gives_an_older_secret_than_one_before_it_while_keys_rotate(
     for number in range(1, 21):
         secret = Secret(f"inf_the-secret-of-number-{number:03}-and-more")
         order[secret.reveal()] = number
-        version = versions.draft(key, secret, source="test", added_by=None)
+        version = versions.draft_version(key, secret, source="test", added_by=None)
         versions.put_secret(version, secret)
         versions.save_next(version)
         from django.db import transaction

@@ -21,15 +21,15 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "keyvault.settings"
 django.setup()
 import sentry_sdk
 from sentry_sdk.transport import Transport
-from keyvault import sentry
-from keyvault.secret_text import Secret
+from keyvault.core import error_reporting
+from keyvault.core.secret import Secret
 
 class Sink(Transport):
     def capture_envelope(self, envelope):
         for item in envelope.items:
             print(json.dumps(item.payload.json, default=str))
 
-sentry.start("https://public@tracker.example/1", "tests", transport=Sink)
+error_reporting.start("https://public@tracker.example/1", "tests", transport=Sink)
 canary = sys.stdin.read()
 secret = Secret(canary)
 

@@ -21,7 +21,7 @@ from keyvault.access import sessions
 from keyvault.access.invitations import invite
 from keyvault.audit.models import AuditEvent
 from keyvault.models import Member, MemberSession
-from keyvault.models.people import Tally
+from keyvault.models.people import RateLimitCounter
 from tests.api_client import broken_audit, sign_in
 from tests.factories import PASSWORD, make_member
 from tests.hashers import CountingHasher
@@ -151,7 +151,7 @@ def test_fifty_at_once_are_fifty(people: Any) -> None:
     # A busy machine may turn some of the ten away for now; it never looks at an eleventh.
     looked_at = sum(WRONG in one for one in answers)
     assert 0 < looked_at <= 10
-    assert Tally.objects.get(what="sign-in account").count >= looked_at
+    assert RateLimitCounter.objects.get(what="sign-in account").count >= looked_at
 
 
 def test_an_inactive_member_is_told_what_an_unknown_one_is(people: Any) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from keyvault.core.errors import Conflict
 from keyvault.delivery import fetch, token_secrets, tokens
 from keyvault.delivery.tokens import TokenRefused
-from keyvault.models import ApiKey, Role, ServiceToken, TokenText
+from keyvault.models import ApiKey, Role, ServiceToken, TokenDisclosure
 from tests.api_client import Api, counting, sign_in
 from tests.factories import grant, make_key, make_member
 from tests.keyvault.test_tokens import everything_in_the_database
@@ -84,8 +84,8 @@ def test_six_renewals_at_once_show_six_texts_that_open(
     with ThreadPoolExecutor(6) as pool:
         shown = list(pool.map(one, range(6)))
     assert all(opens(text, key) for text in [first, *shown])
-    assert TokenText.objects.filter(ends_at=None).count() == 1
-    assert TokenText.objects.count() == 7
+    assert TokenDisclosure.objects.filter(ends_at=None).count() == 1
+    assert TokenDisclosure.objects.count() == 7
 
 
 def test_each_former_text_ends_at_its_own_time(
@@ -105,7 +105,7 @@ def test_without_an_overlap_every_former_text_ends_now(
     second = renew(people, token)
     third = renew(people, token, 0)
     assert [opens(text, key) for text in (first, second, third)] == [False, False, True]
-    assert not TokenText.objects.filter(ends_at__gt=timezone.now()).exists()
+    assert not TokenDisclosure.objects.filter(ends_at__gt=timezone.now()).exists()
 
 
 def test_what_was_never_used_makes_room_and_what_is_in_use_never_does(
@@ -182,7 +182,7 @@ def test_an_end_that_was_moved_counts_for_what_is_in_memory(
     assert opens(first, key)
     assert opens(first, key)
     with transaction.atomic():
-        token_secrets.end(TokenText.objects.filter(token=token), timezone.now())
+        token_secrets.end(TokenDisclosure.objects.filter(token=token), timezone.now())
     assert not opens(first, key)
 
 
@@ -226,7 +226,7 @@ def test_the_result_page_is_loaded_again_without_a_second_renewal(
     text = client.get(answer["Location"])
     assert text["Cache-Control"] == "no-store, private"
     assert shown(client, text) == shown(client, client.get(answer["Location"]))
-    assert TokenText.objects.count() == 2
+    assert TokenDisclosure.objects.count() == 2
     assert opens(shown(client, text), key)
     assert opens(first, key)
     assert "Former texts that still open" in text.content.decode()

@@ -26,7 +26,7 @@ def key(vendor: Any, place: Any, people: Any) -> Any:
 def add(key: Any, state: VersionState, text: str = "") -> KeyVersion:
     """Store another version of `key` in `state`."""
     secret = Secret(text or f"inf_secret-for-{state}-{KeyVersion.objects.count()}")
-    version = versions.draft(key, secret, source="test", added_by=None)
+    version = versions.draft_version(key, secret, source="test", added_by=None)
     version.state = state
     if state == VersionState.DELETED:
         version.refused_at = timezone.now()
@@ -40,7 +40,7 @@ MOVES: dict[str, tuple[Callable[[KeyVersion], Any], dict[VersionState, VersionSt
     "give_back_standby": (versions.give_back_standby, {VersionState.PENDING: VersionState.STANDBY}),
     "publish": (versions.publish, {VersionState.PENDING: VersionState.CURRENT}),
     "discard": (
-        versions.discard,
+        versions.discard_version,
         {
             VersionState.PENDING: VersionState.DISCARDED,
             VersionState.STANDBY: VersionState.DISCARDED,
@@ -194,7 +194,7 @@ def test_a_live_secret_stands_for_one_key_only(
 
 def test_numbers_count_up_and_are_used_once(key: Any) -> None:
     assert [add(key, VersionState.STANDBY).number for _ in range(3)] == [2, 3, 4]
-    twin = versions.draft(key, Secret("inf_another-secret-1"), source="test", added_by=None)
+    twin = versions.draft_version(key, Secret("inf_another-secret-1"), source="test", added_by=None)
     twin.number = 3
     with pytest.raises(IntegrityError), transaction.atomic():
         twin.save()

@@ -109,21 +109,21 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "held while a reveal is noted",
         "keyvault/inventory/reveal.py",
-        "        hold(by)\n",
+        "        lock_member(by)\n",
         "",
         "tests/rotation/test_exposure.py -k in_flight",
     ),
     (
         "held while a token is renewed",
         "keyvault/delivery/tokens.py",
-        "        hold(by)\n        # Two that renew",
+        "        lock_member(by)\n        # Two that renew",
         "        # Two that renew",
         "tests/rotation/test_exposure.py -k in_flight",
     ),
     (
         "held while a key is recorded",
         "keyvault/inventory/keys.py",
-        "            hold(by)\n            vendor_id_format.require_free(",
+        "            lock_member(by)\n            vendor_id_format.require_free(",
         "            vendor_id_format.require_free(",
         "tests/rotation/test_exposure.py -k in_flight",
     ),
@@ -263,8 +263,8 @@ ACCESS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "an address waits for its proof in no session",
         "keyvault/console/notifications.py",
-        'prove(request, back="notices")',
-        "prove(request)",
+        'require_recent_auth(request, back="notices")',
+        "require_recent_auth(request)",
         "tests/rotation/test_proof.py -k chat",
     ),
 )

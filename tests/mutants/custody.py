@@ -11,7 +11,7 @@ CUSTODY: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "secret noted before it is written",
         "keyvault/inventory/versions.py",
-        "    stored_secrets.write(AREA, data, version.path)\n",
+        "    stored_secrets.store_secret(AREA, data, version.path)\n",
         "    secret_store.write_once(AREA, version.path, data)\n",
         "tests/rotation/test_pastes.py -k cut_off_and_not_repeated",
     ),
@@ -53,7 +53,7 @@ CUSTODY: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "adopted secret is no leftover",
         "rotation/recovery/restore.py",
-        "        stored_secrets.adopt(draft.path)\n",
+        "        stored_secrets.adopt_secret(draft.path)\n",
         "",
         "tests/rotation/test_pastes.py -k adopts_is_kept",
     ),
@@ -200,7 +200,7 @@ CUSTODY: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "what is shown once is for one person",
         "keyvault/console/one_time_page.py",
-        '    if held.get("member") != me(request).pk:\n',
+        '    if held.get("member") != current_member(request).pk:\n',
         "    if not held:\n",
         "tests/keyvault/test_token_texts.py -k one_person",
     ),

@@ -54,8 +54,8 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "hold right before the vendor is called",
         "rotation/engine/steps/delete_old_key.py",
-        " or hold_status.on(rotation.key_id):",
-        ":",
+        "        or hold_status.holds_on(rotation.key_id)\n",
+        "",
         "tests/rotation/test_holds.py -k right_before_it_calls",
     ),
     (
@@ -68,21 +68,21 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "hold before Vault",
         "keyvault/inventory/versions.py",
-        "    hold_status.refuse(version.key_id)\n",
+        "    hold_status.require_no_hold(version.key_id)\n",
         "",
         "tests/rotation/test_holds.py -k no_door",
     ),
     (
         "hold keeps a refused standby",
         "rotation/engine/steps/generate.py",
-        "            if hold_status.on_locked(rotation.key_id):",
+        "            if hold_status.lock_holds_on(rotation.key_id):",
         "            if False:",
         "tests/rotation/test_holds.py -k thrown_away",
     ),
     (
         "hold right before a replacement in place",
         "rotation/engine/steps/replace_in_place.py",
-        "    if hold_status.on(rotation.key_id):\n        return _not_called",
+        "    if hold_status.holds_on(rotation.key_id):\n        return _not_called",
         "    if False:\n        return _not_called",
         "tests/rotation/test_holds.py -k about_to_replace",
     ),

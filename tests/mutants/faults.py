@@ -189,7 +189,7 @@ FAULTS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "strangers keep nobody out of their browser",
         "keyvault/access/authentication.py",
-        "    device = known_devices.of(request, member)\n",
+        "    device = known_devices.device_of(request, member)\n",
         '    device = ""\n',
         "tests/keyvault/test_lock_out.py -k own_browser",
     ),
@@ -203,7 +203,7 @@ FAULTS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "guesses in a known browser are bounded",
         "keyvault/access/authentication.py",
-        '        by_account = rate_limits.count("sign-in known", f"{typed} {known}", WINDOW)\n',
+        '        by_account = rate_limits.count_attempt("sign-in known", f"{typed} {known}", WINDOW)\n',
         "        by_account = 0\n",
         "tests/keyvault/test_lock_out.py -k bounded",
     ),

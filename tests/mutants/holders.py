@@ -39,8 +39,8 @@ HOLDERS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "a proof speaks for one copy",
         "keyvault/delivery/instances.py",
-        "Fetch.objects.filter(token=token, key=key, instance=copy).exclude",
-        "Fetch.objects.filter(token=token, key=key).exclude",
+        "TokenKeyVersion.objects.filter(token=token, key=key, instance=copy).exclude",
+        "TokenKeyVersion.objects.filter(token=token, key=key).exclude",
         "tests/keyvault/test_copies.py -k speaks_for_one_copy",
     ),
     (

@@ -123,7 +123,7 @@ IRREVERSIBLE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "the old credential leaves Vault",
         "rotation/engine/management_credentials.py",
-        "        stored_secrets.leave(ACCOUNTS, account.management_path)\n",
+        "        stored_secrets.release_secret(ACCOUNTS, account.management_path)\n",
         "",
         "tests/rotation/test_credentials.py -k under_running",
     ),
@@ -235,7 +235,7 @@ IRREVERSIBLE: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "an id is corrected by who manages the key",
         "rotation/engine/vendor_ids.py",
-        "    if not may(by, Verb.MANAGE, key):\n",
+        "    if not may(by, Permission.MANAGE, key):\n",
         "    if False:\n",
         "tests/rotation/test_vendor_ids.py -k what_is_refused",
     ),

@@ -88,14 +88,14 @@ PLANNING: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "policies are written in turn",
         "rotation/scheduling/policies.py",
-        "        inheritance.hold()\n",
+        "        inheritance.lock_policies()\n",
         "",
         "tests/rotation/test_levels.py -k no_setting_is_lost",
     ),
     (
         "levels are carried in turn",
         "rotation/scheduling/inheritance.py",
-        "    hold()\n    levels, freezes, changed",
+        "    lock_policies()\n    levels, freezes, changed",
         "    levels, freezes, changed",
         "tests/rotation/test_levels.py -k no_setting_is_lost",
     ),
@@ -109,14 +109,14 @@ PLANNING: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "level carried in the request's order",
         "rotation/scheduling/inheritance.py",
-        "        hold()\n        level = waiting",
+        "        lock_policies()\n        level = waiting",
         "        level = waiting",
         "tests/rotation/test_replanning.py -k order_of_the_request",
     ),
     (
         "replanning reads under the lock",
         "rotation/scheduling/replanner.py",
-        "        inheritance.hold()\n        one =",
+        "        inheritance.lock_policies()\n        one =",
         "        one =",
         "tests/rotation/test_replanning.py -k passed_over",
     ),

@@ -7,7 +7,7 @@ import pytest
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.delivery import tokens
 from keyvault.delivery.instances import HEADER
-from keyvault.models import Fetch
+from keyvault.models import TokenKeyVersion
 from rotation.consumers import registry
 from rotation.models import Acknowledgement, Step
 from tests.api_client import Api, acknowledge, broken_audit, proof
@@ -95,7 +95,7 @@ def test_a_token_without_a_consumer_proves_what_it_holds_too(place, people, key)
     plain = tokens.issue(people.owner, "batch", place.application, place.environment)[1]
     answer = acknowledge(Api(token=plain.reveal()), key)
     assert (answer.status, answer.json) == (200, {"consumer": "batch", "version": 1})
-    assert Fetch.objects.get().proved == key.current
+    assert TokenKeyVersion.objects.get().proved == key.current
     assert not Acknowledgement.objects.exists(), "it is no consumer for that"
     assert AuditEvent.objects.filter(action=Action.CONSUMER_ACKNOWLEDGED).count() == 1
 
@@ -108,9 +108,9 @@ def test_an_acknowledgement_speaks_for_the_copy_that_the_header_names(app, key):
     body = {"version": 1, "nonce": nonce, "proof": proof(secret_of(key.current), nonce, key)}
     path = f"keys/{key.pk}/acknowledge"
     assert app.call("POST", path, body, **{HEADER: "no such thing"}).code == "bad_instance"
-    assert not Fetch.objects.exclude(proved=None).exists()
+    assert not TokenKeyVersion.objects.exclude(proved=None).exists()
     assert app.call("POST", path, body, **{HEADER: "b"}).status == 200
-    proved = Fetch.objects.exclude(proved=None)
+    proved = TokenKeyVersion.objects.exclude(proved=None)
     assert [one.instance for one in proved] == ["b"]
     assert app.call("POST", path, body, **{HEADER: "b"}).status == 200
     said = AuditEvent.objects.filter(action=Action.CONSUMER_ACKNOWLEDGED)

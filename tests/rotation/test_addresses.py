@@ -11,7 +11,7 @@ from keyvault.core import outbound_addresses
 from keyvault.core.errors import BadInput
 from keyvault.inventory import accounts
 from rotation.consumers import registry, webhooks
-from rotation.models import Consumer, Delivery, Step
+from rotation.models import Consumer, Step, WebhookDelivery
 from tests.factories import make_key
 from tests.rotation.driving import drive, started
 from tests.rotation.providers.test_http import ODD, V4, V6
@@ -114,9 +114,9 @@ def test_no_address_of_the_corpus_is_called_by_a_webhook(
 
 
 def _send() -> str:
-    Delivery.objects.update(
+    WebhookDelivery.objects.update(
         state="waiting", attempt=0, claimed_until=None, due_at=timezone.now() - timedelta(seconds=9)
     )
     for number in webhooks.due():
         webhooks.deliver(number)
-    return Delivery.objects.get().last_error
+    return WebhookDelivery.objects.get().last_error

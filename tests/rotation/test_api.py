@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyvault.models import Account, Application, Role
+from keyvault.models import Application, Role, VendorAccount
 from rotation.consumers import registry
 from rotation.models import (
     Consumer,
@@ -274,7 +274,7 @@ def test_an_account_keeps_its_credential_to_itself(vendor, place, people, operat
     owner = Api(people.owner)
     made = owner.post("accounts/", body)
     assert (made.status, made.json["has_management_credential"]) == (201, True)
-    account = Account.objects.get(name="Second")
+    account = VendorAccount.objects.get(name="Second")
     for text in (made.text, owner.get("accounts/").text, owner.get(f"accounts/{account.pk}/").text):
         assert canary not in text
         assert str(account.management_path) not in text

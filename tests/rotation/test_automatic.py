@@ -366,7 +366,7 @@ def test_an_old_key_still_in_use_is_not_deleted(vendor, place, people, key):
 
 def test_every_obstacle_is_named_at_once(vendor, place, people, key):
     """B16: the message lists all problems, not only the first, and the vendor hears of none."""
-    from keyvault.models import Account
+    from keyvault.models import VendorAccount
     from rotation.consumers import registry
     from rotation.models import Consumer
 
@@ -374,7 +374,7 @@ def test_every_obstacle_is_named_at_once(vendor, place, people, key):
         people.owner, "web-1", place.application, place.environment, webhook_url=vendor.url
     )
     Consumer.objects.update(webhook_path=None)
-    Account.objects.filter(pk=place.api_account.pk).update(management_path=None)
+    VendorAccount.objects.filter(pk=place.api_account.pk).update(management_path=None)
     rotation = started(people.operator, key)
     people.operator.grants.all().delete()
     drive(rotation)

@@ -141,7 +141,7 @@ def test_a_plan_that_its_windows_do_not_let_finish_is_told(people, keys):
         task = HumanTask.objects.get(about=f"campaign-late:{campaign.pk}")
         assert "1 of its keys have not begun" in task.text
         replan(None)
-        bulk.campaigns.accept(people.owner, campaign.items.get(), "It may wait.")
+        service.accept(people.owner, campaign.items.get(), "It may wait.")
         service.work()
     task.refresh_from_db()
     assert task.closed_at is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from icalendar import Calendar
 
 from keyvault.models import ApiKey, Member, Role
-from rotation.models import Freeze, RotationPolicy
+from rotation.models import ChangeFreeze, RotationPolicy
 from rotation.notifications import preferences
 from rotation.scheduling import calendar, policies
 from rotation.scheduling.forecast import coming
@@ -130,8 +130,8 @@ def test_the_page_shows_a_month_in_ones_own_zone_with_its_freezes(
     page = text(owner, "/calendar/?month=2027-03")
     assert "Audit week" in page
     assert "moved by a freeze" in page
-    owner.post("/calendar/freezes/end", {"freeze": Freeze.objects.get().pk})
-    assert not Freeze.objects.exists()
+    owner.post("/calendar/freezes/end", {"freeze": ChangeFreeze.objects.get().pk})
+    assert not ChangeFreeze.objects.exists()
     for month in ("2027-13", "x", "9999-01"):
         assert owner.get(f"/calendar/?month={month}").status_code in (400, 403)
     operator = sign_in(Client(), people.operator)
@@ -202,7 +202,7 @@ def test_the_feed_shrinks_with_ones_rights_and_guesses_are_bounded(
 def test_the_command_and_the_keys_page_say_why_a_run_is_moved(people: Any, key: ApiKey) -> None:
     with time_machine.travel(NOW, tick=False):
         RotationPolicy.objects.update(next_run_at=datetime(2026, 11, 9, 3, 30, tzinfo=UTC))
-        Freeze.objects.create(
+        ChangeFreeze.objects.create(
             name="Black Friday", first_day=date(2026, 11, 14), last_day=date(2026, 11, 30)
         )
         runs = call("listduerotations", "--days", 60, "--json").json

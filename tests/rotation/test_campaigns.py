@@ -102,7 +102,7 @@ def test_a_rotation_that_replaces_the_exposed_secret_already_counts(vendor, plac
     assert_all_is_well(vendor, place)
 
 
-@override_settings(MAX_STARTS_PER_TICK=2, MAX_OPEN_PER_ACCOUNT=3)
+@override_settings(MAX_STARTS_PER_TICK=2, MAX_ROTATIONS_PER_ACCOUNT=3)
 def test_it_starts_at_the_pace_of_the_caps_and_what_ends_first_goes_first(vendor, place, people):
     from datetime import timedelta
 

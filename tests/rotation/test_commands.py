@@ -8,7 +8,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from keyvault.management.commands.rotatekey import FAILED, follow
-from keyvault.models import Account, ApiKey, Application, Environment, KeyVersion, Member
+from keyvault.models import ApiKey, Application, Environment, KeyVersion, Member, VendorAccount
 from rotation.engine import lifecycle
 from rotation.models import Consumer, Reason, Rotation, RotationPolicy, Step
 from rotation.scheduling.policies import Wish, set_policy
@@ -129,7 +129,7 @@ def test_the_plan_names_what_is_in_the_way_of_each_run(vendor, place, people, ke
     every(7, people.owner, other)
     KeyVersion.objects.filter(key=other).update(expires_at=timezone.now() + timedelta(days=10))
     RotationPolicy.objects.update(next_run_at=timezone.now() + timedelta(days=8))
-    with override_settings(MAX_OPEN_PER_ACCOUNT=1):
+    with override_settings(MAX_ROTATIONS_PER_ACCOUNT=1):
         runs = call("listduerotations", "--days", "20", "--json").json
         assert "another key of its application is due" in runs[0]["conflict"]
         assert "more are due at Sandbox than may run there at once" in runs[0]["conflict"]
@@ -254,8 +254,8 @@ def test_it_fills_a_fresh_installation(stack, vendor, given):
     assert secret_of(key.current) == given["api_secret"]
     manual = ApiKey.objects.get(pk=answer["manual_key"])
     assert str(manual) == "Influtics / Production / billing-dashboard-influtics"
-    assert Account.objects.get(pk=answer["api_account"]).provider == "sandbox"
-    assert Account.objects.get(pk=answer["manual_account"]).provider == "influtics"
+    assert VendorAccount.objects.get(pk=answer["api_account"]).provider == "sandbox"
+    assert VendorAccount.objects.get(pk=answer["manual_account"]).provider == "influtics"
     assert Application.objects.get(pk=answer["application"]).name == "Billing dashboard"
     assert Environment.objects.get(pk=answer["environment"]).is_production
     assert not Environment.objects.get(name="Development").is_production
@@ -295,4 +295,4 @@ def test_seeding_refuses_input_of_another_shape_without_repeating_it(stack, vend
         assert ran.code == 2
         assert "Canary" not in ran.out + ran.err
         assert "Traceback" not in ran.err
-    assert not Account.objects.exists()
+    assert not VendorAccount.objects.exists()

@@ -9,7 +9,7 @@ from django.utils import timezone
 from keyvault.api.tasks import _BODIES
 from keyvault.audit.actors import system_actor
 from rotation.human_tasks import open_alert
-from rotation.models import HumanTask, Watch
+from rotation.models import HumanTask, KeyCheckSchedule
 from rotation.monitoring import key_checks
 from tests.api_client import Api
 from tests.factories import make_key
@@ -20,7 +20,7 @@ def incident(vendor: Any, key: Any) -> HumanTask:
     vendor.patch_key(key.current.vendor_id, disabled=True)
     key_checks.claim_due()
     for _ in range(key_checks.REFUSALS):
-        Watch.objects.update(next_check_at=timezone.now() - timedelta(minutes=1))
+        KeyCheckSchedule.objects.update(next_check_at=timezone.now() - timedelta(minutes=1))
         key_checks.check(key.pk)
     return HumanTask.objects.get(kind="incident", closed_at=None)
 

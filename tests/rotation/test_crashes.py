@@ -44,13 +44,13 @@ _RUN = """
 import django, sys, time
 django.setup()
 from django.db.models.functions import Now
-from rotation import workflow
+from rotation.engine import runner
 from rotation.models import Rotation
 pk = int(sys.argv[1])
 deadline = time.monotonic() + 20
 while time.monotonic() < deadline:
     Rotation.objects.filter(pk=pk, due_at__isnull=False).update(due_at=Now())
-    workflow.advance(pk)
+    runner.advance(pk)
     if not Rotation.objects.filter(pk=pk, finished_at=None).exclude(waiting_for="hold").exists():
         break
 """

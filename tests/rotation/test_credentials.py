@@ -9,9 +9,9 @@ from keyvault.access import approvals
 from keyvault.audit.models import AuditEvent
 from keyvault.core.errors import BadInput, Conflict, Denied, Unavailable
 from keyvault.inventory import accounts
-from keyvault.models import Account
-from keyvault.models.approvals import Act
-from keyvault.models.stored_secrets import Leftover
+from keyvault.models import VendorAccount
+from keyvault.models.approvals import ApprovalAction
+from keyvault.models.stored_secrets import OrphanedSecret
 from keyvault.vault import secret_store
 from rotation import orphaned_secrets
 from rotation.engine import management_credentials, runner
@@ -57,8 +57,8 @@ def test_a_credential_is_tried_when_an_account_is_added(vendor, place, people):
     with pytest.raises(Unavailable):
         added(people, vendor, place.vendor_manual["management_credential"])
     vendor.clear_faults()
-    assert Account.objects.count() == 2
-    assert not Leftover.objects.exists()
+    assert VendorAccount.objects.count() == 2
+    assert not OrphanedSecret.objects.exists()
     account = added(people, vendor, place.vendor_manual["management_credential"])
     assert account.vendor_account == place.vendor_manual["id"]
     assert account.management_since is not None
@@ -126,7 +126,7 @@ def test_a_credential_of_another_account_is_refused(vendor, place, people, key, 
     assert refused.value.code == "other_account"
     place.api_account.refresh_from_db()
     assert place.api_account.management_path == old
-    assert not Leftover.objects.exists()
+    assert not OrphanedSecret.objects.exists()
 
 
 def test_what_is_refused_leaves_the_old_one_in_use(vendor, place, people, key, other):
@@ -146,21 +146,21 @@ def test_what_is_refused_leaves_the_old_one_in_use(vendor, place, people, key, o
 def test_two_at_once_leave_one_in_use_and_none_behind(vendor, place, people, key, other):
     """U5: the slower of two is told, and what it wrote is destroyed."""
     third = vendor.create_key(place.vendor_api["id"], "manager", scopes=["keys:manage"])
-    stale = Account.objects.get(pk=place.api_account.pk)
+    stale = VendorAccount.objects.get(pk=place.api_account.pk)
     management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     with pytest.raises(Conflict):
         management_credentials.replace_credential(people.owner, stale, third["key"])
     assert credential_of(place.api_account) == other["key"]
     age()
     assert orphaned_secrets.destroy_all() == 2
-    assert deletion_lock.known() == ""
+    assert deletion_lock.noticed_reason() == ""
 
 
 def test_a_rule_has_a_second_person_agree_to_exactly_this_one(vendor, place, people, key, other):
     """U5: like the account's address; the agreement is for one credential, once."""
     second = make_member("second@example.com")
     second.grants.create(role="owner")
-    approvals.add_rule(people.owner, Act.VENDOR)
+    approvals.add_rule(people.owner, ApprovalAction.VENDOR)
     with pytest.raises(approvals.NeedsApproval):
         management_credentials.replace_credential(people.owner, place.api_account, other["key"])
     asked = approvals.visible_approvals(second).get()
@@ -171,7 +171,7 @@ def test_a_rule_has_a_second_person_agree_to_exactly_this_one(vendor, place, peo
     with pytest.raises(approvals.NeedsApproval):
         management_credentials.replace_credential(people.owner, place.api_account, third["key"])
     management_credentials.replace_credential(people.owner, place.api_account, other["key"])
-    assert credential_of(Account.objects.get(pk=place.api_account.pk)) == other["key"]
+    assert credential_of(VendorAccount.objects.get(pk=place.api_account.pk)) == other["key"]
 
 
 def test_the_api_replaces_it_for_owners_who_proved_themselves(vendor, place, people, key, other):

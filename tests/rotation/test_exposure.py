@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from keyvault.access import exposure, roles
-from keyvault.access.permissions import hold
+from keyvault.access.permissions import lock_member
 from keyvault.audit.models import AuditEvent
 from keyvault.core.errors import Conflict, Denied
 from keyvault.delivery import tokens
@@ -22,10 +22,10 @@ from keyvault.models import (
     ApiKey,
     Grant,
     Member,
-    Reveal,
     Role,
+    SecretDisclosure,
     ServiceToken,
-    TokenText,
+    TokenDisclosure,
     VersionState,
 )
 from rotation.campaigns import offboarding, service
@@ -71,8 +71,8 @@ def test_only_who_was_shown_a_text_is_exposed_and_only_while_it_opened(
     assert list(ways(people.owner)) == ["later"]
     tokens.renew(people.owner, token, overlap_seconds=600)
     tokens.renew(people.owner, token, overlap_seconds=600)
-    ended = TokenText.objects.filter(ends_at__lte=timezone.now()).count()
-    assert (ended, TokenText.objects.count()) == (1, 4), "each has an end of its own"
+    ended = TokenDisclosure.objects.filter(ends_at__lte=timezone.now()).count()
+    assert (ended, TokenDisclosure.objects.count()) == (1, 4), "each has an end of its own"
 
 
 def test_of_a_renewed_token_the_leaver_loses_the_former_text_and_the_program_keeps_its_own(
@@ -221,8 +221,8 @@ def test_what_is_in_flight_while_somebody_is_off_boarded_is_refused(
         until(_somebody_waits, what="the act to wait for the person's row")
     thread.join(20)
     assert "not a member any more" in str(said[0])
-    assert not Reveal.objects.exists()
-    assert TokenText.objects.filter(member=leaver).count() == 0
+    assert not SecretDisclosure.objects.exists()
+    assert TokenDisclosure.objects.filter(member=leaver).count() == 0
     assert ApiKey.objects.count() == 1
     assert key.versions.count() == 1
 
@@ -239,8 +239,8 @@ def _somebody_waits() -> bool:
 
 def test_holding_waits_for_no_one_else(people: Any) -> None:
     with transaction.atomic():
-        hold(people.owner)
-        hold(people.viewer)
+        lock_member(people.owner)
+        lock_member(people.viewer)
 
 
 def test_the_statements_do_not_grow_with_what_is_exposed(
@@ -283,8 +283,8 @@ def test_until_now_is_taken_over_from_the_audit_log(
     token, _ = tokens.issue(leaver, "cron", place.application, place.environment)
     tokens.renew(people.owner, token, overlap_seconds=60)
     kept = _rows()
-    Reveal.objects.all().delete()
-    TokenText.objects.all().delete()
+    SecretDisclosure.objects.all().delete()
+    TokenDisclosure.objects.all().delete()
     module = import_module("keyvault.migrations.0006_disclosures_until_now")
     with connections["owner"].cursor() as cursor:
         for statement in (module.SMALL_LETTERS, module.REVEALS, module.TEXTS):
@@ -293,8 +293,8 @@ def test_until_now_is_taken_over_from_the_audit_log(
 
 
 def _rows() -> list[Any]:
-    texts = TokenText.objects.order_by("shown_at")
+    texts = TokenDisclosure.objects.order_by("shown_at")
     return [
-        list(Reveal.objects.values_list("member", "version")),
+        list(SecretDisclosure.objects.values_list("member", "version")),
         [(one.token_id, one.member_id, one.ends_at is None) for one in texts],
     ]

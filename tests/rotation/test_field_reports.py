@@ -17,7 +17,7 @@ from rotation.consumers import registry, webhooks
 from rotation.engine import lifecycle
 from rotation.engine.outcomes import Retry
 from rotation.engine.transitions import LONGEST_PAUSE, _pause
-from rotation.models import Delivery, HumanTask, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Rotation, Step, WaitingFor, WebhookDelivery
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well, creates
 from tests.rotation.driving import drive, started, step
@@ -54,7 +54,7 @@ def receiver():
 
 
 def send_all():
-    Delivery.objects.filter(state="waiting").update(due_at="2020-01-01T00:00:00Z")
+    WebhookDelivery.objects.filter(state="waiting").update(due_at="2020-01-01T00:00:00Z")
     for delivery_id in webhooks.due():
         webhooks.deliver(delivery_id)
 

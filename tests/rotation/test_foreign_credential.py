@@ -8,7 +8,7 @@ from keyvault.core.errors import BadInput
 from keyvault.core.hashing import fingerprint
 from keyvault.core.secret import Secret
 from keyvault.inventory.keys import NewKey, register_key
-from keyvault.models import Account, KeyVersion
+from keyvault.models import KeyVersion, VendorAccount
 from keyvault.vault import secret_store
 from rotation.models import Step, WaitingFor
 from tests.factories import make_key, secret_of
@@ -33,7 +33,7 @@ def use_credential(account, credential, **changes):
     path = uuid.uuid4()
     secret_store.write_once("accounts", path, {"credential": credential})
     blank = {"management_fingerprint": "", "vendor_account": ""}
-    Account.objects.filter(pk=account.pk).update(management_path=path, **{**blank, **changes})
+    VendorAccount.objects.filter(pk=account.pk).update(management_path=path, **{**blank, **changes})
     account.refresh_from_db()
 
 
@@ -184,7 +184,7 @@ def test_another_version_of_the_credentials_id_is_not_ended_either(vendor, place
     KeyVersion.objects.filter(pk=other.current_id).update(
         vendor_id=manager.current.vendor_id, link="answer"
     )
-    Account.objects.update(management_fingerprint=manager.current.fingerprint)
+    VendorAccount.objects.update(management_fingerprint=manager.current.fingerprint)
     rotation = drive(started(people.operator, other))
     assert "is the management credential" in rotation.outcome
     assert vendor.lookup(secret_of(manager.current))["accepted_now"]

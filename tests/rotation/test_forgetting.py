@@ -8,63 +8,65 @@ from django.test import override_settings
 from django.utils import timezone
 
 from rotation.human_tasks import close_alert, open_alert
-from rotation.models import HumanTask, Message, Notice
+from rotation.models import HumanTask, Notification, NotificationDelivery
 from rotation.notifications import triggers
-from rotation.notifications.notify import News, tell
+from rotation.notifications.notify import NewNotification, notify
 from rotation.notifications.retention import forget_told
 from tests.api_client import counting
 from tests.rotation.test_notices import ACTOR
 
 
-def told(about: str, people: Any, task: HumanTask | None = None) -> Notice:
-    assert tell(News(about, Notice.Kind.TASK, "title", "text", task=task), [people.owner])
-    Message.objects.filter(notice__about=about).update(state="sent")
-    return Notice.objects.get(about=about)
+def told(about: str, people: Any, task: HumanTask | None = None) -> Notification:
+    assert notify(
+        NewNotification(about, Notification.Kind.TASK, "title", "text", task=task), [people.owner]
+    )
+    NotificationDelivery.objects.filter(notice__about=about).update(state="sent")
+    return Notification.objects.get(about=about)
 
 
 def age(days: float) -> None:
-    Notice.objects.update(created_at=timezone.now() - timedelta(days=days))
+    Notification.objects.update(created_at=timezone.now() - timedelta(days=days))
 
 
 def test_old_notices_go_with_their_messages(people: Any) -> None:
     told("one", people)
-    age(settings.NOTICES_KEPT_DAYS - 1)
+    age(settings.NOTIFICATION_RETENTION_DAYS - 1)
     told("young", people)
     assert forget_told() == 0
-    Notice.objects.filter(about="one").update(
-        created_at=timezone.now() - timedelta(days=settings.NOTICES_KEPT_DAYS + 1)
+    Notification.objects.filter(about="one").update(
+        created_at=timezone.now() - timedelta(days=settings.NOTIFICATION_RETENTION_DAYS + 1)
     )
     assert forget_told() == 1
-    assert [notice.about for notice in Notice.objects.all()] == ["young"]
-    assert set(Message.objects.values_list("notice__about", flat=True)) == {"young"}
+    assert [notice.about for notice in Notification.objects.all()] == ["young"]
+    assert set(NotificationDelivery.objects.values_list("notice__about", flat=True)) == {"young"}
 
 
 def test_what_still_waits_stays_and_nothing_is_told_twice(people: Any) -> None:
     """A task that nobody did for years was told once, and is not told anew each year."""
     task = open_alert(ACTOR, HumanTask.Kind.FINDING, "here", "text")
     triggers.scan()
-    Message.objects.update(state="sent")
+    NotificationDelivery.objects.update(state="sent")
     told("waits", people)
-    Message.objects.filter(notice__about="waits").update(state="waiting")
+    NotificationDelivery.objects.filter(notice__about="waits").update(state="waiting")
     age(4000)
     assert forget_told() == 0
-    known = Notice.objects.count()
+    known = Notification.objects.count()
     HumanTask.objects.update(opened_at=timezone.now())
     triggers.scan()
-    assert Notice.objects.count() == known
+    assert Notification.objects.count() == known
     close_alert(ACTOR, HumanTask.Kind.FINDING, "here", "done")
     assert forget_told() == 0, "that it is over was not told yet"
     HumanTask.objects.filter(pk=task.pk).update(closed_at=timezone.now() - timedelta(days=31))
     assert forget_told() >= 1
-    assert Notice.objects.get().about == "waits"
+    assert Notification.objects.get().about == "waits"
 
 
-@override_settings(NOTICES_KEPT_DAYS=1)
+@override_settings(NOTIFICATION_RETENTION_DAYS=1)
 def test_the_marks_of_a_keys_rungs_outlive_the_ladder(people: Any) -> None:
     told("expiry:1:30", people)
-    age(max(triggers.ladder()) + 29)
+    age(max(triggers.reminder_days()) + 29)
     assert forget_told() == 0
-    age(max(triggers.ladder()) + 31)
+    age(max(triggers.reminder_days()) + 31)
     assert forget_told() == 1
 
 

@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from keyvault.core.errors import BadInput, Conflict, Denied
-from rotation.models import Freeze, FreezeFeed, HumanTask, Notice, RotationPolicy
+from rotation.models import ChangeFreeze, FreezeCalendar, HumanTask, Notification, RotationPolicy
 from rotation.notifications import triggers
 from rotation.scheduling import freeze_calendars, freezes, policies
 from rotation.scheduling.policies import Wish
@@ -44,12 +44,12 @@ def calendar():
 
 
 def read_again():
-    FreezeFeed.objects.update(next_read_at=timezone.now())
+    FreezeCalendar.objects.update(next_read_at=timezone.now())
     return freeze_calendars.read_due()
 
 
 def names():
-    return sorted(Freeze.objects.values_list("name", flat=True))
+    return sorted(ChangeFreeze.objects.values_list("name", flat=True))
 
 
 def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, calendar):
@@ -60,7 +60,7 @@ def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, cal
     assert names() == ["Black Friday", "Year end"]
     assert freeze_calendars.read_due() == 0, "an hour has to pass"
     with pytest.raises(BadInput, match="comes from the calendar"):
-        freezes.end_freeze(people.owner, Freeze.objects.first())
+        freezes.end_freeze(people.owner, ChangeFreeze.objects.first())
     today = timezone.now().date()
     begins = RotationPolicy.objects.get().next_run_at.date() - timedelta(days=2)
     event = f"DTSTART;VALUE=DATE:{begins:%Y%m%d}".encode()
@@ -68,7 +68,7 @@ def test_a_calendars_events_are_freezes_and_follow_it(vendor, place, people, cal
     moved = CALENDAR.replace(b"DTSTART;VALUE=DATE:20301128", event)
     calendar.content = moved.replace(b"DTEND;VALUE=DATE:20301203", ends)
     assert read_again() == 1
-    assert Freeze.objects.get(name="Black Friday").first_day == begins
+    assert ChangeFreeze.objects.get(name="Black Friday").first_day == begins
     assert RotationPolicy.objects.get().next_run_at.date() >= begins + timedelta(days=5)
     freeze_calendars.end_feed(people.owner, feed)
     assert names() == []
@@ -96,10 +96,10 @@ def test_one_that_cannot_be_read_leaves_what_it_said_last(
     calendar.status, calendar.content = status, content
     assert read_again() == 0
     assert names() == ["Black Friday", "Year end"]
-    feed = FreezeFeed.objects.get()
+    feed = FreezeCalendar.objects.get()
     assert re.search(why, feed.last_error), feed.last_error
     assert not HumanTask.objects.exists(), "not at once"
-    FreezeFeed.objects.update(failing_since=timezone.now() - timedelta(hours=7))
+    FreezeCalendar.objects.update(failing_since=timezone.now() - timedelta(hours=7))
     read_again()
     task = HumanTask.objects.get(closed_at=None)
     assert "still hold" in task.text
@@ -127,13 +127,13 @@ def test_what_is_not_read_exactly_freezes_and_is_named_at_once(client, place, pe
     freeze_calendars.add_feed(people.owner, "Company", calendar.url)
     assert freeze_calendars.read_due() == 1
     assert names() == ["Black Friday", "Fair", "Year end"]
-    fair = Freeze.objects.get(name="Fair")
+    fair = ChangeFreeze.objects.get(name="Fair")
     assert (fair.first_day, fair.last_day) == (begins, begins + timedelta(days=3))
-    assert "“Fair” cannot be read exactly" in FreezeFeed.objects.get().remarks
+    assert "“Fair” cannot be read exactly" in FreezeCalendar.objects.get().remarks
     task = HumanTask.objects.get(closed_at=None)
     assert "“Fair” cannot be read exactly" in task.text
     assert triggers.scan() == 1
-    assert Notice.objects.get().messages.filter(member=people.owner).exists()
+    assert Notification.objects.get().messages.filter(member=people.owner).exists()
     as_(client, people.owner)
     assert "“Fair” cannot be read exactly" in text(client.get("/calendar/"))
     assert "Fair" in Api(people.owner).get("freeze-feeds/").json["results"][0]["remarks"]
@@ -141,7 +141,7 @@ def test_what_is_not_read_exactly_freezes_and_is_named_at_once(client, place, pe
     assert read_again() == 1
     task.refresh_from_db()
     assert task.closed_at
-    assert FreezeFeed.objects.get().remarks == ""
+    assert FreezeCalendar.objects.get().remarks == ""
 
 
 def test_a_new_calendar_that_cannot_be_read_is_told_at_once(place, people, calendar):
@@ -153,7 +153,7 @@ def test_a_new_calendar_that_cannot_be_read_is_told_at_once(place, people, calen
     calendar.status, calendar.content = 200, CALENDAR[: CALENDAR.index(b"RRULE")]
     assert read_again() == 1
     assert names() == ["Black Friday", "Year end"]
-    assert "cut off" in FreezeFeed.objects.get().remarks
+    assert "cut off" in FreezeCalendar.objects.get().remarks
     assert "cut off" in HumanTask.objects.get(closed_at=None).text
 
 
@@ -168,12 +168,12 @@ def test_a_series_freezes_the_days_of_each_time_and_a_lost_key_age_is_asked_abou
     long = event(first + timedelta(days=60), "SUMMARY:Long", "DURATION:P40D")
     calendar.content = with_events(series, long)
     freeze_calendars.add_feed(people.owner, "Company", calendar.url)
-    assert freeze_calendars.read_due() == 1, FreezeFeed.objects.get().last_error
-    stops = Freeze.objects.filter(name="Deploy stop").values_list("first_day", "last_day")
+    assert freeze_calendars.read_due() == 1, FreezeCalendar.objects.get().last_error
+    stops = ChangeFreeze.objects.filter(name="Deploy stop").values_list("first_day", "last_day")
     assert list(stops) == [
         (first + timedelta(days=7 * n), first + timedelta(days=7 * n + 1)) for n in range(3)
     ]
-    assert Freeze.objects.filter(name="Long").exists()
+    assert ChangeFreeze.objects.filter(name="Long").exists()
 
 
 def test_a_calendar_that_is_empty_all_at_once_is_believed_after_a_day(place, people, calendar):
@@ -182,9 +182,9 @@ def test_a_calendar_that_is_empty_all_at_once_is_believed_after_a_day(place, peo
     freeze_calendars.read_due()
     calendar.content = with_events()
     assert read_again() == 0
-    assert "empty all at once" in FreezeFeed.objects.get().last_error
+    assert "empty all at once" in FreezeCalendar.objects.get().last_error
     assert names() == ["Black Friday", "Year end"]
-    FreezeFeed.objects.update(failing_since=timezone.now() - timedelta(hours=25))
+    FreezeCalendar.objects.update(failing_since=timezone.now() - timedelta(hours=25))
     assert read_again() == 1
     assert names() == []
     calendar.content = with_events(event(date(2031, 1, 1), "SUMMARY:Next", "STATUS:CANCELLED"))
@@ -198,15 +198,15 @@ def test_more_or_longer_than_is_kept_freezes_what_comes_first_and_says_so(place,
     calendar.content = with_events(*over, event(today + timedelta(days=3), "DURATION:P300D"))
     freeze_calendars.add_feed(people.owner, "Company", calendar.url)
     assert freeze_calendars.read_due() == 1
-    last = Freeze.objects.order_by("last_day").last()
+    last = ChangeFreeze.objects.order_by("last_day").last()
     assert last.first_day == today + timedelta(days=3)
     assert last.last_day == last.first_day + timedelta(days=200)
-    assert "longer than 200 days" in FreezeFeed.objects.get().remarks
+    assert "longer than 200 days" in FreezeCalendar.objects.get().remarks
     calendar.content = with_events(*(event(today + timedelta(days=2 * n)) for n in range(600)))
     assert read_again() == 1
-    assert Freeze.objects.count() == 500
-    assert Freeze.objects.filter(first_day=today).exists()
-    assert "100 ranges of days more" in FreezeFeed.objects.get().remarks
+    assert ChangeFreeze.objects.count() == 500
+    assert ChangeFreeze.objects.filter(first_day=today).exists()
+    assert "100 ranges of days more" in FreezeCalendar.objects.get().remarks
 
 
 def test_its_address_lies_in_vault_only(stack, place, people, calendar):
@@ -226,7 +226,7 @@ def test_who_may_and_which_address(place, people, calendar):
     freeze_calendars.add_feed(people.owner, "Company", calendar.url)
     with pytest.raises((Conflict, BadInput)):
         freeze_calendars.add_feed(people.owner, "Company", calendar.url)
-    assert FreezeFeed.objects.count() == 1
+    assert FreezeCalendar.objects.count() == 1
 
 
 def test_the_calendar_page_takes_a_file_or_an_address(client, place, people, calendar):
@@ -251,9 +251,9 @@ def test_the_calendar_page_takes_a_file_or_an_address(client, place, people, cal
     page = client.post("/calendar/import", sent, follow=True)
     assert "is read within a minute" in text(page)
     assert "private-canary" not in text(page)
-    feed = FreezeFeed.objects.get()
+    feed = FreezeCalendar.objects.get()
     client.post("/calendar/import/end", {"feed": feed.pk})
-    assert not FreezeFeed.objects.exists()
+    assert not FreezeCalendar.objects.exists()
     as_(client, people.operator)
     assert client.post("/calendar/import", sent).status_code == 403
 
@@ -272,4 +272,4 @@ def test_calendars_by_api(place, people, calendar):
         {"name": "Month end", "first_day": "2030-01-31", "last_day": "2030-01-31", "rule": "last"},
     )
     assert again.json["rule"] == "FREQ=MONTHLY;BYMONTHDAY=-1"
-    assert date(2030, 1, 31) == Freeze.objects.get().first_day
+    assert date(2030, 1, 31) == ChangeFreeze.objects.get().first_day

@@ -8,7 +8,7 @@ from keyvault.inventory import versions
 from keyvault.models import KeyVersion, VersionState
 from keyvault.vault import secret_store
 from rotation.engine import cleanup
-from rotation.models import Epoch, HumanTask, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, RestoreMarker, Rotation, Step, WaitingFor
 from rotation.recovery import deletion_lock
 from tests.factories import make_key
 from tests.keyvault.vault import acting_as
@@ -24,8 +24,8 @@ def key(vendor, place, people):
 
 def older_database():
     """Bring back the mark that an older dump would hold."""
-    before = Epoch.objects.get()
-    return lambda: Epoch.objects.update(current=before.current, pending=before.pending)
+    before = RestoreMarker.objects.get()
+    return lambda: RestoreMarker.objects.update(current=before.current, pending=before.pending)
 
 
 def older_vault():
@@ -39,16 +39,16 @@ def lost_vault():
 
 
 def emptied_database():
-    return lambda: Epoch.objects.all().delete()
+    return lambda: RestoreMarker.objects.all().delete()
 
 
 RESTORES = (older_database, older_vault, lost_vault, emptied_database)
 
 
 def restored(how):
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     bring_back = how()
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     bring_back()
     deletion_lock.forget()
 
@@ -56,12 +56,12 @@ def restored(how):
 def test_rolling_keeps_both_in_step_and_never_freezes():
     marks = set()
     for _ in range(5):
-        deletion_lock.roll()
+        deletion_lock.roll_marker()
         deletion_lock.forget()
-        assert deletion_lock.why() == ""
+        assert deletion_lock.lock_reason() == ""
         marks.add(secret_store.read_mark()[0])
     assert len(marks) == 5
-    assert str(Epoch.objects.get().current) in marks
+    assert str(RestoreMarker.objects.get().current) in marks
 
 
 @pytest.mark.parametrize("how", RESTORES)
@@ -78,7 +78,7 @@ def test_a_restore_of_either_freezes_before_anything_is_deleted(vendor, place, p
     assert vendor.lookup(versions.read_secret(old).reveal())["accepted_now"]
     assert HumanTask.objects.filter(kind="finding", about="freeze", closed_at=None).count() == 1
     cleanup.sweep()
-    assert deletion_lock.why()
+    assert deletion_lock.lock_reason()
 
 
 def test_while_frozen_keys_are_made_published_and_given_but_none_is_ended(
@@ -143,44 +143,44 @@ def test_while_frozen_no_secret_is_destroyed_and_no_stray_is_deleted(vendor, pla
 RUN_ROLL = """
 import django
 django.setup()
-from rotation import freezing
-freezing.roll()
+from rotation.recovery import deletion_lock
+deletion_lock.roll_marker()
 """
 
 
 @pytest.mark.parametrize("point", ["epoch.pending", "epoch.written"])
 def test_a_roll_that_dies_between_its_writes_is_no_restore(stack, point):
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     assert run_code_until_death(stack, RUN_ROLL, point) == -9
     deletion_lock.forget()
-    assert deletion_lock.why() == ""
-    Epoch.objects.update(claimed_until=None)
-    deletion_lock.roll()
+    assert deletion_lock.lock_reason() == ""
+    RestoreMarker.objects.update(claimed_until=None)
+    deletion_lock.roll_marker()
     deletion_lock.forget()
-    assert deletion_lock.why() == ""
-    epoch = Epoch.objects.get()
+    assert deletion_lock.lock_reason() == ""
+    epoch = RestoreMarker.objects.get()
     assert (str(epoch.current), epoch.pending) == (secret_store.read_mark()[0], None)
 
 
 def test_a_roll_under_way_elsewhere_is_no_difference():
     """The two are read one after the other; a roll between the two looks must not freeze."""
-    deletion_lock.roll()
-    late = Epoch.objects.get()
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
+    late = RestoreMarker.objects.get()
+    deletion_lock.roll_marker()
     assert deletion_lock._difference(late, secret_store.read_mark()[0])
     assert deletion_lock._settled_difference(late) == ""
 
 
 def test_a_sleeping_roller_that_writes_late_is_no_restore():
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     mark, writes = secret_store.read_mark()
     pending = uuid.uuid4()
-    Epoch.objects.update(pending=pending, claimed_until=None)
-    deletion_lock.roll()  # another one finishes it with the sleeper's own mark
+    RestoreMarker.objects.update(pending=pending, claimed_until=None)
+    deletion_lock.roll_marker()  # another one finishes it with the sleeper's own mark
     with pytest.raises(secret_store.StoreConflict):
         secret_store.write_mark(str(pending), writes)
     deletion_lock.forget()
-    assert deletion_lock.why() == ""
+    assert deletion_lock.lock_reason() == ""
     assert secret_store.read_mark()[0] != mark
 
 
@@ -188,7 +188,7 @@ def test_without_vaults_word_nothing_is_deleted(stack, vendor, place, people, ke
     rotation = started(people.operator, key, overlap_seconds=3600)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.OVERLAP)
     Rotation.objects.update(overlap_seconds=0)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     deletion_lock.forget()
     stack.openbao.stop()
     secret_store.forget_login()
@@ -204,10 +204,10 @@ def test_without_vaults_word_nothing_is_deleted(stack, vendor, place, people, ke
 
 def test_the_worker_may_move_the_mark_and_web_may_not_read_it(stack, monkeypatch):
     with acting_as(stack.openbao, "worker", monkeypatch):
-        deletion_lock.roll()
-        deletion_lock.roll()
+        deletion_lock.roll_marker()
+        deletion_lock.roll_marker()
         deletion_lock.forget()
-        assert deletion_lock.why() == ""
+        assert deletion_lock.lock_reason() == ""
     with (
         acting_as(stack.openbao, "web", monkeypatch),
         pytest.raises(secret_store.StoreDenied),
@@ -218,9 +218,9 @@ def test_the_worker_may_move_the_mark_and_web_may_not_read_it(stack, monkeypatch
 def test_a_real_worker_sees_it_too(stack, vendor, place, people, key, worker):
     from tests.waiting import until
 
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     rotation = started(people.operator, key)
     until(
         lambda: Rotation.objects.filter(pk=rotation.pk, step=Step.DONE).exists(), 40, "the rotation"
     )
-    assert deletion_lock.known() == ""
+    assert deletion_lock.noticed_reason() == ""

@@ -48,7 +48,7 @@ def alive(people):
     with override_settings(AUDIT_SIGNING_KEY="c2FtcGxlLXNhbXBsZS1zYW1wbGUtc2FtcGxlLTEyMzQ="):
         from keyvault.audit import checkpoints
 
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
 
 
 def test_all_is_well(alive):
@@ -109,8 +109,8 @@ def test_started_and_done_are_different_and_a_rotation_nobody_moves_shows(
 
 
 def test_a_freeze_an_outage_and_a_broker_that_evicts_show(stack, alive):
-    deletion_lock.roll()
-    deletion_lock.freeze("The test restored something.")
+    deletion_lock.roll_marker()
+    deletion_lock.lock_deletions("The test restored something.")
     link = redis.Redis.from_url(stack.valkey.client_url)
     link.config_set("maxmemory-policy", "allkeys-lru")
     try:
@@ -231,7 +231,8 @@ WORKER = ["celery", "-A", "keyvault", "worker", "-B", "-c", "2", "--loglevel", "
 FORKED = """
 import json, os, sys, django
 django.setup()
-from keyvault import secret_store, versions
+from keyvault.vault import secret_store
+from keyvault.inventory import versions
 from keyvault.models import KeyVersion
 from django.db import connections
 found = list(KeyVersion.objects.order_by("pk"))

@@ -9,7 +9,7 @@ from django.utils import timezone
 from keyvault.audit.models import Action, AuditEvent
 from keyvault.core.request_context import acting
 from keyvault.delivery import fetch, instances, tokens
-from keyvault.models import Fetch, ServiceToken
+from keyvault.models import ServiceToken, TokenKeyVersion
 from rotation.consumers import holders, registry
 from rotation.consumers.adoption import judge
 from rotation.engine import lifecycle, manual_keys
@@ -72,7 +72,7 @@ def later(rotation, span):
         asked = rotation.old_asked_at - span
         Rotation.objects.filter(pk=rotation.pk).update(old_asked_at=asked)
     Rotation.objects.filter(pk=rotation.pk).update(published_at=rotation.published_at - span)
-    for row in Fetch.objects.all():
+    for row in TokenKeyVersion.objects.all():
         row.first_at, row.last_at = row.first_at - span, row.last_at - span
         row.save()
     rotation.refresh_from_db()
@@ -89,7 +89,9 @@ def test_one_of_two_copies_is_not_both(vendor, place, people, key):
     assert (rotation.step, rotation.waiting_for) == (Step.VERIFY, WaitingFor.ADOPTION)
     assert "web (1 of 2 copies" in rotation.waiting_text
     fetch.fetch(token, key.pk, instance="b")
-    assert Fetch.objects.get(instance="b").version == rotation.new_version, "given from memory"
+    assert TokenKeyVersion.objects.get(instance="b").version == rotation.new_version, (
+        "given from memory"
+    )
     step(rotation)
     assert "1 of 2 copies" in rotation.waiting_text, "to fetch is not to use"
     acknowledge(token, key, "b")
@@ -141,7 +143,7 @@ def test_a_dead_token_takes_no_key_out_of_a_program(vendor, place, people, manua
     step(rotation)
     assert (rotation.step, rotation.waiting_for) == (Step.VERIFY, WaitingFor.ADOPTION)
     what = f"consumer with its token {end}" if kind == "consumer" else f"{end} service token"
-    when = Fetch.objects.get(token=row).last_at
+    when = TokenKeyVersion.objects.get(token=row).last_at
     assert f"old job ({what}, last fetch {when:%Y-%m-%d %H:%M} UTC)" in rotation.waiting_text
     assert "web" not in rotation.waiting_text
     assert "a person must confirm" in rotation.waiting_text, "no word of its own can come"
@@ -220,7 +222,7 @@ def test_what_fetched_once_may_well_run_each_night(place, people, key):
         assert last_use_was(rotation, timedelta(hours=hours)).done is done
         later(rotation, -timedelta(hours=hours))
     long_ago = timezone.now() - timedelta(days=3)
-    Fetch.objects.update(first_at=long_ago, last_at=long_ago)
+    TokenKeyVersion.objects.update(first_at=long_ago, last_at=long_ago)
     later(rotation, timedelta(days=5))
     assert not last_use_was(rotation, timedelta(days=5)).done
     later(rotation, timedelta(days=2))
@@ -247,7 +249,7 @@ def test_a_copy_that_went_away_is_let_go_by_the_vendor_alone_and_never_before_an
     silent = judge(rotation, None, vendor_tells=False)
     assert (silent.done, silent.waiting_for) == (False, WaitingFor.ADOPTION)
     assert "a person must confirm" in silent.missing
-    Fetch.objects.filter(instance="b").update(last_at=timezone.now())
+    TokenKeyVersion.objects.filter(instance="b").update(last_at=timezone.now())
     assert not last_use_was(rotation, timedelta(days=3)).done, "it came again: it is there"
 
 
@@ -257,7 +259,9 @@ def test_what_proved_before_copies_were_told_apart_need_not_do_it_again(place, p
     fetch.fetch(token, key.pk)
     rotation = published(people.operator, key)
     acknowledge(token, key)
-    Fetch.objects.update(proved=None, proved_at=None, former=rotation.old_version, instance="")
+    TokenKeyVersion.objects.update(
+        proved=None, proved_at=None, former=rotation.old_version, instance=""
+    )
     assert holders.left(rotation) == []
 
 

@@ -24,12 +24,12 @@ from rotation.engine import blockers, cleanup, holds, lifecycle, manual_keys, sc
 from rotation.models import (
     HumanTask,
     Intent,
+    KeyCheckSchedule,
     Reason,
     Rotation,
     RotationPolicy,
     Step,
     WaitingFor,
-    Watch,
 )
 from rotation.monitoring import key_checks
 from rotation.recovery import reconciliation
@@ -100,7 +100,7 @@ def test_a_hold_that_ends_by_itself_lets_things_go_on(vendor, place, people):
     rotation = drive(started(people.operator, key, reason=Reason.LEAK), waits)
     KeyHold.objects.filter(pk=hold.pk).update(ends_at=timezone.now())
     assert drive(rotation).step == Step.DONE
-    assert not hold_status.on(key.pk)
+    assert not hold_status.holds_on(key.pk)
 
 
 def test_several_holds_stand_each_for_itself(vendor, place, people):
@@ -278,7 +278,7 @@ def test_a_key_whose_rotation_waits_for_a_hold_is_watched_meanwhile(vendor, plac
     holds.place(people.owner, key, WHY)
     drive(started(people.operator, key, reason=Reason.LEAK), waits)
     key_checks.claim_due()
-    Watch.objects.update(next_check_at=timezone.now() - timedelta(minutes=1))
+    KeyCheckSchedule.objects.update(next_check_at=timezone.now() - timedelta(minutes=1))
     assert key_checks.claim_due() == [key.pk]
 
 
@@ -346,7 +346,7 @@ def test_an_owner_sets_it_and_a_second_one_agrees_before_it_is_lifted(vendor, pl
         holds.lift(people.operator, hold, "no longer needed")
     with pytest.raises(NeedsApproval):
         holds.lift(people.owner, hold, "no longer needed")
-    assert hold_status.on(key.pk) == [hold]
+    assert hold_status.holds_on(key.pk) == [hold]
     from keyvault.access import approvals
 
     approvals.decide(second, Approval.objects.get(), granted=True)
@@ -386,9 +386,9 @@ def test_pages_api_and_command_show_it(vendor, place, people):
     assert owner.get("holds/?open=true").json["results"] == []
     posted = client.post(f"/keys/{key.pk}/hold", {"hold-reason": "Audit of 2027"})
     assert posted.status_code == 302
-    (hold,) = hold_status.on(key.pk)
+    (hold,) = hold_status.holds_on(key.pk)
     client.post(f"/holds/{hold.pk}/lift", {"reason": "the audit is over"})
-    assert not hold_status.on(key.pk)
+    assert not hold_status.holds_on(key.pk)
 
 
 def test_a_key_that_waits_for_its_hold_takes_up_no_turn(vendor, place, people):
@@ -398,5 +398,5 @@ def test_a_key_that_waits_for_its_hold_takes_up_no_turn(vendor, place, people):
     rotation = drive(started(people.operator, key, reason=Reason.LEAK), waits)
     hurry(rotation)
     policy = plan(people.owner, sibling)
-    assert blockers.why(policy) is None
+    assert blockers.blocker_of(policy) is None
     assert scheduler.start_due() == 1

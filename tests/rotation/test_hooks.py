@@ -14,7 +14,13 @@ from standardwebhooks.webhooks import Webhook
 from keyvault.core.errors import BadInput, Conflict, Denied
 from keyvault.models import ApiKey, Application
 from rotation.human_tasks import open_alert
-from rotation.models import Hook, HumanTask, Message, Notice, Preference
+from rotation.models import (
+    HumanTask,
+    Notification,
+    NotificationChannel,
+    NotificationDelivery,
+    NotificationPreference,
+)
 from rotation.notifications import apprise, channels, preferences, triggers
 from tests import leakscan
 from tests.api_client import Api, sign_in
@@ -52,17 +58,17 @@ def test_a_further_chat_is_told_by_apprise_and_its_address_lies_in_vault(
 ) -> None:
     """Apprise speaks to the sandbox's receiver in a form of its own, as it does to each service."""
     url = receiver.url.replace("http://", "json://")
-    hook = channels.add_hook(people.owner, "Teams", Hook.Kind.APPRISE, url).hook
+    hook = channels.add_channel(people.owner, "Teams", NotificationChannel.Kind.APPRISE, url).hook
     ends_in(key, days=29)
     triggers.scan()
     send_all()
     [(_, body)] = receiver.got
     said = json.loads(body)
-    notice = Notice.objects.get(kind=Notice.Kind.EXPIRY)
+    notice = Notification.objects.get(kind=Notification.Kind.EXPIRY)
     assert said["title"] == notice.title
     assert notice.text in said["message"]
     assert f"{notice.link}" in said["message"]
-    assert Message.objects.get(hook=hook).state == Message.State.SENT
+    assert NotificationDelivery.objects.get(hook=hook).state == NotificationDelivery.State.SENT
     assert (
         leakscan.hits(stack, ["canary-hook-path-7741"], [json.dumps([str(hook), hook.host])]) == []
     )
@@ -72,12 +78,12 @@ def test_a_service_that_does_not_take_a_message_is_tried_again(
     receiver: Any, people: Any, key: ApiKey
 ) -> None:
     url = receiver.url.replace("http://", "json://")
-    hook = channels.add_hook(people.owner, "Teams", Hook.Kind.APPRISE, url).hook
+    hook = channels.add_channel(people.owner, "Teams", NotificationChannel.Kind.APPRISE, url).hook
     receiver.status = 500
     ends_in(key, days=29)
     triggers.scan()
     send_all()
-    message = Message.objects.get(hook=hook)
+    message = NotificationDelivery.objects.get(hook=hook)
     assert (message.state, message.last_error) == ("waiting", "The service did not take it.")
     assert message.due_at is not None
 
@@ -104,9 +110,9 @@ def test_a_service_that_does_not_take_a_message_is_tried_again(
 )
 def test_apprise_is_let_to_services_with_a_fixed_address_only(people: Any, url: str) -> None:
     with pytest.raises(BadInput) as caught:
-        channels.add_hook(people.owner, "odd", Hook.Kind.APPRISE, url)
+        channels.add_channel(people.owner, "odd", NotificationChannel.Kind.APPRISE, url)
     assert "Nothing was stored." in caught.value.message
-    assert not Hook.objects.exists()
+    assert not NotificationChannel.objects.exists()
 
 
 def test_no_address_of_ones_own_is_let_through_outside_of_a_sandbox(
@@ -115,7 +121,7 @@ def test_no_address_of_ones_own_is_let_through_outside_of_a_sandbox(
     settings.ALLOW_LOOPBACK_TARGETS = False
     url = receiver.url.replace("http://", "json://")
     with pytest.raises(BadInput):
-        channels.add_hook(people.owner, "odd", Hook.Kind.APPRISE, url)
+        channels.add_channel(people.owner, "odd", NotificationChannel.Kind.APPRISE, url)
 
 
 @pytest.mark.pure
@@ -145,9 +151,9 @@ def test_a_chat_and_a_program_are_told_and_their_addresses_lie_in_vault(
     stack: Any, receiver: Any, people: Any, key: ApiKey
 ) -> None:
     """The address of a chat's webhook is as good as a password; the leak scan looks for it."""
-    chat = channels.add_hook(people.owner, "#ops", Hook.Kind.CHAT, receiver.url)
-    program = channels.add_hook(
-        people.owner, "pager", Hook.Kind.SIGNED, receiver.url, only_urgent=True
+    chat = channels.add_channel(people.owner, "#ops", NotificationChannel.Kind.CHAT, receiver.url)
+    program = channels.add_channel(
+        people.owner, "pager", NotificationChannel.Kind.SIGNED, receiver.url, only_urgent=True
     )
     assert chat.secret is None
     assert program.secret is not None
@@ -176,14 +182,16 @@ def test_a_chat_and_a_program_are_told_and_their_addresses_lie_in_vault(
 def test_a_hook_that_is_away_is_tried_again_and_one_that_is_gone_is_not(
     receiver: Any, people: Any, key: ApiKey
 ) -> None:
-    hook = channels.add_hook(people.owner, "#ops", Hook.Kind.CHAT, receiver.url).hook
+    hook = channels.add_channel(
+        people.owner, "#ops", NotificationChannel.Kind.CHAT, receiver.url
+    ).hook
     receiver.status = 503
     channels.send_test(people.owner, hook)
     send_all()
-    assert Message.objects.get(channel="hook").state == "waiting"
+    assert NotificationDelivery.objects.get(channel="hook").state == "waiting"
     receiver.status = 410
     send_all()
-    assert Message.objects.get(channel="hook").state == "failed"
+    assert NotificationDelivery.objects.get(channel="hook").state == "failed"
     receiver.status = 200
     channels.send_test(people.owner, hook)
     send_all()
@@ -194,28 +202,30 @@ def test_a_hook_is_told_of_its_application_only(
     receiver: Any, vendor: Any, place: Any, people: Any, key: ApiKey
 ) -> None:
     other = Application.objects.create(name="Other")
-    channels.add_hook(people.owner, "#other", Hook.Kind.CHAT, receiver.url, application=other)
+    channels.add_channel(
+        people.owner, "#other", NotificationChannel.Kind.CHAT, receiver.url, application=other
+    )
     ends_in(key, days=29)
     triggers.scan()
-    assert not Message.objects.filter(channel="hook").exists()
+    assert not NotificationDelivery.objects.filter(channel="hook").exists()
 
 
 def test_bad_hooks_and_wishes_are_refused_with_words(people: Any) -> None:
-    add = channels.add_hook
+    add = channels.add_channel
     with pytest.raises(Denied):
-        add(people.operator, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
+        add(people.operator, "x", NotificationChannel.Kind.CHAT, "https://hooks.example.com/x")
     for url in ("http://hooks.example.com/x", "https://[::1", "https://u:p@example.com/"):
         with pytest.raises(BadInput):
-            add(people.owner, "x", Hook.Kind.CHAT, url)
-    add(people.owner, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
+            add(people.owner, "x", NotificationChannel.Kind.CHAT, url)
+    add(people.owner, "x", NotificationChannel.Kind.CHAT, "https://hooks.example.com/x")
     with pytest.raises(Conflict):
-        add(people.owner, "x", Hook.Kind.CHAT, "https://hooks.example.com/x")
+        add(people.owner, "x", NotificationChannel.Kind.CHAT, "https://hooks.example.com/x")
     base: dict[str, Any] = {"mail": True, "only_urgent": False, "weekly": True}
     with pytest.raises(BadInput, match="time zone"):
         preferences.set_preference(people.viewer, **base, time_zone="Mars/Olympus")
     with pytest.raises(BadInput, match="a beginning and an end"):
         preferences.set_preference(people.viewer, **base, time_zone="UTC", quiet_from=time(22))
-    assert not Preference.objects.exists()
+    assert not NotificationPreference.objects.exists()
 
 
 def test_the_page_shows_what_i_was_told_and_changes_how(
@@ -230,12 +240,12 @@ def test_the_page_shows_what_i_was_told_and_changes_how(
     assert ">new<" not in client.get("/notices/").content.decode()
     wish = {"mail": "on", "time_zone": "Europe/Berlin", "quiet_from": "22:00", "quiet_to": "07:00"}
     client.post("/notices/wish", wish)
-    chosen = Preference.objects.get(member=people.owner)
+    chosen = NotificationPreference.objects.get(member=people.owner)
     assert (chosen.time_zone, chosen.weekly, chosen.quiet_to) == ("Europe/Berlin", False, time(7))
     assert client.post("/notices/wish", {**wish, "time_zone": "x"}).status_code == 400
     form = {"name": "#ops", "kind": "chat", "url": receiver.url}
     client.post("/notices/hooks", form)
-    hook = Hook.objects.get()
+    hook = NotificationChannel.objects.get()
     page = client.get("/notices/").content.decode()
     assert "127.0.0.1" in page
     assert "canary-hook-path" not in page
@@ -249,7 +259,7 @@ def test_the_page_shows_what_i_was_told_and_changes_how(
     assert "whsec_" in added.content.decode()
     assert "no-store" in added["Cache-Control"]
     client.post(f"/notices/hooks/{hook.pk}/remove")
-    assert Hook.objects.count() == 1
+    assert NotificationChannel.objects.count() == 1
     viewer = sign_in(Client(), people.viewer)
     assert "Who else is told" not in viewer.get("/notices/").content.decode()
     assert viewer.post("/notices/hooks", form).status_code == 403

@@ -13,7 +13,7 @@ from rotation.engine import lifecycle
 from rotation.engine.lease import claim
 from rotation.engine.manual_keys import add_standby, paste_for
 from rotation.engine.steps import replace_in_place
-from rotation.models import Delivery, HumanTask, Intent, Reason, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Intent, Reason, Rotation, Step, WaitingFor, WebhookDelivery
 from rotation.recovery import deletion_lock
 from rotation.scheduling.policies import Wish, set_policy
 from tests.api_client import Api
@@ -44,7 +44,7 @@ def let_pass(rotation, time):
         proving_since=F("proving_since") - time
     )
     Rotation.objects.filter(pk=rotation.pk).update(started_at=F("started_at") - time)
-    Delivery.objects.filter(key=rotation.key).update(created_at=F("created_at") - time)
+    WebhookDelivery.objects.filter(key=rotation.key).update(created_at=F("created_at") - time)
 
 
 def agreed(people, key, **options):
@@ -103,17 +103,17 @@ def test_consumers_are_told_before_and_after(vendor, place, people, key):
     )
     rotation = agreed(people, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.ADOPTION)
-    (first,) = Delivery.objects.all()
+    (first,) = WebhookDelivery.objects.all()
     assert (first.event, first.version_id) == ("key.updating", rotation.old_version_id)
     assert webhooks.payload(first)["type"] == "key.updating"
     for _ in range(2):
         step(rotation)
     assert calls(vendor, place) == 0
     webhooks.deliver(first.pk)
-    Delivery.objects.filter(pk=first.pk).update(state="sent", due_at=None)
+    WebhookDelivery.objects.filter(pk=first.pk).update(state="sent", due_at=None)
     drive(rotation)
     assert rotation.step == Step.DONE
-    assert list(Delivery.objects.order_by("pk").values_list("event", flat=True)) == [
+    assert list(WebhookDelivery.objects.order_by("pk").values_list("event", flat=True)) == [
         "key.updating",
         "key.updated",
     ]
@@ -273,8 +273,8 @@ def test_a_leak_needs_no_agreement(vendor, place, people, key):
 
 
 def test_nothing_is_replaced_while_deleting_is_frozen(vendor, place, people, key):
-    deletion_lock.roll()
-    deletion_lock.freeze("A test froze it.")
+    deletion_lock.roll_marker()
+    deletion_lock.lock_deletions("A test froze it.")
     rotation = agreed(people, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.RECONCILE)
     assert calls(vendor, place) == 0

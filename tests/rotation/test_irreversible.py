@@ -238,7 +238,7 @@ def test_a_restore_enables_what_was_disabled_for_a_proof(
     first, second = pair
     rotation = drive(agreed(people.owner, first), is_disabled)
     assert not accepted(vendor, second)
-    deletion_lock.freeze("Vault was restored.")
+    deletion_lock.lock_deletions("Vault was restored.")
     step(rotation)
     assert rotation.waiting_for == WaitingFor.RECONCILE
     assert accepted(vendor, second)

@@ -10,12 +10,12 @@ import pytest
 from django.utils import timezone
 
 from keyvault.core.errors import Conflict
-from keyvault.inventory.stored_secrets import SETTLED_AFTER, keep, write
-from keyvault.models import Leftover
+from keyvault.inventory.stored_secrets import SETTLED_AFTER, claim_secret, store_secret
+from keyvault.models import OrphanedSecret
 from rotation import orphaned_secrets
 from rotation.consumers import registry
 from rotation.engine import cleanup
-from rotation.models import FreezeFeed, Hook, HumanTask
+from rotation.models import FreezeCalendar, HumanTask, NotificationChannel
 from rotation.notifications import channels
 from rotation.recovery import deletion_lock
 from rotation.scheduling import freeze_calendars
@@ -37,12 +37,12 @@ def lies_in_vault(stack: Any, path: uuid.UUID) -> bool:
 
 def age() -> None:
     """Let the time pass after which what is left over is nobody's any more."""
-    Leftover.objects.update(since=timezone.now() - SETTLED_AFTER - timedelta(seconds=1))
+    OrphanedSecret.objects.update(since=timezone.now() - SETTLED_AFTER - timedelta(seconds=1))
 
 
 def a_hook(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
-    hook = channels.add_hook(people.owner, name, Hook.Kind.CHAT, URL).hook
-    return hook.path, lambda: channels.remove_hook(people.owner, hook)
+    hook = channels.add_channel(people.owner, name, NotificationChannel.Kind.CHAT, URL).hook
+    return hook.path, lambda: channels.remove_channel(people.owner, hook)
 
 
 def a_consumer(people: Any, place: Any, name: str) -> tuple[uuid.UUID, Callable[[], None]]:
@@ -66,7 +66,7 @@ def test_what_is_removed_leaves_vault_too(
     with acting_as(stack.openbao, "web", monkeypatch):
         path, remove = make(people, place, "one")
         other, _ = make(people, place, "stays")
-        assert not Leftover.objects.exists()
+        assert not OrphanedSecret.objects.exists()
         remove()
     with acting_as(stack.openbao, "worker", monkeypatch):
         assert orphaned_secrets.destroy_all() == 0, "a request may still be under way"
@@ -74,7 +74,7 @@ def test_what_is_removed_leaves_vault_too(
         age()
         assert orphaned_secrets.destroy_all() == 1
     assert (lies_in_vault(stack, path), lies_in_vault(stack, other)) == (False, True)
-    assert not Leftover.objects.exists()
+    assert not OrphanedSecret.objects.exists()
 
 
 def test_a_removal_that_is_too_late_leaves_nothing(people: Any, place: Any) -> None:
@@ -82,23 +82,23 @@ def test_a_removal_that_is_too_late_leaves_nothing(people: Any, place: Any) -> N
     remove()
     with pytest.raises(Conflict):
         remove()
-    assert Leftover.objects.count() == 1
+    assert OrphanedSecret.objects.count() == 1
 
 
 def test_a_refused_save_leaves_nothing_for_good(stack: Any, people: Any, place: Any) -> None:
     path, _ = a_calendar(people, place, "Company")
     with pytest.raises(Conflict, match="already"):
         a_calendar(people, place, "Company")
-    lost = Leftover.objects.get().path
+    lost = OrphanedSecret.objects.get().path
     assert lies_in_vault(stack, lost)
     age()
     orphaned_secrets.destroy_all()
     assert (lies_in_vault(stack, path), lies_in_vault(stack, lost)) == (True, False)
-    assert FreezeFeed.objects.get().path == path
+    assert FreezeCalendar.objects.get().path == path
 
 
 def test_a_request_that_was_cut_off_leaves_nothing_for_good(stack: Any, database: None) -> None:
-    path = write("webhooks", {"url": URL})
+    path = store_secret("webhooks", {"url": URL})
     age()
     assert orphaned_secrets.destroy_all() == 1
     assert not lies_in_vault(stack, path)
@@ -106,36 +106,36 @@ def test_a_request_that_was_cut_off_leaves_nothing_for_good(stack: Any, database
 
 def test_a_row_without_a_secret_goes_as_well(database: None) -> None:
     """The process died between the row and the write."""
-    Leftover.objects.create(path=uuid.uuid4())
+    OrphanedSecret.objects.create(path=uuid.uuid4())
     age()
     assert orphaned_secrets.destroy_all() == 1
 
 
 def test_what_is_being_destroyed_can_be_named_no_more(database: None) -> None:
-    path = write("webhooks", {"url": URL})
-    Leftover.objects.update(doomed_at=timezone.now())
+    path = store_secret("webhooks", {"url": URL})
+    OrphanedSecret.objects.update(doomed_at=timezone.now())
     with pytest.raises(Conflict, match="Nothing was saved"):
-        keep(path)
+        claim_secret(path)
     with pytest.raises(Conflict):
-        keep(uuid.uuid4())
+        claim_secret(uuid.uuid4())
 
 
 def test_the_sweep_destroys_them_and_nothing_while_deleting_is_frozen(
     stack: Any, database: None
 ) -> None:
-    path = write("webhooks", {"url": URL})
+    path = store_secret("webhooks", {"url": URL})
     age()
     cleanup.sweep()
     assert not lies_in_vault(stack, path)
-    path = write("webhooks", {"url": URL})
+    path = store_secret("webhooks", {"url": URL})
     age()
-    deletion_lock.freeze("The test restored a backup.")
+    deletion_lock.lock_deletions("The test restored a backup.")
     cleanup.sweep()
     assert lies_in_vault(stack, path)
 
 
 def test_vault_away_keeps_them_for_the_next_time(stack: Any, database: None) -> None:
-    write("webhooks", {"url": URL})
+    store_secret("webhooks", {"url": URL})
     age()
     with vault_at("http://127.0.0.1:9"):
         assert orphaned_secrets.destroy_all() == 0
@@ -145,7 +145,7 @@ def test_vault_away_keeps_them_for_the_next_time(stack: Any, database: None) -> 
 def test_a_policy_of_before_is_told_once_and_settled(
     stack: Any, database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write("webhooks", {"url": URL})
+    path = store_secret("webhooks", {"url": URL})
     age()
     with acting_as(stack.openbao, "web", monkeypatch):
         for _ in range(2):

@@ -17,7 +17,7 @@ from keyvault.models import ApiKey
 from rotation import recurrence
 from rotation.engine import scheduler, standby_stock
 from rotation.engine.manual_keys import add_standby
-from rotation.models import Freeze, HumanTask, PolicyLevel, Rotation, RotationPolicy
+from rotation.models import ChangeFreeze, HumanTask, PolicyScope, Rotation, RotationPolicy
 from rotation.scheduling import freezes, inheritance, policies
 from rotation.scheduling.next_run import following
 from rotation.scheduling.policies import Wish
@@ -41,10 +41,10 @@ def source(key, name):
 
 
 def test_the_nearer_level_wins_setting_by_setting(people, place, key):
-    inheritance.set_level(people.owner, None, Wish(90, time(2), "Europe/Berlin"))
-    inheritance.set_level(people.owner, place.api_account, Wish(60, overlap_seconds=7200))
-    inheritance.set_level(people.owner, place.environment, Wish(window="Tue-Thu 10:00-16:00"))
-    inheritance.set_level(people.owner, place.application, Wish(30))
+    inheritance.set_scope(people.owner, None, Wish(90, time(2), "Europe/Berlin"))
+    inheritance.set_scope(people.owner, place.api_account, Wish(60, overlap_seconds=7200))
+    inheritance.set_scope(people.owner, place.environment, Wish(window="Tue-Thu 10:00-16:00"))
+    inheritance.set_scope(people.owner, place.application, Wish(30))
     found = policy(key)
     assert (found.every_days, found.at_time, found.time_zone) == (30, time(2), "Europe/Berlin")
     assert (found.overlap_seconds, found.window) == (7200, "Tue-Thu 10:00-16:00")
@@ -61,49 +61,49 @@ def test_the_nearer_level_wins_setting_by_setting(people, place, key):
         ["every_days", "window"],
     )
     assert source(key, "every_days") == "this key"
-    inheritance.forget_own(people.operator, key)
+    inheritance.clear_overrides(people.operator, key)
     assert policy(key).every_days == 30
 
 
 def test_a_change_of_a_level_plans_its_keys_anew_at_once(vendor, people, place, key):
     other = lone_key(vendor, place, people.owner)
-    inheritance.set_level(people.owner, None, Wish(90, time(2), "UTC"))
+    inheritance.set_scope(people.owner, None, Wish(90, time(2), "UTC"))
     before = policy(key).next_run_at
-    inheritance.set_level(people.owner, place.application, Wish(10))
+    inheritance.set_scope(people.owner, place.application, Wish(10))
     assert policy(key).next_run_at == before - timedelta(days=80)
     assert policy(other).next_run_at == policies.planning.due_at(policy(other), [])
-    inheritance.set_level(people.owner, place.application, Wish())
+    inheritance.set_scope(people.owner, place.application, Wish())
     assert policy(key).next_run_at == before
-    inheritance.set_level(people.owner, None, Wish())
+    inheritance.set_scope(people.owner, None, Wish())
     assert not RotationPolicy.objects.exists(), "nothing says how often any more"
 
 
 def test_a_rule_replaces_a_number_of_days_and_the_other_way_round(people, place, key):
-    inheritance.set_level(people.owner, None, Wish(90))
-    inheritance.set_level(people.owner, place.environment, Wish(rule="first Monday"))
+    inheritance.set_scope(people.owner, None, Wish(90))
+    inheritance.set_scope(people.owner, place.environment, Wish(rule="first Monday"))
     assert policy(key).rule == "FREQ=MONTHLY;BYDAY=1MO"
     local = policy(key).next_run_at.astimezone(ZoneInfo(policy(key).time_zone))
     assert (local.weekday(), local.day <= 7) == (0, True)
-    inheritance.set_level(people.owner, place.application, Wish(45))
+    inheritance.set_scope(people.owner, place.application, Wish(45))
     assert (policy(key).rule, policy(key).every_days) == ("", 45)
     assert "every 45 days" in str(policy(key))
 
 
 def test_a_key_recorded_later_follows_the_levels_too(vendor, people, place, key):
-    inheritance.set_level(people.owner, None, Wish(90))
+    inheritance.set_scope(people.owner, None, Wish(90))
     late = make_key(vendor, place, people.owner)
     assert not RotationPolicy.objects.filter(key=late).exists()
-    inheritance.settle_new()
+    inheritance.recompute_new_keys()
     assert policy(late).every_days == 90
 
 
 def test_a_level_with_many_keys_is_carried_on_by_the_worker(vendor, people, place):
     keys = [make_key(vendor, place, people.owner) for _ in range(5)]
-    level = inheritance.set_level(people.owner, None, Wish(90), at_once=2)
+    level = inheritance.set_scope(people.owner, None, Wish(90), at_once=2)
     assert level.applied_at is None
     assert RotationPolicy.objects.count() == 2
-    inheritance.carry_on(at_once=2)
-    inheritance.carry_on(at_once=2)
+    inheritance.apply_next_scope(at_once=2)
+    inheritance.apply_next_scope(at_once=2)
     level.refresh_from_db()
     assert level.applied_at is not None
     assert RotationPolicy.objects.count() == len(keys)
@@ -123,10 +123,10 @@ def test_a_level_with_many_keys_is_carried_on_by_the_worker(vendor, people, plac
     ],
 )
 def test_an_impossible_level_is_refused_and_changes_nothing(people, place, key, wish, why):
-    inheritance.set_level(people.owner, None, Wish(90))
+    inheritance.set_scope(people.owner, None, Wish(90))
     with pytest.raises(BadInput, match=why):
-        inheritance.set_level(people.owner, place.environment, wish)
-    assert not PolicyLevel.objects.filter(environment=place.environment).exists()
+        inheritance.set_scope(people.owner, place.environment, wish)
+    assert not PolicyScope.objects.filter(environment=place.environment).exists()
     assert policy(key).every_days == 90
 
 
@@ -135,18 +135,18 @@ def test_a_level_with_a_quiet_period_that_shows_nothing_is_refused(people, place
     place.api_account.settings = {"last_use_resolution_seconds": 86400}
     place.api_account.save()
     with pytest.raises(BadInput, match="172800 seconds is the shortest"):
-        inheritance.set_level(people.owner, place.environment, Wish(90, quiet_seconds=3600))
-    assert not PolicyLevel.objects.exists()
+        inheritance.set_scope(people.owner, place.environment, Wish(90, quiet_seconds=3600))
+    assert not PolicyScope.objects.exists()
 
 
 def test_who_may_set_which_level(people, place, key):
     for who in (people.operator, people.developer, people.viewer, people.outsider):
         for where in (None, place.api_account, place.environment, place.application):
             with pytest.raises(Denied):
-                inheritance.set_level(who, where, Wish(90))
+                inheritance.set_scope(who, where, Wish(90))
     with pytest.raises(BadInput, match="Neither this key nor a level above it"):
         policies.set_policy(people.operator, key, Wish(window="Sat 02:00-04:00"))
-    inheritance.set_level(people.owner, None, Wish(90))
+    inheritance.set_scope(people.owner, None, Wish(90))
     row = AuditEvent.objects.filter(action="policy.changed").latest("seq")
     assert row.object_label == "policy of the installation"
     assert '"every_days":"90"' in row.payload.replace(" ", "")
@@ -168,7 +168,7 @@ def test_a_freeze_that_covers_a_maximum_age_is_refused_with_the_nearest_end(peop
     first = timezone.now().date() + timedelta(days=2)
     with pytest.raises(BadInput, match=f"end it on {first + timedelta(days=28)} at the latest"):
         freezes.add_freeze(people.owner, "Long", first, first + timedelta(days=40))
-    assert not Freeze.objects.exists()
+    assert not ChangeFreeze.objects.exists()
     today = timezone.now().date()
     freezes.add_freeze(people.owner, "Now", today - timedelta(days=1), today + timedelta(days=25))
     with pytest.raises(BadInput, match="would be too old on"):
@@ -193,11 +193,11 @@ def test_a_missed_window_waits_or_is_made_up_for_but_never_in_a_freeze(people, p
 def test_jitter_spreads_keys_and_is_the_same_each_time(vendor, people, place):
     for _ in range(6):
         make_key(vendor, place, people.owner)
-    inheritance.set_level(people.owner, None, Wish(30, time(3), "UTC", jitter_minutes=120))
+    inheritance.set_scope(people.owner, None, Wish(30, time(3), "UTC", jitter_minutes=120))
     times = [one.next_run_at for one in RotationPolicy.objects.order_by("pk")]
     assert len(set(times)) == 6
     assert all(time(3) <= at.time() <= time(5) for at in times)
-    inheritance.settle(ApiKey.objects.all())
+    inheritance.recompute_policies(ApiKey.objects.all())
     assert [one.next_run_at for one in RotationPolicy.objects.order_by("pk")] == times
 
 
@@ -250,15 +250,15 @@ def test_freezes_come_from_a_calendar_file_all_or_none(people, place, key):
             freezes.add_from_calendar(people.owner, junk)
     with pytest.raises(Denied):
         freezes.add_from_calendar(people.operator, CALENDAR)
-    assert Freeze.objects.count() == 2
+    assert ChangeFreeze.objects.count() == 2
 
 
 def test_a_level_that_one_key_cannot_keep_is_told_by_the_worker(people, place, key):
     policies.set_policy(people.operator, key, Wish(overlap_seconds=20 * 86400, max_age_days=40))
-    level = inheritance.set_level(people.owner, None, Wish(90), at_once=0)
-    PolicyLevel.objects.filter(pk=level.pk).update(every_days=10, max_age_days=10)
+    level = inheritance.set_scope(people.owner, None, Wish(90), at_once=0)
+    PolicyScope.objects.filter(pk=level.pk).update(every_days=10, max_age_days=10)
     RotationPolicy.objects.filter(key=key).update(own=["overlap_seconds"])
-    inheritance.carry_on()
+    inheritance.apply_next_scope()
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert "cannot be kept" in task.text
     assert policy(key).max_age_days == 40, "it keeps what it had"
@@ -268,7 +268,7 @@ def test_the_standbys_that_a_level_asks_for_are_asked_of_people_until_they_are_t
     vendor, people, place
 ):
     key = make_key(vendor, place, people.owner, manual=True)
-    inheritance.set_level(people.owner, place.manual_account, Wish(90, standbys=1))
+    inheritance.set_scope(people.owner, place.manual_account, Wish(90, standbys=1))
     standby_stock.ask()
     standby_stock.ask()
     task = HumanTask.objects.get(closed_at=None)
@@ -279,7 +279,7 @@ def test_the_standbys_that_a_level_asks_for_are_asked_of_people_until_they_are_t
     task.refresh_from_db()
     assert task.closed_at is not None
     with pytest.raises(BadInput, match="Standbys are 0 to 5"):
-        inheritance.set_level(people.owner, None, Wish(90, standbys=9))
+        inheritance.set_scope(people.owner, None, Wish(90, standbys=9))
 
 
 def waits_for_the_lock(act):
@@ -295,7 +295,7 @@ def waits_for_the_lock(act):
 
     thread = threading.Thread(target=run)
     with transaction.atomic():
-        inheritance.hold()
+        inheritance.lock_policies()
         thread.start()
         until(_somebody_waits, 2.5, "the other to wait")
     thread.join()
@@ -312,9 +312,9 @@ def test_no_two_write_policies_at_once_so_that_no_setting_is_lost(people, place,
     """A level that is carried to its keys would write over what a key was just given for itself."""
     policies.set_policy(people.operator, key, Wish(20))
     assert waits_for_the_lock(lambda: policies.set_policy(people.operator, key, Wish(7)))
-    assert waits_for_the_lock(lambda: inheritance.set_level(people.owner, None, Wish(90)))
-    assert waits_for_the_lock(lambda: inheritance.settle(ApiKey.objects.all()))
-    assert waits_for_the_lock(lambda: inheritance.forget_own(people.operator, key))
+    assert waits_for_the_lock(lambda: inheritance.set_scope(people.owner, None, Wish(90)))
+    assert waits_for_the_lock(lambda: inheritance.recompute_policies(ApiKey.objects.all()))
+    assert waits_for_the_lock(lambda: inheritance.clear_overrides(people.operator, key))
     assert policy(key).every_days == 90
 
 
@@ -326,11 +326,11 @@ def test_a_freeze_can_always_be_ended_whatever_a_policy_cannot_keep(people, plac
         overlap_seconds=90 * 86400, own=["max_age_days", "overlap_seconds"]
     )
     freezes.end_freeze(people.owner, freeze)
-    assert not Freeze.objects.exists()
+    assert not ChangeFreeze.objects.exists()
     task = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
     assert "cannot be kept" in task.text
     RotationPolicy.objects.update(overlap_seconds=0)
-    inheritance.settle(ApiKey.objects.all(), strict=False)
+    inheritance.recompute_policies(ApiKey.objects.all(), strict=False)
     task.refresh_from_db()
     assert task.closed_at is not None, "it is answered once it can be kept"
 

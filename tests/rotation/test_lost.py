@@ -10,7 +10,7 @@ from keyvault.vault.secret_store import StoreMissing
 from rotation import lost_secrets, queue
 from rotation.consumers import registry
 from rotation.engine import lifecycle, manual_keys, retirement, runner
-from rotation.models import HumanTask, Notice, Reason, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Notification, Reason, Rotation, Step, WaitingFor
 from rotation.notifications import triggers
 from tests.factories import make_key, secret_of
 from tests.keyvault.vault import inspector
@@ -84,7 +84,7 @@ def test_it_is_noticed_while_waiting_though_nobody_fetches(vendor, place, people
     key.refresh_from_db()
     assert key.current == rotation.old_version
     triggers.scan()
-    told = Notice.objects.get(task=incident(key))
+    told = Notification.objects.get(task=incident(key))
     assert told.urgent
     assert "Applications get the former key again" in told.text
 

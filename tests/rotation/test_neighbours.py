@@ -6,7 +6,7 @@ import pytest
 from hvac.exceptions import InvalidPath
 
 from keyvault.inventory import keys
-from keyvault.models import Account, KeyVersion, VersionState
+from keyvault.models import KeyVersion, VendorAccount, VersionState
 from keyvault.vault import secret_store
 from keyvault.vault.secret_store import StoreDenied
 from rotation.engine.manual_keys import add_standby
@@ -31,7 +31,8 @@ def snapshot(kv, theirs):
     """Return what Vault holds of others and of ours: fields, versions and metadata of each path."""
     ours = [f"keys/{path}" for path in KeyVersion.objects.values_list("path", flat=True)]
     ours += [
-        f"accounts/{path}" for path in Account.objects.values_list("management_path", flat=True)
+        f"accounts/{path}"
+        for path in VendorAccount.objects.values_list("management_path", flat=True)
     ]
     found = {}
     for path in [*theirs, *ours]:

@@ -17,9 +17,9 @@ from rotation.human_tasks import close_alert, open_alert
 from rotation.models import (
     Heartbeat,
     HumanTask,
-    Message,
-    Notice,
-    Preference,
+    Notification,
+    NotificationDelivery,
+    NotificationPreference,
     Rotation,
     RotationPolicy,
 )
@@ -72,7 +72,9 @@ def key(vendor: Any, place: Any, people: Any) -> ApiKey:
 
 
 def send_all() -> None:
-    Message.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
+    NotificationDelivery.objects.filter(state="waiting").update(
+        due_at=timezone.now() - timedelta(seconds=1)
+    )
     for number in delivery.due():
         delivery.deliver(number)
 
@@ -80,7 +82,7 @@ def send_all() -> None:
 def told(kind: str = "") -> list[tuple[str, set[str]]]:
     """Return each notice's title with the addresses of those who were told in the console."""
     found = []
-    for notice in Notice.objects.filter(kind=kind) if kind else Notice.objects.all():
+    for notice in Notification.objects.filter(kind=kind) if kind else Notification.objects.all():
         who = notice.messages.filter(channel="console").values_list("member__email", flat=True)
         found.append((notice.title, {str(one).split("@")[0] for one in who}))
     return found
@@ -110,11 +112,11 @@ def test_the_ladder_tells_the_owner_then_the_team_then_the_owners_of_everything(
     ends_in(key, hours=20)
     triggers.scan()
     assert {"developer", "operator", "owner"} <= told("expiry")[0][1]
-    assert Notice.objects.filter(urgent=True).count() == 1
+    assert Notification.objects.filter(urgent=True).count() == 1
     ends_in(key, hours=-1)
     triggers.scan()
     assert told("expiry")[0][0].endswith("has ended")
-    assert Notice.objects.count() == 4
+    assert Notification.objects.count() == 4
     ends_in(key, days=-30)
     assert triggers.scan() == 0
 
@@ -138,7 +140,7 @@ def test_a_person_who_left_is_never_written_to(mails: Sink, people: Any, key: Ap
     Member.objects.filter(pk=people.developer.pk).update(is_active=False)
     send_all()
     assert mails.got == []
-    assert Message.objects.get(channel="mail").state == "dropped"
+    assert NotificationDelivery.objects.get(channel="mail").state == "dropped"
     ends_in(key, days=13)
     triggers.scan()
     assert "developer" not in told("expiry")[0][1]
@@ -211,7 +213,7 @@ def test_a_failed_and_an_overdue_rotation_are_told_once(people: Any, key: ApiKey
     RotationPolicy.objects.update(next_run_at=timezone.now() - timedelta(days=1))
     assert (triggers.scan(), triggers.scan()) == (2, 0)
     assert "developer" in told("failed")[0][1]
-    assert "The vendor said no." in Notice.objects.get(kind="failed").text
+    assert "The vendor said no." in Notification.objects.get(kind="failed").text
     assert "is overdue" in told("overdue")[0][0]
 
 
@@ -247,7 +249,7 @@ def test_a_mail_server_that_is_away_delays_and_loses_nothing(
     triggers.scan()
     good, settings.EMAIL_PORT = settings.EMAIL_PORT, 9
     send_all()
-    waiting = Message.objects.get(channel="mail")
+    waiting = NotificationDelivery.objects.get(channel="mail")
     assert (waiting.state, waiting.attempt) == ("waiting", 1)
     assert waiting.due_at is not None
     assert waiting.due_at > timezone.now()
@@ -256,13 +258,13 @@ def test_a_mail_server_that_is_away_delays_and_loses_nothing(
     send_all()
     mails.refuse = False
     send_all()
-    assert Message.objects.get(channel="mail").state == "sent"
+    assert NotificationDelivery.objects.get(channel="mail").state == "sent"
     assert len(mails.got) == 1
-    Message.objects.filter(channel="mail").update(state="waiting")
-    Notice.objects.update(created_at=timezone.now() - timedelta(days=4))
+    NotificationDelivery.objects.filter(channel="mail").update(state="waiting")
+    Notification.objects.update(created_at=timezone.now() - timedelta(days=4))
     mails.refuse = True
     send_all()
-    assert Message.objects.get(channel="mail").state == "failed"
+    assert NotificationDelivery.objects.get(channel="mail").state == "failed"
 
 
 def test_two_senders_send_it_once(mails: Sink, people: Any, key: ApiKey) -> None:
@@ -291,8 +293,8 @@ def test_two_scans_at_once_tell_it_once(people: Any, key: ApiKey) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert Notice.objects.count() == 1
-    assert Message.objects.filter(channel="console").count() == 1
+    assert Notification.objects.count() == 1
+    assert NotificationDelivery.objects.filter(channel="console").count() == 1
 
 
 def _scan() -> None:
@@ -304,7 +306,7 @@ def _scan() -> None:
 
 @pytest.mark.pure
 def test_quiet_hours_postpone_to_their_end_in_the_persons_zone() -> None:
-    night = Preference(time_zone="Europe/Berlin", quiet_from=time(22), quiet_to=time(7))
+    night = NotificationPreference(time_zone="Europe/Berlin", quiet_from=time(22), quiet_to=time(7))
     at = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)  # half past midnight in Berlin
     assert due_for(night, at, urgent=False) == datetime(2026, 7, 2, 5, 0, tzinfo=UTC)
     assert due_for(night, at, urgent=True) == at
@@ -312,11 +314,13 @@ def test_quiet_hours_postpone_to_their_end_in_the_persons_zone() -> None:
     assert due_for(night, evening, urgent=False) == datetime(2026, 7, 2, 5, 0, tzinfo=UTC)
     noon = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
     assert due_for(night, noon, urgent=False) == noon
-    lunch = Preference(time_zone="UTC", quiet_from=time(12), quiet_to=time(13))
+    lunch = NotificationPreference(time_zone="UTC", quiet_from=time(12), quiet_to=time(13))
     assert due_for(lunch, noon, urgent=False) == datetime(2026, 7, 1, 13, 0, tzinfo=UTC)
-    assert due_for(Preference(), noon, urgent=False) == noon
+    assert due_for(NotificationPreference(), noon, urgent=False) == noon
     # The hour that a change of the clock skips: quiet ends with the gap.
-    spring = Preference(time_zone="Europe/Berlin", quiet_from=time(1), quiet_to=time(2, 30))
+    spring = NotificationPreference(
+        time_zone="Europe/Berlin", quiet_from=time(1), quiet_to=time(2, 30)
+    )
     gap = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
     assert due_for(spring, gap, urgent=False) == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
 
@@ -341,7 +345,7 @@ def test_the_week_comes_on_monday_morning_where_the_person_is(people: Any, key: 
         assert digest.tell_all() == 1
         clock.move_to(monday + timedelta(hours=8))
         assert digest.tell_all() == 0, "once a week"
-        text = Notice.objects.get(kind="digest").text
+        text = Notification.objects.get(kind="digest").text
         assert "Ends within 30 days" in text
         assert str(key) in text
         assert told("digest")[0][1] == {"viewer"}, "and whom nothing concerns is left alone"

@@ -56,7 +56,9 @@ def test_one_that_an_older_release_stored_ends_the_rotation(vendor, place, peopl
     """Older data: it was asked about for ever, as an outage of the whole account."""
     rotation = started(people.operator, key)
     made = vendor.create_key(place.vendor_api["id"], label="kv-1-1-older")
-    version = versions.draft(key, Secret(made["key"] + "\nx"), source="created", added_by=None)
+    version = versions.draft_version(
+        key, Secret(made["key"] + "\nx"), source="created", added_by=None
+    )
     version.vendor_id, version.label = made["id"], "kv-1-1-older"
     version.link, version.linked_at = Link.ANSWER, timezone.now()
     secret_store.write_once("keys", version.path, {"secret": made["key"] + "\nx"})

@@ -9,7 +9,7 @@ from keyvault.audit.models import AuditEvent
 from rotation.consumers import registry
 from rotation.engine import lifecycle, manual_keys
 from rotation.engine.steps import old_key
-from rotation.models import Delivery, HumanTask, Notice, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Notification, Rotation, Step, WaitingFor, WebhookDelivery
 from rotation.notifications import triggers
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
@@ -133,7 +133,7 @@ def test_a_key_that_dies_early_is_told_at_once(vendor, place, people, key, manua
     rotation = manual_switch(vendor, place, people) if manual else switch(people, key)
     everybody_moves(rotation.key_id)
     lagging.acknowledged.all().delete()
-    Delivery.objects.all().delete()
+    WebhookDelivery.objects.all().delete()
     end(vendor, rotation, how)
     drive(rotation, lambda r: r.old_gone_at is not None)
     for _ in range(3):
@@ -144,12 +144,12 @@ def test_a_key_that_dies_early_is_told_at_once(vendor, place, people, key, manua
     task = HumanTask.objects.get(rotation=rotation, kind="incident", closed_at=None)
     triggers.scan()
     triggers.scan()
-    notice = Notice.objects.get(task=task)
+    notice = Notification.objects.get(task=task)
     assert notice.urgent
     assert GONE in notice.text
     assert "night job" in notice.text
     assert "web-1" not in notice.text
-    assert [one.consumer for one in Delivery.objects.all()] == [lagging]
+    assert [one.consumer for one in WebhookDelivery.objects.all()] == [lagging]
     assert AuditEvent.objects.filter(action="version.gone_early").count() == 1
     everybody_moves(rotation.key_id)
     drive(rotation)
@@ -252,7 +252,7 @@ def test_the_old_secret_is_asked_about_every_few_minutes(
 ):
     """B116: also at a vendor that tells no last use, and within the account's calls."""
     key = make_key(vendor, place, people.owner, manual=True)
-    key.account.settings = {"watch_calls_per_month": 1830}
+    key.account.settings = {"key_check_monthly_limit": 1830}
     now = timezone.now()
     rotation = Rotation(
         key=key,

@@ -12,7 +12,7 @@ from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from rotation.consumers import registry, webhooks
-from rotation.models import Consumer, Delivery, Step
+from rotation.models import Consumer, Step, WebhookDelivery
 from tests.factories import make_key, secret_of
 from tests.rotation.driving import drive, started
 
@@ -59,10 +59,12 @@ def switched(vendor, place, people, receiver):
 
 
 def send():
-    Delivery.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
+    WebhookDelivery.objects.filter(state="waiting").update(
+        due_at=timezone.now() - timedelta(seconds=1)
+    )
     for delivery_id in webhooks.due():
         webhooks.deliver(delivery_id)
-    return Delivery.objects.get()
+    return WebhookDelivery.objects.get()
 
 
 def test_it_tells_which_key_changed_and_never_the_secret(switched, receiver):
@@ -87,12 +89,12 @@ def test_a_failed_delivery_is_sent_again_under_the_same_id(switched, receiver):
 
 def age(by):
     """Let the delivery be so old."""
-    Delivery.objects.update(created_at=timezone.now() - by)
+    WebhookDelivery.objects.update(created_at=timezone.now() - by)
 
 
 def pause():
     """Return how many seconds from now it is sent again."""
-    return (Delivery.objects.get().due_at - timezone.now()).total_seconds()
+    return (WebhookDelivery.objects.get().due_at - timezone.now()).total_seconds()
 
 
 def test_it_goes_on_for_a_day_with_growing_pauses(switched, receiver):
@@ -112,7 +114,7 @@ def test_it_goes_on_for_a_day_with_growing_pauses(switched, receiver):
 
 def test_it_gives_up_after_a_day_and_tells_a_person(switched, receiver):
     """F14: until then nobody was told."""
-    from rotation.models import HumanTask, Notice
+    from rotation.models import HumanTask, Notification
     from rotation.notifications import triggers
 
     _, key = switched
@@ -127,7 +129,7 @@ def test_it_gives_up_after_a_day_and_tells_a_person(switched, receiver):
     assert "web-1" in task.text
     assert "Answered 503" in task.text
     triggers.scan()
-    assert Notice.objects.filter(task=task).exists()
+    assert Notification.objects.filter(task=task).exists()
 
 
 def test_the_task_closes_when_the_consumer_is_told_or_has_moved_or_is_gone(switched, receiver):
@@ -138,7 +140,9 @@ def test_the_task_closes_when_the_consumer_is_told_or_has_moved_or_is_gone(switc
     for settle in ("told", "moved", "gone"):
         Acknowledgement.objects.all().delete()
         receiver.status = 410
-        Delivery.objects.update(state="waiting", due_at=timezone.now() - timedelta(seconds=1))
+        WebhookDelivery.objects.update(
+            state="waiting", due_at=timezone.now() - timedelta(seconds=1)
+        )
         send()
         task = HumanTask.objects.get(about__startswith="webhook:", closed_at=None)
         webhooks.close_settled()
@@ -146,7 +150,9 @@ def test_the_task_closes_when_the_consumer_is_told_or_has_moved_or_is_gone(switc
         assert task.closed_at is None
         if settle == "told":
             receiver.status = 204
-            Delivery.objects.update(state="waiting", due_at=timezone.now() - timedelta(seconds=1))
+            WebhookDelivery.objects.update(
+                state="waiting", due_at=timezone.now() - timedelta(seconds=1)
+            )
             send()
         elif settle == "moved":
             version = KeyVersion.objects.get(pk=key.current_id)
@@ -253,8 +259,8 @@ def test_a_later_version_overtakes_what_was_not_sent(vendor, place, people, swit
     Rotation.objects.update(reason="leak")
     drive(Rotation.objects.get())
     drive(started(people.operator, key), lambda r: r.step == Step.VERIFY)
-    assert [d.state for d in Delivery.objects.order_by("pk")] == ["failed", "waiting"]
-    assert json.dumps(webhooks.payload(Delivery.objects.latest("pk")))
+    assert [d.state for d in WebhookDelivery.objects.order_by("pk")] == ["failed", "waiting"]
+    assert json.dumps(webhooks.payload(WebhookDelivery.objects.latest("pk")))
 
 
 def test_a_webhook_whose_secret_is_gone_ends_as_failed(switched, receiver):
@@ -279,7 +285,7 @@ def test_a_receiver_that_drips_its_answer_holds_nobody(switched, caplog):
         Consumer.objects.update(webhook_url=f"{url}/hook")
         began = time.monotonic()
         webhooks.deliver(webhooks.due()[0], seconds=1.0)
-    delivery = Delivery.objects.get()
+    delivery = WebhookDelivery.objects.get()
     assert time.monotonic() - began < 5
     assert (delivery.state, delivery.last_error) == (
         "waiting",

@@ -18,7 +18,7 @@ from keyvault.core.secret import Secret
 from keyvault.inventory import accounts, keys, versions
 from keyvault.inventory.keys import NewKey
 from keyvault.inventory.stored_secrets import SETTLED_AFTER
-from keyvault.models import Account, ApiKey, KeyVersion, Leftover, VersionState
+from keyvault.models import ApiKey, KeyVersion, OrphanedSecret, VendorAccount, VersionState
 from keyvault.vault import secret_store
 from rotation import orphaned_secrets
 from rotation.engine import cleanup, manual_keys
@@ -63,7 +63,7 @@ def lying():
 
 
 def age():
-    Leftover.objects.update(since=timezone.now() - SETTLED_AFTER - timedelta(seconds=1))
+    OrphanedSecret.objects.update(since=timezone.now() - SETTLED_AFTER - timedelta(seconds=1))
 
 
 def told():
@@ -76,9 +76,9 @@ def new_key(place, name):
 
 def strand(key, text):
     """Leave what a release before this one left when it died between its two commits."""
-    version = versions.draft(key, Secret(text), source="pasted", added_by=None)
+    version = versions.draft_version(key, Secret(text), source="pasted", added_by=None)
     secret_store.write_once(
-        "keys", version.path, {"secret": text, "vendor_id": "", **versions.whose(key)}
+        "keys", version.path, {"secret": text, "vendor_id": "", **versions.owner_labels(key)}
     )
     versions.save_next(version)
     return version
@@ -150,7 +150,7 @@ def test_a_paste_that_was_cut_off_and_not_repeated_is_told(
     """B07: its key lives on at the vendor; what is stored, what is not and what to do are said."""
     text = fresh(vendor, place)
     with acting_as(stack.openbao, "web", monkeypatch):
-        draft = versions.draft(key, Secret(text), source="pasted", added_by=people.operator)
+        draft = versions.draft_version(key, Secret(text), source="pasted", added_by=people.operator)
         versions.put_secret(draft, Secret(text), key)
     age()
     with acting_as(stack.openbao, "worker", monkeypatch):
@@ -244,7 +244,7 @@ def test_one_secret_given_many_times_at_once_leaves_one_copy(
     orphaned_secrets.destroy_all()
     assert not lying(), "what was refused is given up at once and goes with the next sweep"
     assert not told().exists()
-    assert not Leftover.objects.exists()
+    assert not OrphanedSecret.objects.exists()
 
 
 def test_a_registration_whose_audit_row_fails_and_is_repeated_leaves_one_copy(
@@ -292,7 +292,7 @@ def test_an_account_that_is_refused_leaves_no_credential(stack, vendor, place, p
     with acting_as(stack.openbao, "worker", monkeypatch):
         orphaned_secrets.destroy_all()
     assert lying_credentials(stack) == before
-    assert Account.objects.get(pk=place.api_account.pk).management_path
+    assert VendorAccount.objects.get(pk=place.api_account.pk).management_path
 
 
 def lying_credentials(stack):
@@ -303,13 +303,13 @@ def lying_credentials(stack):
 def test_a_cut_off_secret_that_a_person_adopts_is_kept(stack, vendor, place, people, key):
     """F8: adopted within its quarter of an hour, it is destroyed no more."""
     text = fresh(vendor, place)
-    draft = versions.draft(key, Secret(text), source="pasted", added_by=None)
+    draft = versions.draft_version(key, Secret(text), source="pasted", added_by=None)
     versions.put_secret(draft, Secret(text), key)
     age()
     vendor.delete_key_by_secret(secret_of(key.current))
     (finding,) = [f for f in reconciliation.reconcile().findings if f.subject == str(draft.path)]
     restore.adopt(people.owner, finding.id)
-    assert not Leftover.objects.exists()
+    assert not OrphanedSecret.objects.exists()
     orphaned_secrets.destroy_all()
     key.refresh_from_db()
     assert secret_of(key.current) == text
@@ -333,7 +333,7 @@ def test_a_standby_whose_secret_vault_lost_stops_no_rotation(vendor, place, peop
 
 def test_what_a_row_names_is_never_destroyed_as_left_over(vendor, place, people, key):
     """F8: whatever put it on the list, a secret that is on record stays."""
-    Leftover.objects.create(area="keys", path=key.current.path)
+    OrphanedSecret.objects.create(area="keys", path=key.current.path)
     age()
     assert orphaned_secrets.destroy_all() == 1
     assert secret_of(key.current)

@@ -105,7 +105,7 @@ def test_downtime_does_not_end_in_a_storm(vendor, place, people):
     for key in keys:
         policies.set_policy(people.owner, key, WISH)
     make_due(*keys)
-    with override_settings(MAX_STARTS_PER_TICK=2, MAX_OPEN_PER_ACCOUNT=3):
+    with override_settings(MAX_STARTS_PER_TICK=2, MAX_ROTATIONS_PER_ACCOUNT=3):
         assert scheduler.start_due() == 2
         assert scheduler.start_due() == 1
         assert scheduler.start_due() == 0
@@ -129,7 +129,7 @@ def test_two_keys_of_one_application_rotate_in_turn(vendor, place, people):
     Rotation.objects.update(waiting_for=WaitingFor.KEY)
     assert scheduler.start_due() == 1
     assert scheduler.start_due() == 0
-    held = blockers.why(RotationPolicy.objects.exclude(key__rotations__isnull=False).get())
+    held = blockers.blocker_of(RotationPolicy.objects.exclude(key__rotations__isnull=False).get())
     assert held is not None
     assert "Two keys of one application never move at the same time" in held.text
     waits = next(one for one in keys if not Rotation.objects.filter(key=one).exists())
@@ -209,13 +209,15 @@ def test_an_overdue_key_says_what_holds_it(client, vendor, place, people):
     first, second = (lone_key(vendor, place, people.owner) for _ in range(2))
     for key in (first, second):
         policies.set_policy(people.owner, key, WISH)
-    assert blockers.why(RotationPolicy.objects.get(key=second)) is None, "it is not due"
+    assert blockers.blocker_of(RotationPolicy.objects.get(key=second)) is None, "it is not due"
     make_due(first, second)
-    assert blockers.why(RotationPolicy.objects.get(key=second)) is None, "the next tick starts it"
-    with override_settings(MAX_OPEN_PER_ACCOUNT=1):
+    assert blockers.blocker_of(RotationPolicy.objects.get(key=second)) is None, (
+        "the next tick starts it"
+    )
+    with override_settings(MAX_ROTATIONS_PER_ACCOUNT=1):
         assert scheduler.start_due() == 1
         waits = RotationPolicy.objects.get(next_run_at__lt=timezone.now())
-        held = blockers.why(waits)
+        held = blockers.blocker_of(waits)
         assert held is not None
         assert "As many rotations run at Sandbox as may (1)" in held.text
         page = as_(client, people.owner).get(f"/keys/{waits.key_id}/").content.decode()
@@ -226,6 +228,6 @@ def test_an_overdue_key_says_what_holds_it(client, vendor, place, people):
         next_try_at=timezone.now(),
         told_at=timezone.now(),
     )
-    held = blockers.why(waits)
+    held = blockers.blocker_of(waits)
     assert held is not None
     assert "does not answer" in held.text

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from keyvault.models import Application
-from rotation.models import PolicyLevel, RotationPolicy
+from rotation.models import PolicyScope, RotationPolicy
 from rotation.scheduling import inheritance, policies
 from rotation.scheduling.policies import Wish
 from tests.api_client import Api
@@ -57,7 +57,7 @@ def test_others_may_look_and_not_change(client, people, place, who):
     as_(client, member)
     assert client.get("/policies/").status_code == 200
     assert client.post(level("installation", 0), {"every_days": "5"}).status_code == 403
-    assert not PolicyLevel.objects.exists()
+    assert not PolicyScope.objects.exists()
 
 
 def test_unknown_and_foreign_levels_are_not_found(client, people, place):
@@ -73,18 +73,18 @@ def test_a_stale_page_says_who_changed_what_and_keeps_what_was_typed(client, peo
     as_(client, people.owner)
     address = level("application", place.application.pk)
     policies.set_policy(people.operator, key, Wish(20))
-    inheritance.set_level(people.owner, place.application, Wish(30))
+    inheritance.set_scope(people.owner, place.application, Wish(30))
     opened = mark_of(client.get(address))
-    inheritance.set_level(people.owner, place.application, Wish(45))
+    inheritance.set_scope(people.owner, place.application, Wish(45))
     answer = client.post(address, {"every_days": "60", "seen": opened})
     assert answer.status_code == 409
     assert f"{people.owner} changed this at" in text(answer)
     assert "every days 45" in text(answer)
     assert 'value="60"' in text(answer)
-    assert inheritance.level_of(place.application).every_days == 45
+    assert inheritance.scope_of(place.application).every_days == 45
     again = client.post(address, {"every_days": "60", "seen": mark_of(answer)})
     assert again.status_code == 302
-    assert inheritance.level_of(place.application).every_days == 60
+    assert inheritance.scope_of(place.application).every_days == 60
 
 
 def test_a_keys_policy_form_is_not_saved_over_anothers_change(client, people, key):

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from keyvault.models import Account
-from rotation.models import FreezeFeed, Hook
+from keyvault.models import VendorAccount
+from rotation.models import FreezeCalendar, NotificationChannel
 from tests import leakscan
 from tests.api_client import sign_in
 
@@ -39,7 +39,7 @@ def test_a_secret_is_not_kept_while_its_sender_proves_who_they_are(
     assert answer["Location"].startswith("/account/reauthenticate/?next=")
     assert "account_reauthentication_state" not in client.session
     assert SECRET not in str(dict(client.session.items()))
-    for stored in (Account, Hook, FreezeFeed):
+    for stored in (VendorAccount, NotificationChannel, FreezeCalendar):
         assert not stored.objects.filter(name="x").exists()
     page = client.get(answer["Location"]).content.decode()
     assert "what you sent was not kept" in page

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from keyvault.inventory import versions
-from keyvault.models import Account, ApiKey, KeyVersion
+from keyvault.models import ApiKey, KeyVersion, VendorAccount
 from keyvault.vault import secret_store
 from rotation.engine import cleanup
 from rotation.models import HumanTask, Intent, Rotation, Step
@@ -239,9 +239,9 @@ def test_what_an_older_database_forgot_is_adopted_by_a_person(vendor, place, peo
     old = key.current
     drive(started(people.operator, key))
     newer = secret_of(ApiKey.objects.get().current)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     forget_rotation(key, old)
-    deletion_lock.freeze("The test restored an older dump.")
+    deletion_lock.lock_deletions("The test restored an older dump.")
     report = reconciliation.reconcile()
     kinds = found(report)
     assert findings.SECRET_WITHOUT_ROW in kinds
@@ -253,9 +253,9 @@ def test_what_an_older_database_forgot_is_adopted_by_a_person(vendor, place, peo
     key.refresh_from_db()
     assert secret_of(key.current) == newer
     assert key.current.source == "adopted"
-    report = restore.thaw(people.owner, [], "restored the dump of yesterday")
+    report = restore.unlock_deletions(people.owner, [], "restored the dump of yesterday")
     assert report.findings == []
-    assert deletion_lock.known() == ""
+    assert deletion_lock.noticed_reason() == ""
     assert drive(started(people.operator, key)).step == Step.DONE
     cleanup.sweep()
     assert_all_is_well(vendor, place)
@@ -273,17 +273,17 @@ def test_a_secret_is_adopted_only_when_the_key_needs_it(vendor, place, people, k
 
 
 def test_thawing_needs_an_owner_a_reason_and_nothing_open(vendor, place, people, key):
-    deletion_lock.roll()
-    deletion_lock.freeze("The test says so.")
+    deletion_lock.roll_marker()
+    deletion_lock.lock_deletions("The test says so.")
     vendor.create_key(place.vendor_api["id"], label="stranger")
     (finding,) = reconciliation.reconcile().findings
     because = ("--reason", "restored the dump of yesterday")
     assert call("reconcilekeys", "--thaw", *because, "--by", people.operator.email).code == 1
     assert call("reconcilekeys", "--thaw").code == 1
     assert finding.id in call("reconcilekeys", "--thaw", *because).err
-    assert deletion_lock.known()
+    assert deletion_lock.noticed_reason()
     assert call("reconcilekeys", "--thaw", *because, "--accept", finding.id).code == 1
-    assert deletion_lock.known() == ""
+    assert deletion_lock.noticed_reason() == ""
     assert not open_findings().filter(about="freeze").exists()
 
 
@@ -295,5 +295,5 @@ def test_it_reads_each_list_once_however_many_keys_there_are(vendor, place, peop
     routes = [entry["route"] for entry in vendor.ledger(account=place.vendor_api["id"])]
     assert routes.count("list") == 1
     assert routes.count("usage") == 6
-    assert Account.objects.count() == 2
+    assert VendorAccount.objects.count() == 2
     assert versions.AREA == "keys"

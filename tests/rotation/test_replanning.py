@@ -13,7 +13,7 @@ from django.utils import timezone
 from keyvault.models import ApiKey
 from rotation import tasks
 from rotation.engine import scheduler
-from rotation.models import Freeze, PolicyLevel, Replan, Rotation, RotationPolicy
+from rotation.models import ChangeFreeze, PolicyScope, ReplanProgress, Rotation, RotationPolicy
 from rotation.scheduling import inheritance, policies, replanner
 from rotation.scheduling.policies import Wish
 from tests.factories import make_key
@@ -34,7 +34,7 @@ def keys(vendor: Any, place: Any, people: Any) -> list[ApiKey]:
 def freeze_around(at: Any, environment: Any = None) -> tuple[date, date]:
     """Put a freeze around a moment, as a person would, but plan nothing anew yet."""
     first, last = at.date() - DAY, at.date() + DAY
-    Freeze.objects.create(name="f", first_day=first, last_day=last, environment=environment)
+    ChangeFreeze.objects.create(name="f", first_day=first, last_day=last, environment=environment)
     return first, last
 
 
@@ -52,7 +52,7 @@ def test_the_worker_carries_on_where_the_request_stopped(keys: list[ApiKey], peo
     assert planned_inside(*days) == 1
     assert not replanner.carry_on(at_once=2)
     assert planned_inside(*days) == 0
-    assert not Replan.objects.exists()
+    assert not ReplanProgress.objects.exists()
     assert not replanner.carry_on()
 
 
@@ -87,7 +87,7 @@ def test_a_second_change_begins_anew_and_two_at_once_do_not_collide(
 ) -> None:
     replanner.replan(None, at_once=3)
     replanner.replan(None, at_once=1)
-    assert Replan.objects.get().applied_to == keys[0].pk
+    assert ReplanProgress.objects.get().applied_to == keys[0].pk
     failed: list[DatabaseError] = []
 
     def change() -> None:
@@ -105,18 +105,18 @@ def test_a_second_change_begins_anew_and_two_at_once_do_not_collide(
     for one in threads:
         one.join(20)
     assert failed == []
-    assert Replan.objects.get().applied_to == keys[0].pk
+    assert ReplanProgress.objects.get().applied_to == keys[0].pk
 
 
-@pytest.mark.parametrize("carry_on", [inheritance.carry_on, replanner.carry_on])
+@pytest.mark.parametrize("carry_on", [inheritance.apply_next_scope, replanner.carry_on])
 def test_the_worker_locks_in_the_order_of_the_request(
     keys: list[ApiKey], people: Any, carry_on: Any
 ) -> None:
     """Policies first, then the row: the other way round, each would wait for the other."""
-    inheritance.set_level(people.owner, None, Wish(90), at_once=1)
+    inheritance.set_scope(people.owner, None, Wish(90), at_once=1)
     replanner.replan(None, at_once=1)
     with a_worker_that_waits(carry_on):
-        for rows in (PolicyLevel.objects, Replan.objects):
+        for rows in (PolicyScope.objects, ReplanProgress.objects):
             assert rows.select_for_update(nowait=True).first() is not None
 
 
@@ -128,7 +128,7 @@ def test_a_change_that_comes_while_the_worker_waits_is_not_passed_over(
     replanner.replan(None, at_once=4)
     with a_worker_that_waits(replanner.carry_on):
         RotationPolicy.objects.filter(key=keys[1]).update(next_run_at=inside)
-        Replan.objects.update(applied_to=0)
+        ReplanProgress.objects.update(applied_to=0)
     assert planned_inside(*days) == 0
 
 
@@ -142,7 +142,7 @@ def a_worker_that_waits(carry_on: Callable[[], bool]) -> Iterator[None]:
 
     worker = threading.Thread(target=work)
     with transaction.atomic():
-        inheritance.hold()
+        inheritance.lock_policies()
         worker.start()
         until(_somebody_waits_for_policies, what="the worker to wait")
         yield

@@ -18,12 +18,12 @@ from rotation.engine import holds, lifecycle, manual_keys, retirement
 from rotation.models import (
     HumanTask,
     Intent,
+    KeyCheckSchedule,
     Reason,
     Rotation,
     RotationPolicy,
     Step,
     WaitingFor,
-    Watch,
 )
 from rotation.monitoring import key_checks
 from rotation.scheduling import inheritance, policies
@@ -278,10 +278,10 @@ def test_it_is_in_no_list_unless_asked_for_and_its_name_is_free(vendor, place, p
     assert "Retired" in client.get(f"/keys/{key.pk}/").content.decode()
     assert client.get(f"/rotations/{rotation.pk}/").status_code == 200
     assert call("listkeys").out.count("video") == 0
-    inheritance.carry_on()
+    inheritance.apply_next_scope()
     key_checks.claim_due()
     assert not RotationPolicy.objects.exists()
-    assert not Watch.objects.exists()
+    assert not KeyCheckSchedule.objects.exists()
     again = make_key(vendor, place, people.owner, name="video")
     assert again.pk != key.pk
     assert call("retirekey", "Sandbox/Development/video", "--reason", WHY).code == 0

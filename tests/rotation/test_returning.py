@@ -15,10 +15,10 @@ from keyvault.access.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
 from keyvault.core.errors import Conflict, Denied
 from keyvault.models import Approval, Grant, Group, Member, Role
-from keyvault.models.approvals import Act
+from keyvault.models.approvals import ApprovalAction
 from rotation.campaigns import offboarding, reinstatement
 from rotation.engine import lifecycle, manual_keys
-from rotation.models import HumanTask, Notice, Reason, Rotation
+from rotation.models import HumanTask, Notification, Reason, Rotation
 from rotation.models.campaigns import Campaign
 from rotation.notifications import triggers
 from rotation.scheduling import calendar
@@ -53,7 +53,9 @@ DOORS = pytest.mark.parametrize("leave", [by_directory, by_off_boarding, by_hand
 
 def ask(member: Member) -> Approval:
     with pytest.raises(NeedsApproval) as caught:
-        approvals.require(member, approvals.Asked(Act.WEBHOOK, "Set it", {"to": "x"}, always=True))
+        approvals.require(
+            member, approvals.Asked(ApprovalAction.WEBHOOK, "Set it", {"to": "x"}, always=True)
+        )
     return Approval.objects.get(pk=caught.value.details["approvals"][0])
 
 
@@ -177,9 +179,9 @@ def test_an_owner_lets_somebody_come_back_as_the_same_person_with_nothing(
     assert Campaign.objects.count() == 1, "what they knew is rotated all the same"
     assert AuditEvent.objects.filter(action="secret.revealed", actor_id=str(back.pk)).exists()
     code = answer.json["link"].rsplit("#", 1)[1]
-    from keyvault.access.invitations import join
+    from keyvault.access.invitations import accept_invitation
 
-    assert join(code, "five words that have nothing in common").pk == leaver.pk
+    assert accept_invitation(code, "five words that have nothing in common").pk == leaver.pk
     tick()
     back.refresh_from_db()
     assert back.left_at is None, "nobody off-boards them again"
@@ -226,7 +228,7 @@ def test_a_directory_that_wants_somebody_back_is_refused_and_the_owners_are_told
     assert "an owner lets them come back" in error.message
     task = HumanTask.objects.get()
     triggers.scan()
-    assert Notice.objects.get(task=task).messages.filter(member=people.owner).exists()
+    assert Notification.objects.get(task=task).messages.filter(member=people.owner).exists()
     reinstatement.let_come_back(people.owner, leaver)
     task.refresh_from_db()
     assert task.closed_by is None

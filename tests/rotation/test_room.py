@@ -147,7 +147,7 @@ def test_nothing_is_removed_while_deleting_is_frozen(vendor, place, people, key)
     key.refresh_from_db()
     set_limit(vendor, place, 2)
     rotation = started(people.operator, key)
-    deletion_lock.freeze("A test froze it.")
+    deletion_lock.lock_deletions("A test froze it.")
     drive(rotation, lambda r: r.waiting_for == WaitingFor.RECONCILE)
     assert orphan["id"] in alive(vendor, place)
 

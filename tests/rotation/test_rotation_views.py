@@ -81,7 +81,7 @@ def test_an_ended_rotation_asks_no_more(client, people, key):
 
 
 def act(client, rotation, deed, **sent):
-    return client.post(reverse("rotation-act", args=[rotation.pk, deed]), sent, follow=True)
+    return client.post(reverse("rotation-action", args=[rotation.pk, deed]), sent, follow=True)
 
 
 def test_cancel_once_and_twice(client, people, waiting):
@@ -121,7 +121,7 @@ def test_acts_are_refused_to_those_who_may_only_look(client, people, waiting, de
     assert act(as_(client, people.viewer), waiting, deed, reason="long enough").status_code == 403
     assert act(as_(client, people.outsider), waiting, deed).status_code == 404
     # Loaded as a page it does nothing: it leads to the page that has the form.
-    loaded = client.get(reverse("rotation-act", args=[waiting.pk, deed]))
+    loaded = client.get(reverse("rotation-action", args=[waiting.pk, deed]))
     assert (loaded.status_code, loaded["Location"]) == (302, f"/rotations/{waiting.pk}/")
 
 

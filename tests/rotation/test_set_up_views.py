@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from keyvault.audit.models import AuditEvent
 from keyvault.delivery import tokens
-from keyvault.inventory.edit_conflicts import mark
+from keyvault.inventory.edit_conflicts import edit_mark
 from keyvault.models import Environment, ServiceToken
 from tests.factories import make_key
 from tests.pages import as_, statements, text
@@ -61,7 +61,7 @@ def test_a_stale_form_says_who_changed_what(client, place, people, kind, change)
         "application": "application-change",
         "account": "account-of-vendor",
     }[kind]
-    address, opened = reverse(route, args=[row.pk]), mark(row)
+    address, opened = reverse(route, args=[row.pk]), edit_mark(row)
     was = row.name
     as_(client, people.owner).post(address, {**change, "seen": opened})
     second = client.post(address, {**change, "name": "Mine", "seen": opened})
@@ -84,7 +84,7 @@ def test_the_connection_to_a_vendor_is_tested(client, vendor, place, people):
     assert "gave no clear answer" in text(client.post(address, follow=True))
     as_(client, people.operator)
     assert client.post(address).status_code == 403
-    shown = client.get(reverse("account-of-vendor", args=[place.api_account.pk]))
+    shown = client.get(reverse("vendor-account", args=[place.api_account.pk]))
     assert "Rotate all of them" not in text(shown)
     assert "Test the connection" not in text(shown)
     assert "In Vault" in text(shown)
@@ -92,7 +92,7 @@ def test_the_connection_to_a_vendor_is_tested(client, vendor, place, people):
 
 def test_an_account_sends_keys_nowhere_else(client, place, people):
     as_(client, people.owner)
-    address = reverse("account-of-vendor", args=[place.api_account.pk])
+    address = reverse("vendor-account", args=[place.api_account.pk])
     was = place.api_account.base_url
     client.post(address, {"name": "A", "dashboard_url": "", "base_url": "http://127.0.0.1:1/"})
     place.api_account.refresh_from_db()

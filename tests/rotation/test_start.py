@@ -5,8 +5,8 @@ import re
 import pytest
 
 from keyvault.console import onboarding
-from keyvault.models import Account, ApiKey, Application, Environment
-from rotation.models import Consumer, PolicyLevel, SkippedStep
+from keyvault.models import ApiKey, Application, Environment, VendorAccount
+from rotation.models import Consumer, OnboardingSkip, PolicyScope
 from tests.api_client import Api
 from tests.factories import grant, make_member, secret_of
 from tests.pages import as_, text
@@ -39,9 +39,9 @@ def test_an_empty_installation_leads_its_owner_through_all_of_it(client, vendor,
     client.post("/start/application", {"name": "Billing", "team": "Payments"})
     page = client.get("/start/")
     assert page.context["at"] == onboarding.Name.KEY
-    assert page.context["form"]["account"].value() == Account.objects.get().pk
+    assert page.context["form"]["account"].value() == VendorAccount.objects.get().pk
     sent = {
-        "account": Account.objects.get().pk,
+        "account": VendorAccount.objects.get().pk,
         "environment": Environment.objects.get(name="Production").pk,
         "application": Application.objects.get().pk,
         "name": "Reports",
@@ -54,7 +54,7 @@ def test_an_empty_installation_leads_its_owner_through_all_of_it(client, vendor,
     client.post("/start/key", {**sent, "secret": made["key"]})
     assert secret_of(ApiKey.objects.get().current) == made["key"]
     client.post("/start/policy", {"every_days": "90", "at_time": "03:00"})
-    assert PolicyLevel.objects.get().every_days == 90
+    assert PolicyScope.objects.get().every_days == 90
     sent = {**sent, "name": "eu-west-1", "webhook_url": ""}
     page = client.post("/start/consumer", sent, follow=True)
     assert "no-store" in page["Cache-Control"]
@@ -98,7 +98,15 @@ def test_what_does_not_fit_is_explained_and_nothing_is_half_written(client, owne
     as_(client, owner)
     answer = client.post(f"/start/{step}", sent)
     assert answer.status_code == 400
-    for kind in (Account, Environment, Application, ApiKey, PolicyLevel, Consumer, SkippedStep):
+    for kind in (
+        VendorAccount,
+        Environment,
+        Application,
+        ApiKey,
+        PolicyScope,
+        Consumer,
+        OnboardingSkip,
+    ):
         assert not kind.objects.exists(), kind
 
 

@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 from rotation import queue
 from rotation.engine import circuit_breaker, runner, scheduler
 from rotation.human_tasks import visible_tasks
@@ -158,7 +158,7 @@ def test_an_alert_has_its_page_and_cannot_be_completed(client, vendor, place, pe
     assert client.get(f"/tasks/{task.pk}/").status_code == 404
 
 
-@override_settings(MAX_CREATES_PER_DAY=2)
+@override_settings(MAX_KEYS_CREATED_PER_DAY=2)
 def test_a_cap_on_new_keys_a_day_holds_and_tells_one_person_once(vendor, place, people):
     """A run-away cannot mint keys without end; when the day has passed it goes on by itself."""
     from rotation.models import Intent
@@ -171,7 +171,7 @@ def test_a_cap_on_new_keys_a_day_holds_and_tells_one_person_once(vendor, place, 
     assert [r.step for r in ended] == [Step.DONE, Step.DONE, Step.GENERATE, Step.GENERATE]
     assert creates(vendor, place.vendor_api) == 2
     alert = HumanTask.objects.get(kind=HumanTask.Kind.FINDING, closed_at=None)
-    assert "MAX_CREATES_PER_DAY" in alert.text
+    assert "MAX_KEYS_CREATED_PER_DAY" in alert.text
     Intent.objects.filter(kind="create").update(
         created_at=timezone.now() - timedelta(days=1, minutes=1)
     )
@@ -191,7 +191,7 @@ def make_due(key, by, *, expires=None, overdue=timedelta(days=3)):
     return key
 
 
-@override_settings(MAX_STARTS_PER_TICK=3, MAX_OPEN_PER_ACCOUNT=4)
+@override_settings(MAX_STARTS_PER_TICK=3, MAX_ROTATIONS_PER_ACCOUNT=4)
 def test_after_three_days_down_work_resumes_bounded_and_what_expires_first_goes_first(
     vendor, place, people
 ):
@@ -219,7 +219,7 @@ def test_after_three_days_down_work_resumes_bounded_and_what_expires_first_goes_
     assert_all_is_well(vendor, place)
 
 
-@override_settings(MAX_STARTS_PER_TICK=2, MAX_OPEN_PER_ACCOUNT=1)
+@override_settings(MAX_STARTS_PER_TICK=2, MAX_ROTATIONS_PER_ACCOUNT=1)
 def test_a_full_account_holds_up_no_other(vendor, place, people):
     for number in range(12):
         make_due(
@@ -227,7 +227,7 @@ def test_a_full_account_holds_up_no_other(vendor, place, people):
             people.owner,
             expires=timedelta(days=1),
         )
-    other = Account.objects.create(
+    other = VendorAccount.objects.create(
         name="Other",
         provider="sandbox",
         base_url=place.api_account.base_url,

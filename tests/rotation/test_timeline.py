@@ -33,7 +33,7 @@ def test_one_stream_holds_everything_and_filters_choose(vendor, place, people, k
     check_key(people.owner, key)
     show(people.developer, key)
     policies.set_policy(people.operator, key, Wish(30))
-    inheritance.set_level(people.owner, place.environment, Wish(window="Sat 02:00-04:00"))
+    inheritance.set_scope(people.owner, place.environment, Wish(window="Sat 02:00-04:00"))
     drive(started(people.operator, key))
     everything = acts(key)
     for act in ("key.registered", "key.checked", "secret.revealed", "rotation.started"):
@@ -50,8 +50,8 @@ def test_roles_that_reach_the_key_stand_in_its_stream_and_others_do_not(place, p
     other = Application.objects.create(name="Elsewhere")
     newcomer = make_member("new@example.com")
     before = acts(key).count("grant.changed")
-    roles.give(people.owner, newcomer, Role.VIEWER, application=place.application)
-    roles.give(people.owner, newcomer, Role.VIEWER, application=other)
+    roles.assign_role(people.owner, newcomer, Role.VIEWER, application=place.application)
+    roles.assign_role(people.owner, newcomer, Role.VIEWER, application=other)
     assert acts(key).count("grant.changed") == before + 1
 
 

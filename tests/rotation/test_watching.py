@@ -10,7 +10,15 @@ from django.utils import timezone
 from keyvault.audit.models import AuditEvent
 from keyvault.models import ApiKey, KeyVersion
 from rotation.engine import check_budget, lifecycle, scheduler
-from rotation.models import HumanTask, Pause, Reason, Rotation, RotationPolicy, Usage, Watch
+from rotation.models import (
+    AccountUsage,
+    HumanTask,
+    KeyCheckSchedule,
+    Reason,
+    Rotation,
+    RotationPause,
+    RotationPolicy,
+)
 from rotation.monitoring import key_checks
 from rotation.scheduling import pauses, policies
 from rotation.tasks import watch
@@ -27,7 +35,7 @@ def key(vendor: Any, place: Any, people: Any) -> ApiKey:
 def come() -> list[int]:
     """Let every key's day come, and ask about it."""
     key_checks.claim_due()
-    Watch.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
+    KeyCheckSchedule.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
     found = key_checks.claim_due()
     for key_id in found:
         key_checks.check(key_id)
@@ -48,20 +56,20 @@ def test_each_key_is_asked_about_once_an_interval_and_spread_out(
     for number in range(4):
         make_key(vendor, place, people.owner, name=f"key {number}")
     assert key_checks.claim_due() == [], "new ones are spread over their first day"
-    due = sorted(Watch.objects.values_list("next_check_at", flat=True))
+    due = sorted(KeyCheckSchedule.objects.values_list("next_check_at", flat=True))
     assert due[-1] - due[0] > timedelta(minutes=5)
     before = asked(vendor)
     assert len(come()) == 5
     assert asked(vendor) == before + 5
     assert key_checks.claim_due() == []
-    for one in Watch.objects.all():
+    for one in KeyCheckSchedule.objects.all():
         away = one.next_check_at - timezone.now()
         assert timedelta(hours=21) < away < timedelta(hours=27)
 
 
 def test_two_at_once_ask_once(key: ApiKey) -> None:
     key_checks.claim_due()
-    Watch.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
+    KeyCheckSchedule.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
     assert key_checks.claim_due() == [key.pk]
     assert key_checks.claim_due() == [], "it is given out, until the lease ends"
 
@@ -72,7 +80,7 @@ def test_a_key_that_is_refused_twice_is_an_incident_at_once_and_one_odd_node_is_
     vendor.delete_key_by_secret(secret_of(key.current))
     come()
     assert open_kinds() == []
-    assert Watch.objects.get().next_check_at < timezone.now() + timedelta(minutes=2)
+    assert KeyCheckSchedule.objects.get().next_check_at < timezone.now() + timedelta(minutes=2)
     come()
     task = HumanTask.objects.get(kind="incident", closed_at=None)
     assert "refuses the current secret" in task.text
@@ -162,18 +170,22 @@ def test_what_is_refused_or_unclear_is_asked_no_oftener_than_the_month_allows(
     from keyvault.vendors.base import CANNOT_TELL, REFUSED, CheckResult
 
     account = place.api_account
-    account.settings = {"watch_calls_per_month": 10}
+    account.settings = {"key_check_monthly_limit": 10}
     account.save()
     key.refresh_from_db()
     key_checks.claim_due()
     assert key.current is not None
     for answer in (REFUSED, CANNOT_TELL):
         for _ in range(4):
-            key_checks.settle(key, key.current, CheckResult(answer, "said so"))
-        assert Watch.objects.get().next_check_at > timezone.now() + timedelta(days=2, hours=23)
+            key_checks.record_result(key, key.current, CheckResult(answer, "said so"))
+        assert KeyCheckSchedule.objects.get().next_check_at > timezone.now() + timedelta(
+            days=2, hours=23
+        )
     day = CheckResult(CANNOT_TELL, "later", retry_after=9 * 86400.0)
-    key_checks.settle(key, key.current, day)
-    assert Watch.objects.get().next_check_at > timezone.now() + timedelta(days=8), "as it asked"
+    key_checks.record_result(key, key.current, day)
+    assert KeyCheckSchedule.objects.get().next_check_at > timezone.now() + timedelta(days=8), (
+        "as it asked"
+    )
 
 
 def test_one_key_without_a_verdict_among_good_ones_is_one_alert_and_no_back_and_forth(
@@ -186,11 +198,11 @@ def test_one_key_without_a_verdict_among_good_ones_is_one_alert_and_no_back_and_
     assert key.current is not None
     assert other.current is not None
     for _ in range(4):
-        key_checks.settle(key, key.current, CheckResult(CANNOT_TELL, "paid plan required"))
-        key_checks.settle(other, other.current, CheckResult(VALID, "fine"))
+        key_checks.record_result(key, key.current, CheckResult(CANNOT_TELL, "paid plan required"))
+        key_checks.record_result(other, other.current, CheckResult(VALID, "fine"))
     assert HumanTask.objects.filter(kind="outage").count() == 1
     assert open_kinds() == ["outage"]
-    key_checks.settle(key, key.current, CheckResult(VALID, "fine"))
+    key_checks.record_result(key, key.current, CheckResult(VALID, "fine"))
     assert open_kinds() == []
 
 
@@ -200,9 +212,9 @@ def test_the_calls_stay_within_what_the_account_allows(
     make_key(vendor, place, people.owner, name="second")
     account = place.api_account
     assert check_budget.interval_of(account) == timedelta(hours=24)
-    account.settings = {"watch_calls_per_month": 20}
+    account.settings = {"key_check_monthly_limit": 20}
     assert check_budget.interval_of(account) == timedelta(days=3), "60 key days for 20 calls"
-    account.settings = {"watch_hours": 6}
+    account.settings = {"key_check_interval_hours": 6}
     assert check_budget.interval_of(account) == timedelta(hours=6)
 
 
@@ -212,7 +224,7 @@ def test_what_is_used_up_is_recorded_and_told_before_the_end(
     number = place.vendor_api["id"]
     vendor.patch_account(number, credits_total=1000, credits_used=100)
     come()
-    assert Usage.objects.get().percent == 10
+    assert AccountUsage.objects.get().percent == 10
     vendor.patch_account(number, credits_used=850)
     come()
     assert "850 of 1000" in HumanTask.objects.get(kind="finding", closed_at=None).text
@@ -229,15 +241,15 @@ def test_a_key_that_was_replaced_while_it_was_asked_about_is_left_alone(
     drive(lifecycle.start(people.operator, key, Reason.MANUAL, overlap_seconds=0)[0])
     from keyvault.vendors.base import REFUSED, CheckResult
 
-    key_checks.settle(key, old, CheckResult(REFUSED, "gone"))
-    assert Watch.objects.get().refusals == 0
+    key_checks.record_result(key, old, CheckResult(REFUSED, "gone"))
+    assert KeyCheckSchedule.objects.get().refusals == 0
 
 
 def test_the_task_hands_each_key_to_a_worker(key: ApiKey) -> None:
     key_checks.claim_due()
-    Watch.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
+    KeyCheckSchedule.objects.update(next_check_at=timezone.now() - timedelta(seconds=1))
     watch()
-    assert Watch.objects.get().next_check_at > timezone.now()
+    assert KeyCheckSchedule.objects.get().next_check_at > timezone.now()
 
 
 # --- Pauses ---
@@ -276,7 +288,7 @@ def test_a_pause_ends_by_itself_and_holds_back_no_one_elses_key_nor_a_person(
     assert scheduler.start_due() == 1
     assert lifecycle.start(people.operator, key, Reason.LEAK)[1], "a person's word counts"
     due(key, people)
-    Pause.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    RotationPause.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
     assert not pauses.visible_pauses(people.operator).exists()
 
 
@@ -309,10 +321,10 @@ def test_pauses_on_the_pages(place: Any, people: Any, key: ApiKey) -> None:
     assert "Everything is paused" in operator.get("/rotations/").content.decode()
     assert "Everything is paused" in operator.get(f"/keys/{key.pk}/").content.decode()
     assert owner.post("/pauses/", {"reason": "x", "days": "0"}).status_code == 400
-    for one in Pause.objects.all():
+    for one in RotationPause.objects.all():
         owner.post(f"/pauses/{one.pk}/resume")
     assert "paused" not in operator.get("/rotations/").content.decode()
-    assert not Pause.objects.exists()
+    assert not RotationPause.objects.exists()
 
 
 def test_the_accounts_page_shows_what_is_used_up(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keyvault.core.errors import BadInput, Denied
 from rotation.engine import scheduler
 from rotation.engine.lifecycle import start
-from rotation.models import Freeze, HumanTask, Reason, Rotation, RotationPolicy
+from rotation.models import ChangeFreeze, HumanTask, Reason, Rotation, RotationPolicy
 from rotation.scheduling import freezes, policies, windows
 from rotation.scheduling.policies import Wish
 from tests.api_client import Api
@@ -152,7 +152,7 @@ def test_a_freeze_over_new_year_holds_and_its_end_plans_anew(people, place, key)
         freezes.end_freeze(people.owner, freeze)
         due(key, local(2030, 12, 20, 3))
         assert scheduler.start_due() == 1
-    assert not Freeze.objects.exists()
+    assert not ChangeFreeze.objects.exists()
 
 
 def test_a_freeze_elsewhere_holds_nothing_here(people, place, key):

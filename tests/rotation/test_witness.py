@@ -32,29 +32,29 @@ def act(people: Any) -> None:
 def test_a_log_that_goes_on_is_no_restore(people: Any) -> None:
     for _ in range(3):
         act(people)
-        deletion_lock.roll()
+        deletion_lock.roll_marker()
         deletion_lock.forget()
-        assert deletion_lock.why() == ""
+        assert deletion_lock.lock_reason() == ""
 
 
 def test_an_older_log_freezes(people: Any) -> None:
     act(people)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     head = ChainHead.objects.get(pk=1)
     with health_link() as link:
         link.set("keyvault:witness", json.dumps({"seq": head.seq + 3, "hash": "ab" * 32}))
     deletion_lock.forget()
-    assert "the broker had seen" in deletion_lock.why()
+    assert "the broker had seen" in deletion_lock.lock_reason()
 
 
 def test_a_log_that_went_another_way_freezes_though_it_is_longer(people: Any) -> None:
     for _ in range(3):
         act(people)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     with health_link() as link:
         link.set("keyvault:witness", json.dumps({"seq": 2, "hash": "ab" * 32}))
     deletion_lock.forget()
-    assert "the broker had seen" in deletion_lock.why()
+    assert "the broker had seen" in deletion_lock.lock_reason()
 
 
 def health_link() -> Any:
@@ -66,7 +66,7 @@ def health_link() -> Any:
 @pytest.mark.parametrize("said", ["", "nonsense", "[]", "{}", '{"seq": "x", "hash": 1}'])
 def test_a_broker_that_was_emptied_or_is_away_says_nothing(people: Any, said: str) -> None:
     act(people)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     with health_link() as link:
         link.set("keyvault:witness", said)
     assert external_marker.difference() == ""
@@ -80,27 +80,27 @@ def test_exported_checkpoints_ahead_of_the_log_freeze_and_are_kept(
 ) -> None:
     with override_settings(AUDIT_SIGNING_KEY=KEY, AUDIT_EXPORT_DIR=str(tmp_path)):
         act(people)
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
         file = tmp_path / checkpoints.EXPORT_NAME
-        deletion_lock.roll()
+        deletion_lock.roll_marker()
         deletion_lock.forget()
-        assert deletion_lock.why() == ""
+        assert deletion_lock.lock_reason() == ""
         text = json.dumps({"v": 1, "seq": 999, "hash": "ab" * 32, "at": "x", "previous": ""})
         with file.open("a") as out:
             out.write(json.dumps({"text": text, "signature": "x"}) + "\n")
         before = file.read_text()
         act(people)
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
         assert file.read_text() == before, "written further it would show nothing any more"
         deletion_lock.forget()
-        assert "exported checkpoints" in deletion_lock.why()
-        deletion_lock.thaw(member_actor(people.owner), "restored on purpose")
+        assert "exported checkpoints" in deletion_lock.lock_reason()
+        deletion_lock.unlock_deletions(member_actor(people.owner), "restored on purpose")
         assert not file.exists()
         assert len(list(tmp_path.glob("audit-checkpoints-until-*.jsonl"))) == 1
         deletion_lock.forget()
-        assert deletion_lock.why() == ""
+        assert deletion_lock.lock_reason() == ""
         act(people)
-        checkpoints.seal()
+        checkpoints.sign_checkpoint()
         assert file.exists()
 
 
@@ -112,7 +112,7 @@ def test_both_restored_from_one_moment_freeze_until_it_is_settled(
     assert key.current is not None
     for path in secret_store.list_paths("keys") - {str(key.current.path)}:
         secret_store.destroy("keys", uuid.UUID(path))
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
     file = dump(stack, tmp_path)
     stack.openbao.stop()
     data = stack.openbao.folder / "data"
@@ -120,7 +120,7 @@ def test_both_restored_from_one_moment_freeze_until_it_is_settled(
     stack.openbao.start()
     secret_store.forget_login()
     act(people)
-    deletion_lock.roll()
+    deletion_lock.roll_marker()
 
     restore(stack, file)
     stack.openbao.stop()
@@ -130,15 +130,15 @@ def test_both_restored_from_one_moment_freeze_until_it_is_settled(
     secret_store.forget_login()
     deletion_lock.forget()
     assert deletion_lock._settled_difference(deletion_lock._row()) == "", "each half fits the other"
-    assert "Vault perhaps with it" in deletion_lock.why()
+    assert "Vault perhaps with it" in deletion_lock.lock_reason()
     key.refresh_from_db()
     rotation = drive(
         started(people.operator, key), lambda one: one.waiting_for == WaitingFor.RECONCILE
     )
     assert vendor.lookup(secret_of(rotation.old_version))["accepted_now"]
-    recovering.thaw(people.owner, [], "restored both from one night")
+    recovering.unlock_deletions(people.owner, [], "restored both from one night")
     deletion_lock.forget()
-    assert deletion_lock.why() == ""
+    assert deletion_lock.lock_reason() == ""
     assert drive(rotation).step == "done"
     assert Rotation.objects.count() == 1
     for alias in connections:

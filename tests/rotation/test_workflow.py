@@ -15,7 +15,7 @@ from rotation import queue
 from rotation.engine import lifecycle, runner
 from rotation.engine.lease import ClaimLost, claim
 from rotation.engine.outcomes import Move, Wait
-from rotation.engine.transitions import MOVES, settle
+from rotation.engine.transitions import MOVES, apply_outcome
 from rotation.human_tasks import open_alert, open_task
 from rotation.models import ENDS, OPEN_STEPS, HumanTask, Intent, Rotation, Step, WaitingFor
 from tests.factories import make_key, secret_of
@@ -57,12 +57,12 @@ def test_only_the_listed_moves_are_possible(key, old, new):
     if new in MOVES[old]:
         if new == Step.DELETE:
             held.write(verified_at=timezone.now(), adopted_at=timezone.now())
-        settle(held, Move(new))
+        apply_outcome(held, Move(new))
         rotation.refresh_from_db()
         assert rotation.step == new
         return
     with pytest.raises(RuntimeError, match="cannot move"):
-        settle(held, Move(new))
+        apply_outcome(held, Move(new))
     rotation.refresh_from_db()
     assert rotation.step == old
 
@@ -149,8 +149,8 @@ def test_a_stale_claim_can_write_nothing(key):
     for act in (
         work_in_a_transaction,
         lambda: stale.write(last_error="late"),
-        lambda: settle(stale, Move(Step.UPDATE)),
-        lambda: settle(stale, Wait(WaitingFor.NOTHING, "", 0.0)),
+        lambda: apply_outcome(stale, Move(Step.UPDATE)),
+        lambda: apply_outcome(stale, Wait(WaitingFor.NOTHING, "", 0.0)),
     ):
         with pytest.raises(ClaimLost):
             act()
@@ -193,9 +193,9 @@ def test_a_verdict_is_saved_with_what_it_led_to_and_never_by_a_stale_worker(key)
         held.note_check(KeyVersion.objects.get(pk=version.pk), CheckResult(REFUSED, text))
     version.refresh_from_db()
     assert version.check_answer == "valid"
-    settle(fresh, Wait(WaitingFor.VENDOR, "", 0.0))
+    apply_outcome(fresh, Wait(WaitingFor.VENDOR, "", 0.0))
     with pytest.raises(ClaimLost):
-        settle(stale, Wait(WaitingFor.VENDOR, "", 0.0))
+        apply_outcome(stale, Wait(WaitingFor.VENDOR, "", 0.0))
     version.refresh_from_db()
     assert (version.check_answer, version.check_text) == (REFUSED, "of now")
 
@@ -212,7 +212,7 @@ def test_an_event_during_a_step_is_not_lost(key):
     rotation = at(key, Step.GENERATE)
     held = claim(rotation.pk)
     queue.look_now(rotation)
-    settle(held, Wait(WaitingFor.KEY, "waits for a person", None))
+    apply_outcome(held, Wait(WaitingFor.KEY, "waits for a person", None))
     rotation.refresh_from_db()
     assert rotation.due_at is not None
     assert queue.due() == [rotation.pk]
@@ -223,7 +223,7 @@ def test_a_cancel_during_generate_keeps_consumers_on_the_old_key(people, key):
     rotation = at(key, Step.GENERATE)
     held = claim(rotation.pk)
     lifecycle.cancel(people.operator, rotation)
-    settle(held, Move(Step.UPDATE, "The vendor accepts the new key."))
+    apply_outcome(held, Move(Step.UPDATE, "The vendor accepts the new key."))
     rotation.refresh_from_db()
     assert rotation.step == Step.GENERATE
     drive(rotation)

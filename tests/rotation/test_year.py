@@ -76,12 +76,12 @@ def inventory(place, people):
     ApiKey.objects.bulk_update(rows, ["current"], batch_size=1000)
     with time_machine.travel(BEGIN, tick=False):
         daily = Wish(300, time(3), "Europe/Berlin", 0, 1, window="Tue-Thu 10:00-16:00")
-        inheritance.set_level(people.owner, None, daily)
-        inheritance.set_level(
+        inheritance.set_scope(people.owner, None, daily)
+        inheritance.set_scope(
             people.owner, place.environment, Wish(missed="now", jitter_minutes=90)
         )
-        inheritance.set_level(people.owner, apps[3], Wish(rule="first Monday", window="any"))
-        inheritance.set_level(people.owner, apps[4], Wish(rule="FREQ=YEARLY", max_age_days=90))
+        inheritance.set_scope(people.owner, apps[3], Wish(rule="first Monday", window="any"))
+        inheritance.set_scope(people.owner, apps[4], Wish(rule="FREQ=YEARLY", max_age_days=90))
         freezes.add_freeze(
             people.owner, "Black Friday", date(2030, 11, 25), date(2030, 12, 2), place.production
         )
@@ -114,7 +114,7 @@ def finish(now):
     running.update(step="done", finished_at=now)
 
 
-@override_settings(MAX_STARTS_PER_TICK=50, MAX_OPEN_PER_ACCOUNT=40)
+@override_settings(MAX_STARTS_PER_TICK=50, MAX_ROTATIONS_PER_ACCOUNT=40)
 def test_a_year_misses_nothing_and_does_nothing_twice(inventory, capsys):
     began, ticks = clock.monotonic(), 0
     for now in moments():

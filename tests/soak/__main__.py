@@ -19,8 +19,8 @@ KEYS, APPLICATIONS, MANUAL = 50, 10, 10
 # Applications call every two seconds, so a key that is quiet for less is not out of use.
 SETTINGS = {
     "DEFAULT_QUIET_SECONDS": "15",
-    "MAX_CREATES_PER_DAY": "100000",
-    "MAX_OPEN_PER_ACCOUNT": "100",
+    "MAX_KEYS_CREATED_PER_DAY": "100000",
+    "MAX_ROTATIONS_PER_ACCOUNT": "100",
     "TICK_SECONDS": "1",
 }
 

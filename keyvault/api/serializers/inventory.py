@@ -13,7 +13,6 @@ from keyvault.delivery import token_secrets
 from keyvault.inventory import hold_status
 from keyvault.inventory.keys import Added
 from keyvault.models import (
-    Account,
     ApiKey,
     Application,
     Approval,
@@ -24,6 +23,7 @@ from keyvault.models import (
     KeyVersion,
     Member,
     ServiceToken,
+    VendorAccount,
 )
 
 
@@ -52,13 +52,13 @@ class EnvironmentSerializer(serializers.ModelSerializer[Environment]):
         read_only_fields = fields
 
 
-class AccountSerializer(serializers.ModelSerializer[Account]):
+class AccountSerializer(serializers.ModelSerializer[VendorAccount]):
     """An account at a vendor; whether it has a management credential, never which."""
 
     has_management_credential = serializers.SerializerMethodField()
 
     class Meta:
-        model = Account
+        model = VendorAccount
         fields = [
             "id",
             "name",
@@ -72,7 +72,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         ]
         read_only_fields = fields
 
-    def get_has_management_credential(self, account: Account) -> bool:
+    def get_has_management_credential(self, account: VendorAccount) -> bool:
         """Return whether keys can be made and deleted there by program."""
         return account.management_path is not None
 
@@ -136,7 +136,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
     def get_on_hold(self, key: ApiKey) -> bool:
         """Return whether a hold stands; lists have asked for all their keys at once."""
         known: bool | None = getattr(key, "held_now", None)
-        return bool(hold_status.among([key.pk])) if known is None else known
+        return bool(hold_status.held_among([key.pk])) if known is None else known
 
 
 class KeyDetailSerializer(KeySerializer):

@@ -9,10 +9,10 @@ from keyvault.api.serializers.inventory import NamedSerializer
 from rotation.consumers import holders
 from rotation.models import (
     Attempt,
+    ChangeFreeze,
     Consumer,
-    Freeze,
     HumanTask,
-    PolicyLevel,
+    PolicyScope,
     Rotation,
     RotationPolicy,
 )
@@ -180,7 +180,7 @@ class PolicySerializer(serializers.ModelSerializer[RotationPolicy]):
         read_only_fields = fields
 
 
-class LevelSerializer(serializers.ModelSerializer[PolicyLevel]):
+class LevelSerializer(serializers.ModelSerializer[PolicyScope]):
     """What one level says for every key below it; null leaves it to the level above."""
 
     account = NamedSerializer(allow_null=True)
@@ -188,18 +188,18 @@ class LevelSerializer(serializers.ModelSerializer[PolicyLevel]):
     application = NamedSerializer(allow_null=True)
 
     class Meta:
-        model = PolicyLevel
+        model = PolicyScope
         fields = ["id", "account", "environment", "application", *SETTINGS, "changed_at"]
         read_only_fields = fields
 
 
-class FreezeSerializer(serializers.ModelSerializer[Freeze]):
+class FreezeSerializer(serializers.ModelSerializer[ChangeFreeze]):
     """Days on which nothing rotates by itself."""
 
     environment = NamedSerializer(allow_null=True)
 
     class Meta:
-        model = Freeze
+        model = ChangeFreeze
         fields = ["id", "name", "first_day", "last_day", "environment", "rule"]
         read_only_fields = fields
 

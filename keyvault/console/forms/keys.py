@@ -11,7 +11,7 @@ from keyvault.core.dates import moment
 from keyvault.inventory.catalog import visible_accounts, visible_environments
 from keyvault.inventory.keys import NewKey
 from keyvault.inventory.placeholders import Question
-from keyvault.models import Account, Application, Environment, Member
+from keyvault.models import Application, Environment, Member, VendorAccount
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -69,7 +69,7 @@ class RegisterForm(AsItIsForm):
     """A key that exists at the vendor already."""
 
     account = forms.ModelChoiceField(
-        Account.objects.none(),
+        VendorAccount.objects.none(),
         help_text="The vendor account that issued the key.",
         label="Account",
     )

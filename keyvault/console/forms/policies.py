@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from rotation.models import Missed, PolicyLevel, RotationPolicy
+from rotation.models import MissedWindow, PolicyScope, RotationPolicy
 from rotation.models.scheduling import SETTINGS
 from rotation.scheduling.inheritance import BUILT_IN, Value
 from rotation.scheduling.validation import Wish
@@ -61,7 +61,7 @@ class PolicyForm(forms.Form):
         help_text="Such as Tue-Thu 10:00-16:00; “any” is any time.",
     )
     missed = forms.ChoiceField(
-        required=False, choices=[_OPEN, *Missed.choices], label="When a window is missed"
+        required=False, choices=[_OPEN, *MissedWindow.choices], label="When a window is missed"
     )
     jitter_minutes = forms.IntegerField(
         required=False,
@@ -144,11 +144,11 @@ def _shown(name: str, value: Any) -> str:
     if name == "enabled":
         return "Yes" if value else "No"
     if name == "missed":
-        return str(Missed(value).label).capitalize()
+        return str(MissedWindow(value).label).capitalize()
     return str(value) if value or value == 0 else _NONE
 
 
-def begin(row: RotationPolicy | PolicyLevel | None, seen: str) -> dict[str, Any]:
+def begin(row: RotationPolicy | PolicyScope | None, seen: str) -> dict[str, Any]:
     """Return what a form begins with, and the mark of what it shows."""
     return {**_values_of(row), "seen": seen}
 
@@ -158,7 +158,7 @@ def refreshed(form: PolicyForm, seen: str, above: Mapping[str, Value]) -> Policy
     return PolicyForm({**form.data.dict(), "seen": seen}, above=above)  # type: ignore[attr-defined]
 
 
-def _values_of(row: RotationPolicy | PolicyLevel | None) -> dict[str, Any]:
+def _values_of(row: RotationPolicy | PolicyScope | None) -> dict[str, Any]:
     """Return what the key or level says itself, and nothing else."""
     if row is None:
         return {}

@@ -32,7 +32,7 @@ class Command(DoorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _require(options)
-        archive.roll()
+        archive.rotate_partition()
         before = timezone.now() - timedelta(days=options["keep_days"])
         reason = f"archiveaudit run by {system_user()}"
         try:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import IntegrityError, transaction
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.actors import system_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -63,7 +63,7 @@ def create_owner(email: str, name: str) -> str | None:
 
 
 def _require_owner(member: Member) -> None:
-    if not may(member, Verb.MANAGE):
+    if not may(member, Permission.MANAGE):
         raise Conflict(
             f"{member.email} is a member already, but not an active owner. Nothing was changed. "
             "Let an owner give this person the role, or choose another address."

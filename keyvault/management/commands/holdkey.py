@@ -34,7 +34,7 @@ class Command(DoorCommand):
         elif options["reason"]:
             placed = holds.place(by, key, options["reason"], _moment(options["until"]))
             late = [version.number for version in placed.late]
-        standing = hold_status.on(key.pk)
+        standing = hold_status.holds_on(key.pk)
         told = {"key": str(key), "holds": [_facts(one) for one in standing], "late": late}
         self.say(options, told, _text(standing, late))
 

@@ -53,7 +53,7 @@ def _note_conflicts(runs: list[dict[str, Any]]) -> None:
             found.append(f"the key ends before it, at {run['ends']:%Y-%m-%d %H:%M}")
         if siblings[(run["application"], run["at"])] > 1:
             found.append("another key of its application is due at the same time: they take turns")
-        if full[(run["account"], run["at"])] > settings.MAX_OPEN_PER_ACCOUNT:
+        if full[(run["account"], run["at"])] > settings.MAX_ROTATIONS_PER_ACCOUNT:
             found.append(f"more are due at {run['account']} than may run there at once: some wait")
         run["conflict"] = "; ".join(found)
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from keyvault.access.permissions import visible_keys
 from keyvault.management.base import DoorCommand, find, find_member, table
-from keyvault.models import Account, ApiKey, Application, Environment
+from keyvault.models import ApiKey, Application, Environment, VendorAccount
 from rotation.models import OPEN_STEPS, Rotation
 
 _TAIL = 4
@@ -41,7 +41,7 @@ def _wanted(options: dict[str, Any]) -> QuerySet[ApiKey]:
         else ApiKey.objects.filter(archived_at=None)
     )
     for name, things in (
-        ("account", Account.objects.all()),
+        ("account", VendorAccount.objects.all()),
         ("environment", Environment.objects.all()),
         ("application", Application.objects.all()),
     ):

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from keyvault.management.base import DoorCommand, acting_member, add_by, find, table
-from keyvault.models import Account
+from keyvault.models import VendorAccount
 from rotation.recovery import deletion_lock, restore
 from rotation.recovery.findings import Report
 from rotation.recovery.reconciliation import reconcile
@@ -49,9 +49,11 @@ class Command(DoorCommand):
 
     def _report(self, options: dict[str, Any]) -> Report:
         if options["thaw"]:
-            return restore.thaw(acting_member(options), options["accept"], options["reason"])
+            return restore.unlock_deletions(
+                acting_member(options), options["accept"], options["reason"]
+            )
         name = options["account"]
-        return reconcile(find(Account.objects.all(), name, "account") if name else None)
+        return reconcile(find(VendorAccount.objects.all(), name, "account") if name else None)
 
 
 def _answer(report: Report) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _answer(report: Report) -> dict[str, Any]:
         "complete": report.complete,
         "not_compared": report.not_compared,
         "counts": report.counts,
-        "frozen": deletion_lock.known(),
+        "frozen": deletion_lock.noticed_reason(),
         "findings": [
             {
                 "id": finding.id,
@@ -75,7 +77,7 @@ def _answer(report: Report) -> dict[str, Any]:
 
 def _told(report: Report) -> str:
     rows = [(one.id, one.kind, one.what, one.do) for one in report.findings]
-    frozen = deletion_lock.known()
+    frozen = deletion_lock.noticed_reason()
     return "\n".join(
         [
             table(("Id", "Kind", "What", "Do"), rows, empty="Everything fits."),

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault.access.permissions import Verb, may, visible_keys
+from keyvault.access.permissions import Permission, may, visible_keys
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
@@ -85,7 +85,7 @@ def _rotate(by: Member, found: list[tuple[Hit, KeyVersion]]) -> dict[int, str]:
     for _, version in found:
         if version.state not in LIVE_STATES or version.key_id in rotated:
             continue
-        if not may(by, Verb.ROTATE, version.key):
+        if not may(by, Permission.ROTATE, version.key):
             rotated[version.key_id] = "not rotated: your role does not let you"
             continue
         rotation, new = start(by, version.key, Reason.LEAK)

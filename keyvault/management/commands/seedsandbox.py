@@ -19,7 +19,7 @@ from keyvault.management.base import (
     read_input,
     wrong_usage,
 )
-from keyvault.models import Account, ApiKey, Application, Environment, Member
+from keyvault.models import ApiKey, Application, Environment, Member, VendorAccount
 from rotation.consumers.registry import NewConsumer, add_consumer
 from rotation.models import Consumer
 
@@ -33,8 +33,8 @@ class Place:
 
     application: Application
     production: Environment
-    api_account: Account
-    manual_account: Account
+    api_account: VendorAccount
+    manual_account: VendorAccount
 
 
 class Command(DoorCommand):
@@ -86,7 +86,7 @@ def _place(by: Member, given: dict[str, str], vendor_url: str, dashboard_url: st
         or catalog.add_environment(by, "Production", is_production=True),
         application=_named(Application, "Billing dashboard")
         or catalog.add_application(by, "Billing dashboard"),
-        api_account=_named(Account, "Sandbox vendor")
+        api_account=_named(VendorAccount, "Sandbox vendor")
         or add_account(
             by,
             name="Sandbox vendor",
@@ -94,7 +94,7 @@ def _place(by: Member, given: dict[str, str], vendor_url: str, dashboard_url: st
             management_credential=given["management_credential"],
             **urls,
         ),
-        manual_account=_named(Account, "Influtics")
+        manual_account=_named(VendorAccount, "Influtics")
         or add_account(by, name="Influtics", provider="influtics", **urls),
     )
 
@@ -105,7 +105,12 @@ def _named(model: type[Model], name: str) -> Any:
 
 
 def _key(
-    by: Member, place: Place, account: Account, name: str, secret: str | None, vendor_id: str = ""
+    by: Member,
+    place: Place,
+    account: VendorAccount,
+    name: str,
+    secret: str | None,
+    vendor_id: str = "",
 ) -> ApiKey | None:
     """Return the key of this name, recorded now if it is new and its secret was given."""
     known = ApiKey.objects.filter(

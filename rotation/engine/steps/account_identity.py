@@ -9,7 +9,7 @@ from keyvault.core.hashing import fingerprint
 from keyvault.core.secret import Secret
 from keyvault.inventory import versions
 from keyvault.inventory.vendor_gateway import check_secret, provider_of, vendor_account
-from keyvault.models import LIVE_STATES, PROVEN_LINKS, Account, KeyVersion
+from keyvault.models import LIVE_STATES, PROVEN_LINKS, KeyVersion, VendorAccount
 from keyvault.vendors.base import CANNOT_TELL, VALID, CheckResult, ListedKey
 from rotation.engine.lease import Claim
 from rotation.engine.outcomes import GiveUp, Outcome, Park, Retry
@@ -38,7 +38,7 @@ def problems(rotation: Rotation) -> list[str]:
     return []
 
 
-def learn(account: Account) -> None:
+def learn(account: VendorAccount) -> None:
     """Note of an older management credential what is noted of a new one when it is given."""
     if account.management_fingerprint or account.management_path is None:
         return
@@ -47,12 +47,12 @@ def learn(account: Account) -> None:
     told = provider_of(account).identify(where) if provider_of(account).account_header else ""
     account.management_fingerprint = fingerprint(where.management)
     account.vendor_account = told
-    Account.objects.filter(pk=account.pk, management_path=account.management_path).update(
+    VendorAccount.objects.filter(pk=account.pk, management_path=account.management_path).update(
         management_fingerprint=account.management_fingerprint, vendor_account=told
     )
 
 
-def manages(version: KeyVersion) -> Account | None:
+def manages(version: KeyVersion) -> VendorAccount | None:
     """Return the account whose management credential is this very key, by its secret or its id."""
     prints = [version.fingerprint]
     if version.vendor_id:
@@ -60,10 +60,10 @@ def manages(version: KeyVersion) -> Account | None:
             vendor_id=version.vendor_id, key__account__provider=version.key.account.provider
         )
         prints += same.exclude(pk=version.pk).values_list("fingerprint", flat=True)
-    return Account.objects.filter(management_fingerprint__in=prints).first()
+    return VendorAccount.objects.filter(management_fingerprint__in=prints).first()
 
 
-def own_credential(account: Account) -> str:
+def own_credential(account: VendorAccount) -> str:
     """Return what a person does about a key that is a management credential."""
     return (
         f"This key is the management credential of {account} itself: a rotation would end what it "
@@ -152,7 +152,7 @@ def _stands_in(listed: list[ListedKey], old: KeyVersion, secret: Secret | None) 
     return secret is not None and any(secret_masks.fits(key.masked, secret) for key in listed)
 
 
-def _others_in(listed: list[ListedKey], account: Account, new: KeyVersion) -> bool:
+def _others_in(listed: list[ListedKey], account: VendorAccount, new: KeyVersion) -> bool:
     """Return whether the list has another live key of the account whose id is proven."""
     known = KeyVersion.objects.filter(
         key__account=account,

@@ -13,7 +13,7 @@ from keyvault.core.failpoints import reached
 from keyvault.core.redaction import one_line
 from keyvault.inventory import hold_status
 from keyvault.inventory.vendor_gateway import provider_of, vendor_account
-from keyvault.models import LIVE_STATES, PROVEN_LINKS, Account, KeyVersion, VersionState
+from keyvault.models import LIVE_STATES, PROVEN_LINKS, KeyVersion, VendorAccount, VersionState
 from keyvault.vendors.base import ListedKey
 from rotation.engine import holds
 from rotation.engine.actors import worker_actor
@@ -66,7 +66,9 @@ def _make(claim: Claim, listed: list[ListedKey], limit: int | None) -> Outcome |
     return _others(claim.rotation, limit) or _ask(account, listed, limit)
 
 
-def _left_over(account: Account, listed: list[ListedKey]) -> tuple[list[Intent], list[KeyVersion]]:
+def _left_over(
+    account: VendorAccount, listed: list[ListedKey]
+) -> tuple[list[Intent], list[KeyVersion]]:
     """Return what of the list is ours and over: strays of settled calls, and dead keys of ours.
 
     A dead key is one that the vendor was seen to refuse, and that it lists as disabled under an id
@@ -86,7 +88,7 @@ def _left_over(account: Account, listed: list[ListedKey]) -> tuple[list[Intent],
         vendor_id__in=[key.vendor_id for key in listed if key.disabled],
     ).exclude(vendor_id__in=known.filter(state__in=LIVE_STATES).values("vendor_id"))
     # A hold keeps the vendor's record of a dead key as well.
-    dead = dead.exclude(key__in=hold_status.standing().values("key"))
+    dead = dead.exclude(key__in=hold_status.active_holds().values("key"))
     return list(strays.select_related("rotation__key__account")), list(dead)
 
 
@@ -134,7 +136,7 @@ def _others(rotation: Rotation, limit: int | None) -> Outcome | None:
     return Wait(WaitingFor.TURN, f"{_full(limit)} It waits for {names} to end a key.", _LOOK_AGAIN)
 
 
-def _ask(account: Account, listed: list[ListedKey], limit: int | None) -> Park:
+def _ask(account: VendorAccount, listed: list[ListedKey], limit: int | None) -> Park:
     """Name to a person what takes up the room; nothing of it is touched."""
     unknown = unknown_of(account, listed)
     if not unknown:
@@ -151,7 +153,7 @@ def _ask(account: Account, listed: list[ListedKey], limit: int | None) -> Park:
     )
 
 
-def unknown_of(account: Account, listed: list[ListedKey]) -> list[ListedKey]:
+def unknown_of(account: VendorAccount, listed: list[ListedKey]) -> list[ListedKey]:
     """Return the keys that are neither live versions of ours nor just being made."""
     live = KeyVersion.objects.filter(
         state__in=LIVE_STATES, key__account__provider=account.provider

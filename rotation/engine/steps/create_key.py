@@ -24,7 +24,7 @@ from keyvault.core.failpoints import reached
 from keyvault.core.secret import Secret
 from keyvault.inventory import versions
 from keyvault.inventory.vendor_gateway import provider_of, timing_of, vendor_account
-from keyvault.models import Account, KeyVersion, Link
+from keyvault.models import KeyVersion, Link, VendorAccount
 from keyvault.vault import secret_store
 from keyvault.vendors.base import CreatedKey, VendorError
 from rotation.engine import holds
@@ -88,7 +88,7 @@ def create(claim: Claim) -> Outcome | None:
     return _keep(claim, intent, created)
 
 
-def _cap_reached(account: Account) -> Outcome | None:
+def _cap_reached(account: VendorAccount) -> Outcome | None:
     """Stop at the account's cap of new keys a day: past it, a mistake is likelier than a need."""
     made = Intent.objects.filter(
         kind=Intent.Kind.CREATE,
@@ -97,14 +97,14 @@ def _cap_reached(account: Account) -> Outcome | None:
     )
     about = f"create-cap:{account.pk}"
     actor = system_actor("cap on new keys")
-    if made.count() < settings.MAX_CREATES_PER_DAY:
+    if made.count() < settings.MAX_KEYS_CREATED_PER_DAY:
         if is_open(HumanTask.Kind.FINDING, about):
             close_alert(actor, HumanTask.Kind.FINDING, about, "New keys may be made again.")
         return None
     first = made.order_by("created_at").values_list("created_at", flat=True)[0]
     text = (
-        f"{settings.MAX_CREATES_PER_DAY} keys were made at {account} within a day, which is the cap "
-        f"(MAX_CREATES_PER_DAY). The next one may be made at {first + _DAY:%Y-%m-%d %H:%M} UTC. "
+        f"{settings.MAX_KEYS_CREATED_PER_DAY} keys were made at {account} within a day, which is the cap "
+        f"(MAX_KEYS_CREATED_PER_DAY). The next one may be made at {first + _DAY:%Y-%m-%d %H:%M} UTC. "
         "Nothing is lost; look whether something rotates too often."
     )
     open_alert(actor, HumanTask.Kind.FINDING, about, text, account=account)
@@ -123,7 +123,7 @@ def _failed(claim: Claim, intent: Intent, error: VendorError) -> Outcome | None:
         if error.retryable or error.code == _FULL or error.status == 401:
             intent.delete()  # nothing was made: not one of the few tries
         else:
-            settle(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
+            resolve_intent(intent, Intent.State.ABANDONED, f"No key was made: {error.text}")
     if error.code == _FULL:
         return None
     if error.status == 401:
@@ -178,7 +178,7 @@ def _refuse(claim: Claim, intent: Intent, created: CreatedKey, fault: str) -> Ou
         text = f"{fault} It could not be deleted ({error.text}): looking for it by its label."
         return Retry(WaitingFor.VENDOR, text, error.retry_after)
     with claim.transaction():
-        settle(intent, Intent.State.ABANDONED, fault)
+        resolve_intent(intent, Intent.State.ABANDONED, fault)
     return GiveUp(f"{fault} It was deleted there and stored nowhere; applications keep their key.")
 
 
@@ -189,7 +189,7 @@ def as_stored(claim: Claim, intent: Intent, created: CreatedKey) -> dict[str, st
         "vendor_id": created.vendor_id,
         "expires_at": created.expires_at.isoformat() if created.expires_at else "",
         "label": intent.label,
-        **versions.whose(claim.rotation.key),
+        **versions.owner_labels(claim.rotation.key),
     }
 
 
@@ -217,7 +217,7 @@ def _take_back(
             f"({said}): delete it there."
         )
     with claim.transaction():
-        settle(intent, Intent.State.ABANDONED, "Vault refused the secret.")
+        resolve_intent(intent, Intent.State.ABANDONED, "Vault refused the secret.")
     return GiveUp(denied.message)
 
 
@@ -236,7 +236,9 @@ def _delete_own(rotation: Rotation, created: CreatedKey, reason: str) -> None:
 def adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
     """Record the secret that lies in Vault as the rotation's new version."""
     rotation = claim.rotation
-    draft = versions.draft(rotation.key, Secret(data["secret"]), source="created", added_by=None)
+    draft = versions.draft_version(
+        rotation.key, Secret(data["secret"]), source="created", added_by=None
+    )
     draft.path, draft.label, draft.vendor_id = intent.path, intent.label, data["vendor_id"]
     if draft.vendor_id:
         draft.link, draft.linked_at = Link.ANSWER, db_clock.now()
@@ -244,7 +246,7 @@ def adopt(claim: Claim, intent: Intent, data: dict[str, str]) -> Outcome:
     reached("record.before")
     with claim.transaction():
         versions.save_next(draft)
-        settle(intent, Intent.State.DONE, "The key was made.")
+        resolve_intent(intent, Intent.State.DONE, "The key was made.")
         claim.write(new_version=draft, proving_since=db_clock.now())
         record(
             Action.VENDOR_KEY_CREATED,
@@ -310,7 +312,7 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
             "record it here if it is somebody's, then choose “Try again”. Nothing was deleted."
         )
     with claim.transaction():
-        settle(
+        resolve_intent(
             intent,
             Intent.State.ABANDONED,
             f"{found} stray key deleted." if found else "No key was made.",
@@ -359,7 +361,7 @@ def delete_strays(intent: Intent) -> int:
     return len(strays)
 
 
-def settle(
+def resolve_intent(
     intent: Intent, state: Intent.State, outcome: str, look_again_at: datetime | None = None
 ) -> None:
     """Note what came of the call that an open intent announced."""

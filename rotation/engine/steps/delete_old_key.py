@@ -137,7 +137,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
     if by_program and not version.is_linked and (intent.disabling_at or verdict.answer != REFUSED):
         if not intent.disabling_at:
             _require_readable(rotation, version)
-        trouble = id_proof.settle(claim, version, intent, secret, verdict)
+        trouble = id_proof.record_link(claim, version, intent, secret, verdict)
         if trouble:
             return trouble
         by_program = False
@@ -242,7 +242,11 @@ def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> Non
     provider = provider_of(rotation.key.account)
     account = vendor_account(rotation.key.account, manage=True)
     _require_readable(rotation, version)
-    if not claim.still_ours() or deletion_lock.why() or hold_status.on(rotation.key_id):
+    if (
+        not claim.still_ours()
+        or deletion_lock.lock_reason()
+        or hold_status.holds_on(rotation.key_id)
+    ):
         raise ClaimLost  # the next try says what it waits for
     reached("delete.before")
     if provider.can_disable and not intent.disabled_at:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db.models import F
 
-from keyvault.access.permissions import Verb, may
+from keyvault.access.permissions import Permission, may
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core import db_clock
@@ -63,7 +63,7 @@ def preflight(rotation: Rotation) -> list[str]:
     """
     problems: list[str] = []
     requester = rotation.requested_by
-    if requester and not may(requester, Verb.ROTATE, rotation.key):
+    if requester and not may(requester, Permission.ROTATE, rotation.key):
         problems.append(f"{requester} asked for this rotation and may no longer rotate this key.")
     problems += _store_problems()
     problems += _vendor_problems(rotation)
@@ -130,9 +130,9 @@ def _take_standby(claim: Claim) -> Outcome | None:
         if frozen:
             return frozen
         with claim.transaction():
-            if hold_status.on_locked(rotation.key_id):
+            if hold_status.lock_holds_on(rotation.key_id):
                 continue  # refused or not, it is kept as it is
-            versions.discard(version)
+            versions.discard_version(version)
             record(
                 Action.VERSION_DISCARDED,
                 worker_actor(rotation),
@@ -151,7 +151,7 @@ def _put_away_lost(claim: Claim, version: KeyVersion, why: str) -> None:
         return
     actor, key = worker_actor(claim.rotation), claim.rotation.key
     with claim.transaction():
-        versions.discard(version)
+        versions.discard_version(version)
         record(Action.VERSION_DISCARDED, actor, version, reason=why)
     ending = f" ending in {version.tail}" if version.tail else ""
     text = (

@@ -29,7 +29,7 @@ WHAT_TO_DO = (
 )
 
 
-def settle(
+def record_link(
     claim: Claim, version: KeyVersion, intent: Intent, secret: Secret, verdict: CheckResult
 ) -> Outcome | None:
     """Go on proving the link, given the vendor's verdict just now; None where it cannot be proven.
@@ -116,7 +116,11 @@ def shared_with(version: KeyVersion) -> KeyVersion | None:
 
 def _begin(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome:
     """Disable the key of the id, under an intent: whoever comes after a crash enables or proves it."""
-    if not claim.still_ours() or deletion_lock.why() or hold_status.on(claim.rotation.key_id):
+    if (
+        not claim.still_ours()
+        or deletion_lock.lock_reason()
+        or hold_status.holds_on(claim.rotation.key_id)
+    ):
         raise ClaimLost  # the next try says what it waits for
     reached("disable_intent.before")
     with claim.transaction():

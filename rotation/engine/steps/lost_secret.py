@@ -10,7 +10,7 @@ from keyvault.core import db_clock
 from keyvault.core.errors import KeyServiceError
 from keyvault.inventory import versions
 from keyvault.inventory.vendor_gateway import check_secret, timing_of, vendor_account
-from keyvault.models import Fetch, KeyVersion, VersionState
+from keyvault.models import KeyVersion, TokenKeyVersion, VersionState
 from keyvault.vendors.base import REFUSED
 from rotation import lost_secrets
 from rotation.engine import holds
@@ -132,7 +132,7 @@ def wait_for_holders(claim: Claim, new: KeyVersion) -> Outcome | None:
         return None
     if missing(new) is None and _is_refused(claim, new):
         return None
-    held = Fetch.objects.filter(key=rotation.key, version=new).select_related("token")
+    held = TokenKeyVersion.objects.filter(key=rotation.key, version=new).select_related("token")
     names = sorted({one.token.name for one in held[:500]})
     if not names:
         return None
@@ -207,7 +207,7 @@ def _put_away(claim: Claim, old: KeyVersion) -> None:
             versions.mark_deleted(old)
             record(Action.VERSION_DELETED, actor, old, proof="refused")
         else:
-            versions.discard(old)
+            versions.discard_version(old)
             record(Action.VERSION_DISCARDED, actor, old, reason="Its secret is lost.")
     if not refused:
         text = (

@@ -30,7 +30,7 @@ from rotation.engine.lease import Claim, ClaimLost
 from rotation.engine.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.engine.steps import capacity, create_key, id_proof
 from rotation.human_tasks import open_alert, open_task
-from rotation.models import Delivery, HumanTask, Intent, Reason, Rotation, Step, WaitingFor
+from rotation.models import HumanTask, Intent, Reason, Rotation, Step, WaitingFor, WebhookDelivery
 from rotation.recovery import findings
 
 EVENT = "key.updating"
@@ -110,7 +110,7 @@ def _ask(rotation: Rotation, old: KeyVersion) -> Outcome:
 def _prepare(claim: Claim, old: KeyVersion) -> Outcome | None:
     """Tell consumers that the key is about to change; None when they know, or took too long."""
     rotation = claim.rotation
-    told = Delivery.objects.filter(
+    told = WebhookDelivery.objects.filter(
         key=rotation.key, version=old, event=EVENT, created_at__gte=rotation.started_at
     )
     first = told.order_by("pk").first()
@@ -120,7 +120,7 @@ def _prepare(claim: Claim, old: KeyVersion) -> Outcome | None:
                 return None
     elif (
         db_clock.now() - first.created_at > _TELL_WITHIN
-        or not told.filter(state=Delivery.State.WAITING).exists()
+        or not told.filter(state=WebhookDelivery.State.WAITING).exists()
     ):
         return None
     return Wait(WaitingFor.ADOPTION, "Consumers are being told that the key will change.", 1.0)
@@ -150,7 +150,7 @@ def _call(claim: Claim, old: KeyVersion) -> Outcome:
     reached("swap_intent.after")
     if not claim.still_ours():
         raise ClaimLost
-    if hold_status.on(rotation.key_id):
+    if hold_status.holds_on(rotation.key_id):
         return _not_called(claim, intent)
     try:
         made = provider_of(rotation.key.account).replace(account, old.vendor_id)
@@ -212,9 +212,13 @@ def _lost(claim: Claim, intent: Intent, old: KeyVersion, why: str) -> Outcome:
     with claim.transaction():
         Intent.objects.filter(pk=intent.pk).update(unclear_since=since)
         if untouched:
-            create_key.settle(intent, Intent.State.ABANDONED, "Not carried out: the old key works.")
+            create_key.resolve_intent(
+                intent, Intent.State.ABANDONED, "Not carried out: the old key works."
+            )
         elif verdict.answer == REFUSED:
-            create_key.settle(intent, Intent.State.DONE, "Carried out; the answer was lost.")
+            create_key.resolve_intent(
+                intent, Intent.State.DONE, "Carried out; the answer was lost."
+            )
     if untouched:
         return GiveUp(f"The call to replace the key was not carried out; the old one works. {why}")
     text = _by_hand(rotation, old, verdict.answer, why)
@@ -281,7 +285,7 @@ def without_way_back(claim: Claim, outcome: Outcome) -> Outcome:
         held = holds.wait_locked(rotation)
         if held:
             return held
-        versions.discard(new)
+        versions.discard_version(new)
         claim.write(new_version=None, proving_since=None)
         record(Action.VERSION_DISCARDED, worker_actor(rotation), new, reason=outcome.text)
     text = _by_hand(rotation, old, REFUSED, outcome.text)

@@ -133,7 +133,7 @@ def _permit(claim: Claim) -> Outcome | None:
         ApiKey.objects.filter(pk=rotation.key_id).update(current=None)
         for version in _live(claim).order_by("number"):
             if delete_intent(rotation, version) is None:
-                versions.withdraw(version)
+                versions.withdraw_version(version)
                 begin_delete(claim, version)
         claim.write(bad_answers=0)
     reached("retire_intent.after")

@@ -95,7 +95,7 @@ def _undo_new(claim: Claim, new: KeyVersion) -> Outcome | None:
     if trouble:
         return trouble
     with claim.transaction():
-        versions.discard(new)
+        versions.discard_version(new)
         close_tasks(
             worker_actor(rotation),
             rotation,

@@ -11,7 +11,14 @@ import pytest
 
 from keyvault.core.secret import Secret
 from keyvault.vendors import PROVIDERS, choices
-from keyvault.vendors.base import CANNOT_TELL, REFUSED, VALID, Provider, VendorAccount, VendorError
+from keyvault.vendors.base import (
+    CANNOT_TELL,
+    REFUSED,
+    VALID,
+    Provider,
+    VendorConnection,
+    VendorError,
+)
 from tests.keyvault.helpers import saying, serving, windows
 from tests.rotation.providers.sockets import talking
 
@@ -62,12 +69,12 @@ PUZZLES: dict[str, Callable[[], Any]] = {
 }
 
 
-def account(url: str, management: str | None = CREDENTIAL) -> VendorAccount:
+def account(url: str, management: str | None = CREDENTIAL) -> VendorConnection:
     credential = Secret(management) if management else None
-    return VendorAccount(url, management=credential, allow_loopback=True)
+    return VendorConnection(url, management=credential, allow_loopback=True)
 
 
-def calls(provider: Provider) -> dict[str, Callable[[VendorAccount], Any]]:
+def calls(provider: Provider) -> dict[str, Callable[[VendorConnection], Any]]:
     """Return each call that the provider's vendor offers."""
     methods = [method for flag, method in CAPABILITIES.items() if getattr(provider, flag)]
     methods += ["enable"] * provider.can_disable

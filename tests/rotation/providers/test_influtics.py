@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keyvault.core import redaction
 from keyvault.core.secret import Secret
-from keyvault.vendors.base import CANNOT_TELL, REFUSED, VALID, VendorAccount
+from keyvault.vendors.base import CANNOT_TELL, REFUSED, VALID, VendorConnection
 from keyvault.vendors.http import Answer
 from keyvault.vendors.influtics import REFUSING_CODES, Influtics, error_of, judge
 from tests.keyvault.helpers import saying, serving, windows
@@ -220,8 +220,8 @@ def test_a_vendor_that_repeats_the_key_does_not_make_us_repeat_it(status: int, b
     assert not windows(KEY, 12) & windows(repr(verdict), 12)
 
 
-def account(url: str) -> VendorAccount:
-    return VendorAccount(url, allow_loopback=True)
+def account(url: str) -> VendorConnection:
+    return VendorConnection(url, allow_loopback=True)
 
 
 @pytest.mark.parametrize("base", ["", "/", "/proxy/influtics", "/proxy/influtics/"])

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from keyvault.core.secret import Secret
-from keyvault.vendors.base import KeyDead, ListedKey, VendorAccount, VendorError
+from keyvault.vendors.base import KeyDead, ListedKey, VendorConnection, VendorError
 from keyvault.vendors.sandbox import Sandbox
 from tests.keyvault.helpers import Answering, saying, serving, windows
 
@@ -19,8 +19,8 @@ CREDENTIAL = "mgmt_canary-92kLmWq47ZxTvB"
 SANDBOX = Sandbox()
 
 
-def account(url: str) -> VendorAccount:
-    return VendorAccount(url, management=Secret(CREDENTIAL), allow_loopback=True)
+def account(url: str) -> VendorConnection:
+    return VendorConnection(url, management=Secret(CREDENTIAL), allow_loopback=True)
 
 
 def failure(call: Callable[[], Any]) -> VendorError:
@@ -58,10 +58,10 @@ def paging(pages: list[Any]) -> Answering:
 
 
 @pytest.fixture
-def at_vendor(vendor: Any) -> tuple[dict[str, Any], VendorAccount]:
+def at_vendor(vendor: Any) -> tuple[dict[str, Any], VendorConnection]:
     """Return a fresh account at the sandbox vendor, as the vendor and as we see it."""
     made = vendor.create_account("provider tests")
-    where = VendorAccount(
+    where = VendorConnection(
         vendor.url, management=Secret(made["management_credential"]), allow_loopback=True
     )
     return made, where
@@ -123,7 +123,7 @@ def test_deleting_a_key_that_is_gone_is_a_success(at_vendor: Any) -> None:
 
 def test_a_full_account_is_named_by_its_code(vendor: Any) -> None:
     made = vendor.create_account("full", key_limit=1)
-    where = VendorAccount(
+    where = VendorConnection(
         vendor.url, management=Secret(made["management_credential"]), allow_loopback=True
     )
     SANDBOX.create(where, "kv-5-1")
@@ -374,7 +374,7 @@ def test_the_credential_travels_in_its_header_only_and_the_label_as_given() -> N
 @pure
 def test_without_a_credential_nothing_is_sent() -> None:
     with serving(good({})) as server:
-        where = VendorAccount(server.url, allow_loopback=True)
+        where = VendorConnection(server.url, allow_loopback=True)
         for call in (SANDBOX.create, SANDBOX.find, SANDBOX.delete, SANDBOX.last_used):
             error = failure(partial(call, where, "key_1"))
             assert (error.code, error.sent, error.retryable) == ("no_credential", False, False)
