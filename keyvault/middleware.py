@@ -92,8 +92,10 @@ class PageMethodsMiddleware:
             return self.get_response(request)
         asked = request.method
         if asked == "HEAD":
+            # guard: pages answer HEAD
             request.method = "GET"
         response = self.get_response(request)
+        # guard: a form's address leads to its page
         if response.status_code == 405:
             response = _other_method(request, response)
         if asked == "HEAD" and not response.streaming:
@@ -131,12 +133,14 @@ class SessionRulesMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Let the request through, or send its person to sign in or to set up a factor."""
         if isinstance(request.user, Member):
+            # guard: idle session
             if sessions.is_over(request):
                 logout(request)
             elif not request.path.startswith(_OPEN_WITHOUT_FACTOR) and needs_second_factor(
                 request, request.user
             ):
                 return _factor_due(request)
+            # guard: an unrecorded sign-in only looks
             elif sessions.only_looks(request, request.user) and _changes(request):
                 return _not_on_record(request)
             else:

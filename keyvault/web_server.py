@@ -53,6 +53,7 @@ class Connection(TConn):
     def init(self) -> None:
         """Give the client of an answer so much time; nothing is read from the socket any more."""
         self.initialized = True
+        # guard: an answer has an end
         self.sock.settimeout(ANSWER_SECONDS)
 
     def add(self, data: bytes) -> None:
@@ -82,6 +83,7 @@ class Connection(TConn):
             return self._size_in_chunks()
         told = _LENGTH.search(self.arrived, 0, self.head)
         length = int(told[1]) if told else 0
+        # guard: a body has a size
         if length > MOST_BODY:
             raise Refused("413 Content Too Large")
         size = self.head + length
@@ -141,6 +143,7 @@ class BufferingWorker(ThreadWorker):
             return  # gone again, or no file descriptor left: those that end make room
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections and self.waiting:
+            # guard: room for the next connection
             self._drop(next(iter(self.waiting)))
         self._wait(Connection(self.cfg, client, address, listener.getsockname()), self.head_seconds)
 
@@ -183,12 +186,14 @@ class BufferingWorker(ThreadWorker):
         except OSError:
             self._drop(conn)
         else:
+            # guard: a thread only for a whole request
             if size is not None:
                 self._stop_waiting(conn)
                 conn.take(size)
                 self.enqueue_req(conn)
             elif conn.head and not had_head:
                 conn.deadline = now + self.request_seconds
+            # guard: a drip does not prolong a request
             elif not begun:
                 conn.deadline = now + self.head_seconds
 
@@ -239,5 +244,6 @@ class BufferingWorker(ThreadWorker):
         for conn in list(self.waiting):
             if not self.alive and not conn.arrived:
                 conn.deadline = min(conn.deadline, now + _LINGER_SECONDS)
+            # guard: slow requests end
             if conn.deadline <= now:
                 yield conn

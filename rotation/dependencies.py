@@ -36,6 +36,7 @@ def vault_state() -> dict[str, Any]:
     every request. Never raises.
     """
     state = secret_store.health()
+    # guard: readiness is tried
     reads = bool(state["active"]) and _vault_reads()
     return {**state, "active": reads, "reads": reads}
 

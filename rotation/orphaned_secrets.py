@@ -29,6 +29,7 @@ _ACTOR = system_actor("destroying what nothing names")
 
 def destroy_all() -> int:
     """Destroy what has been left for a while; what Vault refuses is told and tried again."""
+    # guard: leftover given time
     old = OrphanedSecret.objects.filter(since__lte=timezone.now() - SETTLED_AFTER)
     # What was refused before comes last: it holds up nothing else.
     old = old.order_by(F("doomed_at").asc(nulls_first=True), "pk")
@@ -38,6 +39,7 @@ def destroy_all() -> int:
         if not OrphanedSecret.objects.filter(pk=one.pk).update(doomed_at=Now()):
             continue
         try:
+            # guard: secret on record is no leftover
             if not _is_named(one):
                 _tell_of_paste(one)
                 secret_store.destroy(one.area, one.path)

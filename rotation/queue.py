@@ -45,6 +45,7 @@ def take_due(limit: int = _MOST_NUDGES) -> list[int]:
 
     However long the workers were away or are behind, the queue holds each rotation a few times only.
     """
+    # guard: messages do not pile up
     quiet = _due().exclude(nudged_at__gt=Now() - _NUDGE_AGAIN)
     with transaction.atomic():
         free = quiet.select_for_update(of=("self",), skip_locked=True)

@@ -28,6 +28,7 @@ def tick() -> None:
     """Start what is due, and nudge every rotation and delivery that can move."""
     Heartbeat.objects.update_or_create(name="tick", defaults={"at": timezone.now()})
     with acting(uuid.uuid4().hex, "worker"):
+        # guard: leavers by other doors
         offboarding.finish_leavers()
         service.work()
         scheduler.start_due()

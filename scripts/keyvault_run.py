@@ -120,6 +120,7 @@ class Service:
         self, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any], Any]:
         data = None if body is None else json.dumps(body).encode()
+        # guard: the wrapper says which copy it is
         wanted = {
             "Authorization": f"Bearer {self._token}",
             "Content-Type": "application/json",
@@ -220,6 +221,7 @@ class Runner:
         """Acknowledge what the program was given, once it has shown that it works with it."""
         if self._settled or self._ending:
             return
+        # guard: a program is acknowledged when it stayed up
         if self._is_ready() if self._wishes.ready else time.monotonic() >= self._settles_at():
             # It may have died while it was asked, and another have answered in its place.
             self._settled = self._child is not None and self._child.poll() is None
@@ -236,6 +238,7 @@ class Runner:
         except (OSError, subprocess.TimeoutExpired) as error:
             self._say_once("ready", f"--ready tells nothing ({type(error).__name__})")
             return False
+        # guard: a program's own command is asked
         return asked.returncode == 0
 
     def _over(self, returned: int) -> int:

@@ -102,6 +102,7 @@ def require(by: Member, *acts: Asked) -> None:
     if connection.in_atomic_block:
         raise RuntimeError("approvals.require must not be called inside a transaction")
     missing = [one for one in needed if not _agreed(by, one).exists()]
+    # guard: no agreement used before all are there
     if not missing and _use_up(by, needed):
         return
     raise NeedsApproval([_ask(by, one) for one in missing or needed])
@@ -119,6 +120,9 @@ def is_needed(act: ApprovalAction, environment: Environment | None) -> bool:
 
 
 def _agreed(by: Member, asked: Asked) -> models.QuerySet[Approval]:
+    # guard: agreement of somebody who left
+    # guard: agreement to exactly this
+    # guard: agreement used once
     return Approval.objects.filter(
         asked_by=by,
         digest=asked.digest,
@@ -182,6 +186,7 @@ def decide(by: Member, approval: Approval, *, granted: bool) -> None:
         raise Denied("Nobody agrees to their own request, or to what they could not do themselves.")
     now = timezone.now()
     with transaction.atomic():
+        # guard: asker and approver are here
         if not _both_are_here(by, approval):
             raise _asker_left(approval)
         changed = Approval.objects.filter(
@@ -230,6 +235,7 @@ def lapse(actor: Actor, member: Member) -> int:
 
 def may_decide(by: Member, approval: Approval) -> bool:
     """Return whether `by` is a second person who could do it themselves, or manages what it is about."""
+    # guard: second person is another
     if approval.asked_by_id == by.pk:
         return False
     if not approval.asked_by.is_active:

@@ -87,6 +87,7 @@ class AccountAdapter(DefaultAccountAdapter):
             unrecorded = ""
         except AuditUnavailable:
             # Who must mend it may look; the session can change nothing until this is on record.
+            # guard: a sign-in is recorded late
             unrecorded = how or "unknown"
         super().login(request, user)
         sessions.begin(request, unrecorded)
@@ -219,6 +220,7 @@ def needs_second_factor(request: HttpRequest, member: Member) -> bool:
 def _known(request: HttpRequest, typed: str) -> str:
     """Return by what the person is known here: a browser of theirs, or the address of a live session."""
     member = Member.objects.filter(email__iexact=typed).first()
+    # guard: strangers keep nobody out of their browser
     device = known_devices.device_of(request, member)
     if device or member is None:
         return device
@@ -234,6 +236,7 @@ def _count_try(typed: str, known: str) -> None:
     """
     source = rate_limits.network_of(current().source)
     if known:
+        # guard: guesses in a known browser are bounded
         by_account = rate_limits.count_attempt("sign-in known", f"{typed} {known}", WINDOW)
     else:
         by_account = rate_limits.count_attempt("sign-in account", typed, WINDOW)
@@ -242,6 +245,7 @@ def _count_try(typed: str, known: str) -> None:
         if known and known != source
         else rate_limits.count_attempt("sign-in source", source, WINDOW)
     )
+    # guard: lock of an account
     if by_account <= TRIES_PER_ACCOUNT and by_source <= TRIES_PER_SOURCE:
         return
     if by_account == TRIES_PER_ACCOUNT + 1 or by_source == TRIES_PER_SOURCE + 1:

@@ -28,6 +28,7 @@ def device_of(request: HttpRequest | None, member: Member | None) -> str:
         )
     except signing.BadSignature:
         return ""
+    # guard: a known browser is one person's
     fits = said.get("member") == member.pk and said.get("mark") == _mark(member)
     return str(said["device"]) if fits else ""
 

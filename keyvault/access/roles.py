@@ -45,6 +45,7 @@ def assign_role(
         role=role, application=application, environment=environment, expires_at=expires_at
     )
     _attach(grant, holder)
+    # guard: own roles
     _require_owner_of(by, grant)
     refuse_own(by, holder)
     try:
@@ -68,6 +69,7 @@ def revoke_role(by: Member, grant: Grant) -> None:
         lock_owners()
         if not Grant.objects.filter(pk=grant.pk).delete()[0]:
             raise Conflict("This role was taken back already.")
+        # guard: last owner
         if _owns_everything(grant):
             require_an_owner()
         record(Action.GRANT_CHANGED, member_actor(by), holder, added=False, grant=str(grant))

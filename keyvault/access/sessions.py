@@ -31,6 +31,7 @@ _SEEN_EVERY = timedelta(minutes=1)
 
 def _stored(session_key: str) -> str:
     """Return the name under which the session of this cookie is kept; 160 bits of a digest."""
+    # guard: session by its digest
     return hashlib.sha256(session_key.encode()).hexdigest()[:40]
 
 

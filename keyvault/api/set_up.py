@@ -92,6 +92,7 @@ class ConsumerList(MemberView):
         fields = self.body(ConsumerFields)
         fields["application"] = catalog.get_application(self.by, fields["application"])
         fields["environment"] = catalog.get_environment(self.by, fields["environment"])
+        # guard: proof before a webhook
         if fields["webhook_url"]:
             self.prove()
         made = registry.add_consumer(self.by, **fields)

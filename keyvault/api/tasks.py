@@ -30,6 +30,7 @@ from rotation.models import HumanTask
 from rotation.monitoring import key_checks
 
 _RELATED = ("account", "key__account", "key__environment", "closed_by")
+# guard: completion of an incident
 _BODIES: dict[str, type[Fields]] = {
     HumanTask.Kind.PASTE: SecretFields,
     HumanTask.Kind.CONFIRM: WaiveFields,

@@ -85,6 +85,7 @@ def _export(signed: Signed) -> None:
     path = _export_path()
     if path is None:
         return
+    # guard: an export that is ahead is not written over
     if export_is_ahead():
         # Written further, the file would no longer show that the database is older than it.
         log.error("the exported checkpoints are ahead of the log: nothing is added to them")

@@ -163,6 +163,7 @@ def _joined(whole: Part, part: Part) -> Part:
     if not part.rows:
         return whole
     gap = part.first > whole.last + 1
+    # guard: parts of the chain meet
     if not gap and part.first_prev == whole.prev:
         return replace(part, rows=whole.rows + part.rows)
     problem = f"row #{whole.last + 1} is missing" if gap else UNLINKED

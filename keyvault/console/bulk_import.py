@@ -134,6 +134,7 @@ def _show(
 ) -> HttpResponse:
     if form.is_bound:
         # What was pasted stays in the browser; it is not sent back.
+        # guard: what was pasted is not sent back
         form.data = {**form.data.dict(), "text": ""}  # type: ignore[attr-defined]
     fates = done.rows if done else []
     facts: dict[str, Any] = {

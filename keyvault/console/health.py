@@ -34,6 +34,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     vault, broker = dependencies.vault_state(), dependencies.broker_facts()
     seen = _seen()
     audit = seen is not None and dependencies.audit()
+    # guard: an audit log that cannot be written is not ready
     facts: dict[str, Any] = {
         "status": "ok" if audit and vault["active"] else "unavailable",
         "database": _word(seen is not None),

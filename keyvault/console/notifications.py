@@ -110,6 +110,7 @@ def add_hook(request: HttpRequest) -> HttpResponse:
     form = HookForm(request.POST)
     if not form.is_valid():
         return _page(request, status=400, hook_form=form)
+    # guard: an address waits for its proof in no session
     require_recent_auth(request, back="notices")
     said = form.cleaned_data
     try:

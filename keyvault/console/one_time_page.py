@@ -54,9 +54,11 @@ def shown(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001
     """Show what was handed over, for five minutes, to whoever it was made for."""
     try:
         sealed = request.COOKIES.get(_cookie(request.path), "")
+        # guard: what is shown once ends
         held = json.loads(sealer(_PURPOSE).decrypt(sealed.encode(), ttl=SECONDS))
     except InvalidToken:
         held = {}
+    # guard: what is shown once is for one person
     if held.get("member") != current_member(request).pk:
         raise NotFound(
             (

@@ -33,4 +33,5 @@ def save_view(member: Member, kind: SavedView.Of, name: str, query: str) -> Save
 
 def delete_view(member: Member, view_id: int) -> None:
     """Remove one of one's own views; one that is gone already is no error."""
+    # guard: views are one's own
     SavedView.objects.filter(member=member, pk=view_id).delete()

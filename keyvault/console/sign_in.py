@@ -91,5 +91,6 @@ class SignOut(LogoutView):
                 record_now(Action.MEMBER_SIGNED_OUT, member_actor(request.user), request.user)
             except AuditUnavailable:
                 # It takes rights away; nobody is held in because it cannot be written down.
+                # guard: nobody is held in
                 log.error("signed out without an audit row", extra={"member": request.user.pk})
         return super().post(request, *args, **options)

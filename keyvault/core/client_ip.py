@@ -26,6 +26,7 @@ def client_address(request: HttpRequest) -> str:
     peer = str(request.META.get("REMOTE_ADDR", ""))
     known = _address(peer)
     if not (_is_proxy(known) if known else _is_trusted_socket(peer)):
+        # guard: headers of direct callers
         return str(known or "")
     for said in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
         address = _address(said.strip())

@@ -9,6 +9,7 @@ def whole(text: str, most: int = LARGEST) -> int | None:
 
     Its length is looked at first: Python refuses to read thousands of digits, with an error.
     """
+    # guard: digits are counted before they are read
     if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > len(str(most)):
         return None
     number = int(text.lstrip("0") or "0")

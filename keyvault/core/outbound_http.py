@@ -56,6 +56,7 @@ def post(url: str, body: str, headers: dict[str, str], seconds: float) -> Posted
         return Posted(False, "The receiver answered too slowly.")
     if 200 <= status < 300:
         return Posted(True, f"Answered {status}.")
+    # guard: Retry-After is honoured
     wait = retry_after.seconds(asked)
     return Posted(False, f"Answered {status}.", final=status == 410, wait=wait)
 

@@ -25,6 +25,7 @@ class TTLCache(Generic[K, V]):
             found = self._kept.get(name)
             if found is None:
                 return None
+            # guard: the store is asked again after a minute
             if now < found[1]:
                 return found[0]
             del self._kept[name]

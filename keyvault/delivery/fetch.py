@@ -100,6 +100,7 @@ def fetch(token_text: str, key_id: int, known_etag: str = "", instance: str = ""
         secret = secret_cache.get(version.path)
         # The nightly comparison with the store's log must know that it was not asked this time.
         how: dict[str, Any] = {"from_memory": True} if secret else {}
+        # guard: audit before fetch
         record_now(Action.SECRET_FETCHED, token_actor(token), key, version=version.number, **how)
         secret = secret or _read(version)
     if found.held != version.pk or found.held_at is None or instances.is_old(found.held_at):
@@ -136,9 +137,12 @@ def _remembered(
         return None, None
     name, now = peppered(token_text), time.time()
     found = recent.get((name, place), now)
+    # guard: a copy is noted with what it was given from memory
+    # guard: another copy is noted before it is given anything from memory
     if found is None or _seen.get((name, place, copy), now) != _tag_of(found):
         return None, None
     try:
+        # guard: a token is checked for a fetch from memory
         return found, tokens.require_good(found.token, token_text, current().source)
     except tokens.TokenRefused:
         return None, None

@@ -30,6 +30,7 @@ def named(said: str) -> str:
     """Return under which name the calling copy is noted; BadInput for an id of another shape."""
     if not said:
         return f"@{current().source}"[:64]
+    # guard: an id of a copy has a shape
     if not re.fullmatch(PATTERN, said):
         raise BadInput(
             (
@@ -60,6 +61,7 @@ def note(token: ServiceToken, given: Sequence[KeyVersion], copy: str) -> None:
 def prove(token: ServiceToken, key: ApiKey, version: KeyVersion, copy: str) -> bool:
     """Note that a copy proved to hold this version; returns whether that is new."""
     note(token, [version], copy)
+    # guard: a proof speaks for one copy
     row = TokenKeyVersion.objects.filter(token=token, key=key, instance=copy).exclude(
         proved=version
     )

@@ -25,6 +25,7 @@ def former(token: ServiceToken, digest: str) -> str | None:
     now, found = timezone.now(), None
     for one in token.formers:
         same = hmac.compare_digest(digest, str(one["digest"]))
+        # guard: end of a former text
         if same and _end_of(one) > now and token.former_until and token.former_until > now:
             found = str(one["text"])
     return found
@@ -93,6 +94,7 @@ def replace(
             "shown_at": replaced.shown_at.isoformat(),
             "shown_to": str(replaced.member or ""),
         }
+        # guard: older former texts kept
         kept = [*(one for one in token.formers if _end_of(one) > now), entry]
     kept = _with_room(kept, used)
     names = [one["text"] for one in kept]
@@ -117,6 +119,7 @@ def end(texts: QuerySet[TokenDisclosure], at: datetime) -> None:
     for token in locked.filter(pk__in=set(chosen.values())):
         for one in token.formers:
             if one["text"] in chosen and _end_of(one) > at:
+                # guard: former text of a leaver
                 one["until"] = at.isoformat()
         token.save(update_fields=["formers"])
     TokenDisclosure.objects.filter(pk__in=chosen).update(ends_at=at)
@@ -138,6 +141,7 @@ def _end_present(token: ServiceToken, ends: datetime) -> TokenDisclosure:
 def _with_room(kept: list[dict[str, Any]], used: dict[str, str]) -> list[dict[str, Any]]:
     """Leave out the oldest that were never used, if there are too many; Conflict when all are in use."""
     while len(kept) > MOST_FORMER:
+        # guard: text in use keeps its room
         unused = next((one for one in kept if str(one["text"]) not in used), None)
         if unused is None:
             raise Conflict(

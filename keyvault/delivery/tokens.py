@@ -93,6 +93,7 @@ def asked_for(
         f"Create the service token “{one_line(name, 100)}” for {application} in {environment}, "
         f"{until}, {where}"
     )
+    # guard: token held to its networks
     parameters = {
         "name": name,
         "application": application.pk,
@@ -161,8 +162,10 @@ def renew(by: Member, token: ServiceToken, overlap_seconds: int = 86400) -> Secr
     )
     text, now = _new_text(token.public_id), timezone.now()
     with transaction.atomic():
+        # guard: held while a token is renewed
         lock_member(by)
         # Two that renew at once come one after the other, and each replaces what the other made.
+        # guard: renewals one after the other
         live = ServiceToken.objects.select_for_update(no_key=True).filter(revoked_at__isnull=True)
         present = live.filter(pk=token.pk).first()
         if present is None:

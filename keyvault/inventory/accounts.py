@@ -83,6 +83,7 @@ def change_account(
     """
     require_owner(by, "change accounts")
     if changes.get("dashboard_url"):
+        # guard: an account's address stays
         outbound_addresses.require_safe(changes["dashboard_url"], "A vendor's", path_only=True)
     return catalog.save_changes(by, account, Action.ACCOUNT_CHANGED, changes, seen)
 

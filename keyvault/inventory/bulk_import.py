@@ -169,6 +169,7 @@ def _odd_names(rows: list[Row], way: Way) -> set[str]:
 
 def _one(by: Member, row: Row, places: _Places, way: Way, odd: set[str]) -> Fate:
     name = row.values.get("name", "")
+    # guard: a secret in the column of names is not shown
     if name in odd:
         return Fate(row.line, "", "bad", secret_names.looks_like_one())
     if row.problem:
@@ -186,6 +187,7 @@ def _one(by: Member, row: Row, places: _Places, way: Way, odd: set[str]) -> Fate
 def _with_secret(by: Member, row: Row, new: NewKey, way: Way) -> Fate:
     """Record a key that fits the vendor or was ticked; else say why it is left out."""
     secret = row.values["secret"]
+    # guard: a tick stands for one content
     tick = peppered(f"{new.account.pk}\0{row.line}\0{new.name}\0{secret}")[:24]
     ticked = way.ticked(row.line, new.name, tick)
     doubt = vendor_match.doubt(vendor_match.signs_of(new.account), new.name, secret)
@@ -201,6 +203,7 @@ def _with_secret(by: Member, row: Row, new: NewKey, way: Way) -> Fate:
     known = _known(by, new, pasted)
     if known:
         return Fate(row.line, new.name, "known", "It is recorded already.", known.pk)
+    # guard: what does not fit is not sent
     if doubt and not ticked:
         left.text = doubt.text
         return left
@@ -215,6 +218,7 @@ def _recorded(
     if not way.really:
         keys.require_recordable(by, new)
         keys.refuse_known(by, pasted.secret)
+        # guard: the trial run of an import names a used id
         vendor_id_format.require_free(by, new.account, new.vendor_id)
         secret_names.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))
         text = "It is checked with the vendor when it is recorded."

@@ -36,7 +36,9 @@ def examine(account: VendorAccount, credential: Secret) -> str:
         return ""
     where = replace(vendor_account(account), management=credential)
     try:
+        # guard: a credential is tried before it is kept
         told = provider.identify(where)
+        # guard: another credential must be of the same account
         if account.pk:
             require_same_account(account, provider, where, told)
     except VendorError as error:

@@ -40,6 +40,7 @@ def require_unchanged(seen: str | None, row: Model | None) -> None:
     The caller holds a lock on the row, so that nobody changes it between this and the save.
     """
     last = _last(row)
+    # guard: changed meanwhile
     if not seen or last is None or str(last.seq) == seen:
         return
     said = json.loads(last.payload).get("detail") or {}

@@ -80,6 +80,7 @@ def _quoted(value: str) -> str:
     Only python-dotenv and a few others know an escape within single quotes; shells, systemd, node and
     the rest keep the backslash, or run on into the next line. So nothing is escaped that need not be.
     """
+    # guard: nothing is escaped that need not be
     if "'" not in value and "\\\\" not in value:
         return f"'{value}'"
     if not _ALIVE & set(value):

@@ -79,6 +79,7 @@ def read(text: str, most: int | None = None) -> list[Row]:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise BadInput("There is nothing in it. Paste a CSV with a header line, or a .env text.")
+    # guard: a file is recognised before its lines are read
     kind = file_kinds.known_as(text, _OURS)
     if kind:
         raise _refused(kind)
@@ -137,6 +138,7 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
     trimmed = {name: value if name == "secret" else value.strip() for name, value in values.items()}
     if not trimmed["name"]:
         return Row(line, problem="It has no name.")
+    # guard: swapped columns are seen
     if _is_swapped(trimmed["name"], trimmed.get("secret", "").strip()):
         return Row(line, problem="Its secret reads like a name: are the columns swapped?")
     return Row(line, trimmed)
@@ -162,9 +164,11 @@ def _env(text: str) -> Iterator[Row]:
 def _pair(line: int, binding: Binding) -> Row:
     """A line without = is no name: it is a bare key as often as not, and = may be the end of one."""
     name, value = binding.key or "", binding.value
+    # guard: a line without = is no name
     if binding.error or value is None or not _NAME.fullmatch(name):
         return Row(line, problem=_NO_PAIR)
     typed = binding.original.string.partition("=")[2].strip()
+    # guard: the end of a bare key is no value
     if not value.strip(" =") or typed.startswith("#"):
         return Row(line, problem=_NO_PAIR if value.strip() else "It has no value.")
     return Row(line, {"name": name, "secret": value}, note=_cut(typed, value))
@@ -174,6 +178,7 @@ def _cut(typed: str, value: str) -> str:
     """Say what a comment took away: to some tools, what stands after # belongs to the value."""
     if typed[:1] in ("'", '"') or not typed[len(value) :].lstrip().startswith("#"):
         return ""
+    # guard: a cut comment is said
     return "What stands after “ #” was left off as a comment; if it belongs to the key, quote it."
 
 

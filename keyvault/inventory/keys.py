@@ -96,6 +96,7 @@ def register_key(
     """
     key = require_recordable(by, new)
     pasted = vendor_match.take(new.account, text, as_it_is=as_it_is)
+    # guard: a key is not named by itself
     secret_names.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))
     refuse_known(by, pasted.secret)
     vendor_id_format.require_free(by, new.account, new.vendor_id)
@@ -108,7 +109,9 @@ def register_key(
     versions.put_secret(draft, pasted.secret, key)
     try:
         with stored_secrets.saving(draft.path):
+            # guard: held while a key is recorded
             lock_member(by)
+            # guard: a second live key with one id is looked for under a lock
             vendor_id_format.require_free(by, new.account, new.vendor_id)
             key.save()
             draft.key = key
@@ -254,6 +257,7 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
         return
     try:
         current = versions.read_secret(key.current)
+    # guard: paste over a lost current secret
     except versions.LOST:
         return
     known = checking.ask_vendor(key.account, current)
@@ -275,6 +279,7 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
 def refuse_foreign_account(account: VendorAccount, verdict: Verdict) -> None:
     """Raise BadInput when the vendor names another account than for the management credential."""
     known = account.vendor_account
+    # guard: no key on record of another account than the credential's
     if not (known and verdict.account) or known == verdict.account:
         return
     raise BadInput(

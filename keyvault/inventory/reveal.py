@@ -47,6 +47,7 @@ def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
     actor = member_actor(by)
     if not may(by, Permission.REVEAL, key):
         raise _denied(actor, key, "role", "Your role does not let you reveal this key.")
+    # guard: proof before a reveal
     if not wish.proved:
         text = (
             "Prove again who you are: this needs a password or a passkey of the last 5 minutes. "
@@ -79,6 +80,7 @@ def _note(by: Member, version: KeyVersion) -> None:
     """Write down who knows this secret, before they do: whoever off-boards them must find it."""
     now = timezone.now()
     with transaction.atomic():
+        # guard: held while a reveal is noted
         lock_member(by)
         SecretDisclosure.objects.update_or_create(
             member=by,
@@ -123,6 +125,7 @@ def _require_reason(actor: Actor, key: ApiKey, wish: Wish) -> None:
 
 def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
     """Count the reveal against the person's hour, and tell of a burst once."""
+    # guard: budget of reveals
     if rate_limits.count_attempt("reveal", str(by.pk), _HOUR) > settings.REVEALS_PER_HOUR:
         raise _denied(
             actor,

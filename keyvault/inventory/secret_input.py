@@ -47,12 +47,14 @@ def clean(text: str, *, as_it_is: bool = False) -> Pasted:
         before, text = text, _unwrap(text, notes)
     _refuse_unusable(text)
     if not as_it_is:
+        # guard: a doubt about a key is asked
         placeholders.ask(text)
     return Pasted(Secret(text), list(dict.fromkeys(notes)))
 
 
 def _refuse_files(text: str) -> None:
     """Name a whole file in the place of one key."""
+    # guard: a whole file is no key
     kind = file_kinds.pasted_as(text)
     if kind:
         raise BadInput(
@@ -125,6 +127,7 @@ def _refuse_unusable(text: str) -> None:
         )
     if _MASKED.search(text):
         raise _masked()
+    # guard: what is no key is refused
     placeholders.refuse(text)
     for position, character in enumerate(text, start=1):
         if character in _SPACE:

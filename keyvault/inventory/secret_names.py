@@ -19,6 +19,8 @@ def refuse_secret(name: str, *, is_right: bool = False) -> None:
 
     A person may say that a look is wrong (`is_right`); a known secret is never a name.
     """
+    # guard: a known secret is never a name
+    # guard: no secret becomes a name
     if (not is_right and secret_patterns.looks_secret(name)) or holds_known(name):
         raise BadInput(looks_like_one(), code="name_is_secret")
 

@@ -34,6 +34,7 @@ def store_secret(area: str, data: dict[str, str], path: uuid.UUID | None = None)
 
 def claim_secret(path: uuid.UUID) -> None:
     """Note, in the transaction that saves what names it, that the secret is wanted; Conflict if gone."""
+    # guard: leftover named while it goes
     if not OrphanedSecret.objects.filter(path=path, doomed_at__isnull=True).delete()[0]:
         raise Conflict(
             "This took too long, and what was stored is gone. Nothing was saved; do it again."
@@ -57,6 +58,7 @@ def saving(path: uuid.UUID | None) -> Iterator[None]:
             yield
         saved = True
     finally:
+        # guard: refused secret given up at once
         if not saved and path is not None:
             OrphanedSecret.objects.filter(path=path).update(since=timezone.now() - SETTLED_AFTER)
 

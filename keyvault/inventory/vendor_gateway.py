@@ -96,6 +96,7 @@ def no_overlap(account: VendorAccount, version: KeyVersion | None) -> str:
     provider = provider_of(account)
     if not provider.replaces_in_place:
         return ""
+    # guard: whoever agrees is told that the id is unproven
     return (
         f"No overlap: {provider.name} ends the old key as it makes the new one. Applications are "
         "refused from then until they have fetched the new key. A person must agree first, at a time "

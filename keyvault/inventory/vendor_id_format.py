@@ -21,6 +21,7 @@ def clean(text: str) -> str:
             ),
             code="bad_vendor_id",
         )
+    # guard: a secret is no id
     if secret_names.holds_known(vendor_id):
         raise BadInput(
             (

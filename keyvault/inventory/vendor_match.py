@@ -88,6 +88,7 @@ def take(account: VendorAccount, text: str, *, as_it_is: bool = False) -> Pasted
     """
     pasted = secret_input.clean(text, as_it_is=as_it_is)
     doubt = foreign(signs_of(account), pasted.secret.reveal())
+    # guard: one pasted key of somebody else is asked about
     if doubt and not as_it_is:
         raise Question(doubt.text, code="not_this_vendors")
     return pasted

@@ -52,6 +52,7 @@ def put_secret(version: KeyVersion, secret: Secret, key: ApiKey | None = None) -
     """
     owner = owner_labels(key or version.key)
     data = {"secret": secret.reveal(), "vendor_id": version.vendor_id, **owner}
+    # guard: secret noted before it is written
     stored_secrets.store_secret(AREA, data, version.path)
 
 
@@ -189,6 +190,7 @@ def destroy_secret(version: KeyVersion) -> None:
     """
     if version.state not in (VersionState.DELETED, VersionState.DISCARDED):
         raise Conflict("Only the secret of a deleted or discarded version may be destroyed.")
+    # guard: hold before Vault
     hold_status.require_no_hold(version.key_id)
     secret_store.destroy(AREA, version.path)
     KeyVersion.objects.filter(pk=version.pk).update(destroyed_at=timezone.now())

@@ -67,6 +67,8 @@ $$
 """
 
 # Without a key: all of them.
+# guard: a fetch from memory is confirmed
+# guard: a fetch of all from memory is confirmed
 AGAIN = """
 CREATE PROCEDURE keyvault_fetch_again(
     wanted_token text, wanted_key bigint, known text, entry jsonb, INOUT same boolean)

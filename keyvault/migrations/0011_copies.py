@@ -30,6 +30,10 @@ SELECT token_id, key_id, '', version_id, first_at, last_at FROM keyvault_fetch
 # A pause is the time between two notes; the longest is kept for eight times its own length. Ids are the
 # caller's word, so only so many rows stand for one token and key: what was seen least lately is put
 # together by version, as copies that nothing can be proved of any more.
+# guard: a copy from before is known once
+# guard: made up ids fill no table
+# guard: made up ids lose no copy that holds a key
+# guard: the longest pause is a copy's rhythm
 NOTE = """
 CREATE FUNCTION keyvault_note_copy(
     the_token bigint, the_copy text, now timestamptz, keys bigint[], versions bigint[], most integer)

@@ -7,6 +7,7 @@ from django.db import migrations, models
 _again = import_module("keyvault.migrations.0008_fetch_again")
 _copies = import_module("keyvault.migrations.0011_copies")
 
+# guard: former texts part of what is confirmed
 _STATE = _again.STATE.replace("token.former_until,", "token.former_until, token.formers,", 1)
 
 

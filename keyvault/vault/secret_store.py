@@ -76,6 +76,7 @@ def write_once(area: str, path: uuid.UUID, data: dict[str, str]) -> None:
         answer = client.secrets.kv.v2.create_or_update_secret(
             where, secret=data, cas=0, mount_point=settings.VAULT_MOUNT
         )
+        # guard: a mount that deletes by itself is refused
         if answer["data"].get("deletion_time"):
             raise StoreExpires(_EXPIRES)
         return int(answer["data"]["version"])
@@ -113,6 +114,7 @@ def read(area: str, path: uuid.UUID | str) -> dict[str, str]:
         except StoreDeleted:
             raise
         except StoreMissing:
+            # guard: what a standby lacks is asked for again
             time.sleep(pause)
     try:
         return _read(area, path)

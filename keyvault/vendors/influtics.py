@@ -81,6 +81,7 @@ def judge(answer: Answer) -> CheckResult:
             usage=used_of(summary),
         )
     code, message = error_of(body)
+    # guard: cannot tell is no refusal
     if (
         code in REFUSING_CODES
         and answer.status in _REFUSING_STATUSES

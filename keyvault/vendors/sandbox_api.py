@@ -83,6 +83,7 @@ def data_of_key(answer: Answer) -> dict[str, Any]:
 
 def is_gone(answer: Answer) -> bool:
     """Return whether the vendor itself says so: a proxy's 404, page or JSON, knows nothing of the key."""
+    # guard: gone is the vendor's own code
     return answer.status in _GONE and error_of(answer.body)[0] == _GONE_CODE
 
 

@@ -80,6 +80,7 @@ def start(
     if len(chosen) > MOST:
         raise BadInput(f"These are more than {MOST} keys: choose fewer. Nothing was started.")
     allowed = _mine(by, keys.filter(current__isnull=False)).count()
+    # guard: only one's own keys in bulk
     if allowed < len(chosen):
         raise Denied(
             f"You may not rotate {len(chosen) - allowed} of these keys. Nothing was started."

@@ -90,6 +90,7 @@ def off_board(by: Member, member: Member, *, heir: Member, token_hours: int = 0)
         roles.lock_owners()
         require_owner(by, "off-board people")
         done = _carry_out(member_actor(by), by, member, heir, token_hours)
+        # guard: last owner is not off-boarded
         roles.require_an_owner()
         return done
 
@@ -157,6 +158,7 @@ def _close_doors(
     now = timezone.now()
     MemberSession.objects.filter(member=member).delete()
     Invitation.objects.filter(member=member, used_at=None).update(used_at=now)
+    # guard: a leaver's pending approvals
     approvals.lapse(actor, member)
     Grant.objects.filter(member=member).delete()
     Group.members.through.objects.filter(member=member).delete()
@@ -180,6 +182,7 @@ def _hand_over(
         ApiKey.objects.filter(pk=key.pk).update(member=heir)
         record(Action.KEY_CHANGED, actor, key, new_owner=str(heir))
     theirs = Rotation.objects.filter(requested_by=member, step__in=OPEN_STEPS)
+    # guard: open rotations of a leaver
     return theirs.update(requested_by=asker)
 
 

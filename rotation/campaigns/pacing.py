@@ -32,6 +32,7 @@ def room(campaign: Campaign, now: datetime) -> int:
     share = min((now - campaign.started_at) / max(span, timedelta(seconds=1)), 1.0)
     total = campaign.items.count()
     begun = campaign.items.filter(rotation__isnull=False).count()
+    # guard: planned ones are spread
     return min(math.floor(total * share) + 1, total) - begun
 
 
@@ -63,6 +64,7 @@ class Gate:
         zone = ZoneInfo(policy.time_zone if policy else settings.TIME_ZONE)
         window = windows.parse(policy.window) if policy else None
         frozen = self.freezes.of(key.environment_id)
+        # guard: planned ones begin in their window
         opens = windows.next_open(self.now, window, frozen, zone) == self.now
         if opens:
             self.moving.add(key.application_id)

@@ -33,9 +33,11 @@ def let_come_back(by: Member, member: Member) -> Secret:
         here = Member.objects.select_for_update(no_key=True).get(pk=member.pk)
         if here.is_active:
             raise Conflict(f"{here} is a member already. Nothing was changed.")
+        # guard: off-boarded before they come back
         if here.left_at is None:
             offboarding.finish_leaver(here)
         left_at = Member.objects.values_list("left_at", flat=True).get(pk=here.pk)
+        # guard: nothing of before opens a door
         _forget(by, here)
         Member.objects.filter(pk=here.pk).update(
             is_active=True, left_at=None, returned_at=timezone.now()

@@ -50,14 +50,17 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
     found = holders.of_rotation(rotation)
     left = [one for one in found if not one.moved]
     known = any(one.on_record or one.has_proved for one in found)
+    # guard: a dead key is no proof
     if rotation.old_gone_at:
         return _without_old_key(rotation, left, known)
     word = weigh(rotation, last_used, timing_of(rotation.key.account)) if vendor_tells else None
     used = word.others if word and not word.quiet else None
+    # guard: silence outvotes no consumer on record
     if any(one.must_prove for one in left):
         return Adoption(
             False, missing=_names(rotation, left, used), waiting_for=WaitingFor.ADOPTION
         )
+    # guard: old key in use
     if used and (left or known or (word and word.counts)):
         text = _names(rotation, left, used) if left else _still_used(rotation, used)
         return Adoption(False, missing=text, waiting_for=WaitingFor.QUIET)
@@ -117,6 +120,7 @@ def _unproved(rotation: Rotation, left: list[Holder], word: Word | None) -> Adop
         if word:
             text = f"{text} {_worthless(word)}"
         return Adoption(False, missing=text, waiting_for=WaitingFor.ADOPTION)
+    # guard: the vendor is silent for longer than a holder
     if word.quiet and word.lasted >= away:
         return Adoption(True, f"{_quiet_text(rotation, word)} Without a word of its own: {names}.")
     text = (
@@ -177,6 +181,7 @@ def _names(
     rotation: Rotation, left: list[Holder], used: datetime | None = None, *, how: str = ""
 ) -> str:
     """Name who is waited for. Where there is no new key, nobody can prove that they moved to it."""
+    # guard: no word of a new key where a key is retired
     if rotation.retires:
         said = f"May still need the key: {holders.names(left)}"
         asked = any(one.must_prove for one in left)

@@ -94,6 +94,7 @@ class Holder:
         A consumer on record must have said so itself, also where no fetch of it is known.
         """
         said = not self.on_record or bool(self.proof and self.proof.version_id == self.switch.new)
+        # guard: one copy that moved is not all
         return said and not self._left()
 
     @property
@@ -111,6 +112,7 @@ class Holder:
             return False
         left = self._left()
         gone = bool(left) and all(_is_gone(row) for row in left)
+        # guard: a consumer that proved nothing is not let go as gone
         return not (gone and self.proof and self.proof.version_id == self.switch.new)
 
     @property
@@ -189,6 +191,7 @@ class Holder:
         new = self.switch.new
         if new is None:
             return False
+        # guard: to fetch the new version is no proof
         if row.proved_id == new or (row.version_id == new and row.former_id is None):
             return True
         # Whoever acknowledges has a row: where there is one alone, it was this one. So what proved
@@ -228,6 +231,7 @@ def _patience(row: TokenKeyVersion, switch: Switch) -> timedelta:
     if row.version_id == switch.new:
         return known  # it came for the new one; only what it still does with the old one counts
     away = (switch.at or db_clock.now()) - row.last_at
+    # guard: one fetch is no rhythm
     return max(_LEAST, known or _UNKNOWN, min(_PATIENCE * away, _MOST_GUESSED))
 
 
@@ -266,6 +270,7 @@ def gathered(key: ApiKey, switch: Switch) -> list[Holder]:
     for row in fetches.order_by("-last_at"):
         rows[row.token_id].append(row)
     for token_id, all_ in rows.items():
+        # guard: what is no consumer in use holds a key too
         if token_id not in found:
             token = all_[0].token
             found[token_id] = Holder(switch, token, getattr(token, "consumer", None))

@@ -41,9 +41,11 @@ def weigh(rotation: Rotation, last_used: datetime | None, timing: Timing) -> Wor
     starts = (rotation.published_at, rotation.quiet_from, others)
     since = max((one for one in starts if one), default=db_clock.now())
     why_not = _why_not(rotation, last_used, timing)
+    # guard: a word that is not calibrated counts for nothing
     if why_not:
         return Word(False, since, why_not, others)
     period = max(1.0, rotation.quiet_seconds, 2 * timing.last_use_resolution_seconds)
+    # guard: quiet with lag and resolution added
     lasted = db_clock.now() - since - blind(timing)
     return Word(True, since, "", others, lasted, lasted >= timedelta(seconds=period))
 
@@ -71,6 +73,7 @@ def _others(rotation: Rotation, last_used: datetime | None, timing: Timing) -> d
     own = own_check(rotation)
     near = timedelta(seconds=timing.last_use_resolution_seconds)
     ours = own is not None and last_used <= own[1] + near
+    # guard: own checks are nobody's need
     return None if ours or _not_yet(last_used, timing) else last_used
 
 
@@ -83,6 +86,7 @@ def _why_not(rotation: Rotation, last_used: datetime | None, timing: Timing) -> 
     own = own_check(rotation)
     if own is None:
         return "no check of ours that the vendor accepted is on record to compare it with"
+    # guard: never is no word where we were accepted
     if last_used is None:
         return "it says “never”, although it accepted our own check"
     if last_used < own[0] - blind(timing):

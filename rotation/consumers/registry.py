@@ -169,6 +169,7 @@ def _require_proof(
     token: ServiceToken, key: ApiKey, version: KeyVersion, nonce: str, proof: str
 ) -> None:
     wanted = proof_of(versions.read_secret(version), nonce, key.pk, version.number)
+    # guard: possession proof
     if hmac.compare_digest(wanted.encode(), proof.encode()):
         return
     record_now(

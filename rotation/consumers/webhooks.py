@@ -31,6 +31,7 @@ _ABOUT = "webhook:"
 _BATCH = 50
 _ACTOR = system_actor("webhooks")
 # A receiver that is away for a day misses nothing; then a person is told.
+# guard: webhooks go on for a day
 GIVE_UP_AFTER = timedelta(days=1)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 3600.0
 # In all: a receiver that drips its answer must not hold a worker until the task is cut off.
@@ -171,6 +172,7 @@ def _tell(actor: Actor, delivery: WebhookDelivery, result: Posted) -> None:
     """Open a task for what could not be told, and close it when a later message arrives."""
     if result.sent:
         close_alert(actor, HumanTask.Kind.FINDING, _about(delivery), "It was told since.")
+    # guard: a person is told of a webhook that was given up
     elif delivery.consumer.active and delivery.consumer.webhook_path:
         text = (
             f"{delivery.consumer} could not be told of version {delivery.version.number}: "

@@ -107,6 +107,7 @@ def defer_while_open(rotation: Rotation) -> Hold | None:
     if known.filter(next_try_at__lte=Now()).update(next_try_at=lease):
         return None
     outage = known.first()
+    # guard: one probe in an outage
     return Hold(until=outage.next_try_at) if outage else None
 
 

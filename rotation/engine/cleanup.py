@@ -28,6 +28,7 @@ def sweep() -> None:
         return
     if frozen:
         return
+    # guard: stranded version of older data
     stranded_versions.release_all()
     look_for_late_strays()
     finish_destroying()

@@ -50,6 +50,7 @@ def _told(rotation: Rotation, holds: Sequence[KeyHold]) -> Wait | None:
         return None
     actor, text = worker_actor(rotation), hold_status.describe_holds(holds)
     # Nobody may go on being asked to delete what must be kept.
+    # guard: hold's task is taken back
     close_tasks(actor, rotation, text, kinds=(HumanTask.Kind.DELETE,))
     if rotation.reason == Reason.LEAK:
         leaked = f"A secret of {rotation.key} leaked and lives on. {text} An owner can lift it."
@@ -123,6 +124,7 @@ def lift(by: Member, hold: KeyHold, reason: str) -> None:
     what = f"Lift the hold on {key} (“{hold.reason}”): {reason}"
     parameters = {"hold": hold.pk, "why": reason}
     asked = Asked(ApprovalAction.HOLD, what, parameters, key=key, reason=reason, always=not alone)
+    # guard: second person lifts a hold
     approvals.require(by, asked)
     with transaction.atomic():
         lifted = hold_status.active_holds().filter(pk=hold.pk)

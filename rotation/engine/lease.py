@@ -19,6 +19,7 @@ from rotation.models import OPEN_STEPS, Rotation
 
 LEASE_SECONDS = 90
 
+# guard: claim
 _CLAIM = """
 UPDATE rotation_rotation SET fence = fence + 1,
     lost_claims = CASE WHEN claimed_until IS NULL THEN 0 ELSE lost_claims + 1 END,
@@ -27,6 +28,8 @@ WHERE id = %s AND step = ANY(%s) AND due_at <= now()
     AND (claimed_until IS NULL OR claimed_until < now())
 RETURNING fence, clock_timestamp()
 """
+# guard: fence of a transaction
+# guard: lock of a transaction
 _LOCK = """
 SELECT cancelling FROM rotation_rotation WHERE id = %s AND fence = %s FOR NO KEY UPDATE
 """
@@ -61,6 +64,7 @@ class Claim:
     def write(self, **changes: Any) -> None:
         """Change the rotation's row if the fence still holds, else raise ClaimLost."""
         changes = self._noted | changes
+        # guard: fence
         if not Rotation.objects.filter(pk=self.rotation.pk, fence=self.fence).update(**changes):
             raise ClaimLost
         self._noted = {}
@@ -82,6 +86,7 @@ class Claim:
             row = cursor.fetchone()
             if row is None:
                 raise ClaimLost
+            # guard: cancel read under the lock
             (self.rotation.cancelling,) = row
             for version in self._checked.values():
                 versions.save_noted(version)

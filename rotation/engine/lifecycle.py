@@ -62,6 +62,7 @@ def start(
         with transaction.atomic():
             rotation = create(key, reason, by, overlap_seconds=overlap_seconds)
             record(Action.ROTATION_STARTED, member_actor(by), rotation, reason=reason)
+    # guard: one open rotation
     except IntegrityError:
         return _join(by, key, reason), False
     if accept_outage:
@@ -127,6 +128,7 @@ def create(
 def _default_quiet(key: ApiKey, version_id: int | None) -> int:
     """Return the quiet period where no policy says: never shorter than a holder stays away."""
     least: int = settings.DEFAULT_QUIET_SECONDS
+    # guard: the default quiet period follows the slowest holder
     return max(least, holders.slowest(key, version_id))
 
 
@@ -149,6 +151,7 @@ def cancel(by: Member, rotation: Rotation) -> None:
     with transaction.atomic():
         # A call that ends the old key commits its intent under the same lock.
         Rotation.objects.select_for_update().get(pk=rotation.pk)
+        # guard: no cancel of a dead key
         if replace_in_place.called(rotation):
             raise Conflict(
                 "This rotation can no longer be cancelled: the vendor was asked to replace the key, "
@@ -229,6 +232,7 @@ def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
         # By name: this is the one way past somebody who holds the old key.
         outvoted = [one.name for one in holders.left(rotation)[:_MOST_NAMED]]
         actor = member_actor(by)
+        # guard: a waiver names whom it outvotes
         record(Action.ADOPTION_WAIVED, actor, rotation, reason=reason, not_moved=outvoted)
     nudge(rotation.pk)
 

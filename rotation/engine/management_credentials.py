@@ -47,6 +47,7 @@ def replace_credential(
     path = stored_secrets.store_secret(ACCOUNTS, {"credential": secret.reveal()})
     with stored_secrets.saving(path):
         lock_member(by)
+        # guard: of two replacements at once one counts
         changed = VendorAccount.objects.filter(
             pk=account.pk, management_path=account.management_path
         ).update(management_path=path, **facts_of(secret, told))
@@ -54,8 +55,10 @@ def replace_credential(
             raise Conflict(
                 "Somebody else replaced this credential at this moment. Yours was not stored."
             )
+        # guard: the old credential leaves Vault
         stored_secrets.release_secret(ACCOUNTS, account.management_path)
         record(Action.ACCOUNT_CREDENTIAL_REPLACED, member_actor(by), account, vendor_account=told)
+        # guard: another credential wakes what waits for one
         _wake(account)
     account.refresh_from_db()
     return account

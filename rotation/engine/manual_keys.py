@@ -63,6 +63,7 @@ def _give(rotation: Rotation, version: KeyVersion) -> None:
         version.state = VersionState.STANDBY
         versions.save_next(version)
         return
+    # guard: paste over a stranded version
     stranded_versions.release(rotation.key_id)
     versions.save_next(version)
     Rotation.objects.filter(pk=rotation.pk).update(

@@ -21,9 +21,11 @@ def noticed(version: KeyVersion, why: str) -> str:
         _acted.put(version.pk, True, time.monotonic() + _ACTED_EVERY)
     rotation = open_rotation(version.key)
     if rotation is None:
+        # guard: fetch that finds nothing tells people
         if acts:
             _tell(version, why)
         return "A rotation replaces it: people were told, and one of them must start it."
+    # guard: fetch that finds nothing wakes the rotation
     if acts:
         look_now(rotation)
     if _is_its_new_one(rotation, version):

@@ -46,6 +46,7 @@ def advance(rotation_id: int) -> None:
 def _try(held: Claim) -> Outcome:
     """Run the step once; an error becomes the outcome that its kind asks for."""
     rotation = held.rotation
+    # guard: deaths are counted
     if rotation.lost_claims >= _MOST_LOST_CLAIMS:
         return Park(
             f"The worker died {rotation.lost_claims} times in a row in this step. Look at its log, "
@@ -60,6 +61,7 @@ def _try(held: Claim) -> Outcome:
             return Retry(WaitingFor.VENDOR, error.text, error.retry_after)
         return Park(f"{error.text} {_REPLACE}" if error.status == 401 else error.text)
     except IntegrityError as error:
+        # guard: rule of the database explained
         return stranded_versions.explain(held, error)
     except (AuditUnavailable, Conflict) as error:
         return Retry(WaitingFor.NOTHING, error.message)

@@ -18,6 +18,11 @@ from rotation.scheduling.freeze_days import Freezes, Span
 _LOOK_AHEAD = 5
 # Two keys of one application never move at once. One that waits for a person at the vendor, before
 # anything was published or after all had moved, keeps no other from rotating.
+# guard: a sibling that moves
+# guard: pauses hold
+# guard: siblings of one tick
+# guard: soonest expiry first
+# guard: storm cap
 _NEXT_DUE = """
 WITH busy AS (
     SELECT key.account_id, count(*) AS open
@@ -90,6 +95,7 @@ def _start_one(policy_id: int, freezes: Freezes) -> int:
     """Claim one due policy, start its rotation and plan the next: one transaction, so once only."""
     try:
         with transaction.atomic():
+            # guard: due once
             policy = (
                 RotationPolicy.objects.select_for_update(skip_locked=True, of=("self",))
                 .select_related("key__account", "key__current", "set_by")
@@ -100,6 +106,7 @@ def _start_one(policy_id: int, freezes: Freezes) -> int:
                 return 0
             now = timezone.now()
             frozen = freezes.of(policy.key.environment_id)
+            # guard: nothing outside its window
             if not _may_begin(policy, now, frozen):
                 # The window was missed, or a freeze began: it moves to the next one.
                 planner.plan(policy, now, frozen)

@@ -68,6 +68,7 @@ def apply_outcome(held: Claim, outcome: Outcome) -> bool:
         return _hold(held, outcome)
     said = _give_up(held, outcome) if isinstance(outcome, GiveUp) else outcome
     with held.transaction():
+        # guard: cancel wins
         if _overtaken_by_cancel(held, said):
             said = Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
         said = _weigh(held.rotation, said)
@@ -100,6 +101,7 @@ def _weigh(rotation: Rotation, said: Settled) -> Settled:
     if said.waiting_for in (WaitingFor.VENDOR, WaitingFor.VAULT):
         long = (said.seconds or 0) > _TELL_AT_ONCE_BEYOND
         known = circuit_breaker.note_failure(rotation, said.waiting_for, said.text, at_once=long)
+    # guard: one alert for an outage
     if known or rotation.attempt < TELL_A_PERSON_AT:
         return said
     return Park(
@@ -111,6 +113,7 @@ def _weigh(rotation: Rotation, said: Settled) -> Settled:
 
 def _give_up(held: Claim, outcome: GiveUp) -> Settled:
     """From roll back there is no way further back, and a dead key is never undone: a person looks."""
+    # guard: no way back to a dead key
     if Step.ROLL_BACK not in MOVES[held.rotation.step] or replace_in_place.called(held.rotation):
         return Park(outcome.text)
     held.note(last_error=one_line(outcome.text, 500))
@@ -176,6 +179,7 @@ def _due(held: Claim, wanted: Any, *, ended: bool) -> Any:
     if ended:
         return None
     unchanged = When(wake=held.rotation.wake, then=Value(None) if wanted is None else wanted)
+    # guard: wake-up while busy
     return Case(unchanged, default=Now(), output_field=DateTimeField())
 
 
@@ -210,6 +214,7 @@ def _follow_up(rotation: Rotation, before: str, outcome: Settled) -> None:
         )
         if before == Step.GENERATE:
             kinds = (*kinds, HumanTask.Kind.PASTE)
+        # guard: no task to delete a key that is needed
         if outcome.step == Step.ROLL_BACK:
             # The old key is needed again: nobody may go on being asked to delete it.
             kinds = (*kinds, HumanTask.Kind.DELETE)

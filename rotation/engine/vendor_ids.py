@@ -25,6 +25,7 @@ def correct(by: Member, key: ApiKey, number: int, text: str) -> KeyVersion:
     Its link to the secret is unproven then, and a rotation that waits for the id goes on. Raises
     Denied, NotFound, BadInput, and Conflict for an id that is proven, used, or just being called by.
     """
+    # guard: an id is corrected by who manages the key
     if not may(by, Permission.MANAGE, key):
         raise Denied("Your role does not let you change this key's ids at the vendor.")
     vendor_id = vendor_id_format.clean(text)
@@ -38,6 +39,7 @@ def correct(by: Member, key: ApiKey, number: int, text: str) -> KeyVersion:
         )
         version = _locked(key, number)
         _require_changeable(version, vendor_id)
+        # guard: an id that another live version has is refused
         vendor_id_format.require_free(by, key.account, vendor_id, but=version)
         former = version.vendor_id
         _change(version, vendor_id)
@@ -73,6 +75,8 @@ def _require_changeable(version: KeyVersion, vendor_id: str) -> None:
             code="same_id",
         )
     begun = Intent.objects.filter(version=version).exclude(state=Intent.State.ABANDONED)
+    # guard: an id is not corrected after the call that replaces in place
+    # guard: an id is not corrected while its key is disabled for a proof
     if (
         begun.filter(kind=Intent.Kind.SWAP).exists()
         or begun.filter(disabling_at__isnull=False).exists()
@@ -84,6 +88,7 @@ def _require_changeable(version: KeyVersion, vendor_id: str) -> None:
             ),
             code="id_in_use",
         )
+    # guard: a proven id stays
     if version.is_linked:
         raise Conflict(
             "The vendor itself showed that this id is this secret's "
@@ -94,12 +99,14 @@ def _require_changeable(version: KeyVersion, vendor_id: str) -> None:
 
 def _change(version: KeyVersion, vendor_id: str) -> None:
     """Write the id, with nothing that was known of the one before; an intent to end goes by it too."""
+    # guard: a corrected id is unproven
     version.vendor_id, version.link = vendor_id, Link.UNPROVEN
     version.linked_at, version.link_text = None, ""
     version.save(update_fields=["vendor_id", "link", "linked_at", "link_text"])
     open_ones = Intent.objects.filter(
         version=version, kind=Intent.Kind.DELETE, state=Intent.State.OPEN
     )
+    # guard: the intent to end goes by the corrected id
     open_ones.update(vendor_id=vendor_id, unclear_since=None)
 
 
@@ -110,7 +117,9 @@ def _start_anew(rotation: Rotation, key: ApiKey) -> None:
     """
     changes = {}
     if rotation.step == Step.GENERATE and provider_of(key.account).replaces_in_place:
+        # guard: an agreement to one id is none to another
         changes = {"waived_by": None, "waived_at": None, "waiver_reason": ""}
+    # guard: a worker with the former id in hand calls nothing
     Rotation.objects.filter(pk=rotation.pk).update(
         fence=F("fence") + 1,
         claimed_until=None,

@@ -106,6 +106,7 @@ def record_result(key: ApiKey, version: KeyVersion, result: CheckResult) -> None
     """Note an answer about the key's current secret; nothing when that was replaced meanwhile."""
     with transaction.atomic():
         watch = KeyCheckSchedule.objects.select_for_update().filter(key=key).first()
+        # guard: a replaced key is left alone
         if watch is None or not ApiKey.objects.filter(pk=key.pk, current=version).exists():
             return
         changed = version.check_answer != result.answer
@@ -142,6 +143,7 @@ def _refused(
     watch.refusals, watch.unclear, watch.unclear_since = watch.refusals + 1, 0, None
     # One odd node of the vendor's is no incident: it is asked once more.
     watch.next_check_at = timezone.now() + _AGAIN
+    # guard: one refusal is no incident
     if watch.refusals < REFUSALS:
         return
     watch.next_check_at = timezone.now() + max(_AFTER_INCIDENT, allowed_interval(key.account))

@@ -107,6 +107,7 @@ def problems(
 ) -> list[str]:
     """Say in words what is wrong and what to do about it; empty when all is well."""
     # By the row that has waited longest: after a quiet night the last checkpoint is old, and right.
+    # guard: the oldest unsigned row counts
     unsealed = vitals.oldest_unsealed_age > _CHECKPOINT_LATE.total_seconds()
     late = vitals.reconcile_age is not None and (
         vitals.reconcile_age > _RECONCILE_LATE.total_seconds()

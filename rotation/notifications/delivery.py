@@ -29,6 +29,7 @@ TOTAL_SECONDS = 20.0
 GIVE_UP_AFTER = timedelta(days=3)
 _LONGEST_WAIT = 3600.0
 
+# guard: one claim sends
 _CLAIM = """
 UPDATE rotation_message SET attempt = attempt + 1,
     claimed_until = now() + make_interval(secs => %s)
@@ -56,6 +57,7 @@ def deliver(message_id: int) -> None:
     message = NotificationDelivery.objects.select_related("notice", "member", "hook").get(
         pk=message_id
     )
+    # guard: nobody who left is written to
     if message.member is not None and not message.member.is_active:
         _settle(message, row[0], Posted(False, "This person has left.", final=True), dropped=True)
         return

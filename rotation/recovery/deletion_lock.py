@@ -47,6 +47,7 @@ def lock_reason() -> str:
         return epoch.frozen_why
     if time.monotonic() - _compared_at < _TRUSTED_SECONDS:
         return ""
+    # guard: a witness outside both halves
     difference = _settled_difference(epoch) or external_marker.difference()
     if difference:
         lock_deletions(difference)
@@ -76,10 +77,12 @@ def _settled_difference(epoch: RestoreMarker) -> str:
         mark, writes = secret_store.read_mark()
         difference = _difference(epoch, mark)
         older = bool(difference) and writes < epoch.writes
+        # guard: a lagging standby is no restore
         if older and _only_lags(epoch):
             return ""
         again = _row()
         # That look leaves a pending mark of its own behind.
+        # guard: roll under way
         stood = again.current == epoch.current and (older or again.pending == epoch.pending)
         if not difference or stood:
             return difference
@@ -100,6 +103,7 @@ def _only_lags(epoch: RestoreMarker) -> bool:
         if _write(epoch.pending or uuid.uuid4(), epoch.writes):
             return True
         # A roll that was cut off may have written its mark: then it is one write further.
+        # guard: a cut-off roll before a lag is no restore
         return epoch.pending is not None and _write(uuid.uuid4(), epoch.writes + 1)
     finally:
         RestoreMarker.objects.filter(pk=1).update(claimed_until=None)
@@ -107,6 +111,7 @@ def _only_lags(epoch: RestoreMarker) -> bool:
 
 def _difference(epoch: RestoreMarker, mark: str) -> str:
     """Say how the two marks differ; a first start, and a roll that was cut off, are no difference."""
+    # guard: two-phase epoch
     known = {str(one) for one in (epoch.current, epoch.pending) if one}
     if mark in known or (not mark and epoch.current is None):
         return ""

@@ -73,6 +73,7 @@ class Finding:
         """Return what a person does about it."""
         if self.held and self.kind in ENDS_SOMETHING:
             return ON_HOLD
+        # guard: an unproven id is not advised to be deleted by
         if self.version and not self.version.is_linked and self.kind in BY_ID:
             return f"{UNPROVEN} {BY_ID[self.kind]}"
         return WHAT_TO_DO[self.kind]

@@ -135,6 +135,7 @@ def _lying(path: str, data: dict[str, str]) -> Finding:
     known = KeyVersion.objects.filter(fingerprint=fingerprint(Secret(data["secret"])))
     known = known.select_related("key__account", "key__environment")
     version = known.filter(state__in=LIVE_STATES).first() or known.first()
+    # guard: copy told from a secret that nobody knows
     if version:
         what = f"a copy of the {version.state} secret of {version}, stored at {at}, path {path}"
         key = version.key
@@ -171,6 +172,7 @@ def _compare_vendor(account: VendorAccount, report: Report) -> None:
     live = {vendor_id for vendor_id, v in by_id.items() if v.state in LIVE_STATES}
     there = {key.vendor_id for key in listed}
     report.counts[f"listed at {account}"] = len(listed)
+    # guard: empty or partial list
     if live and len(live & there) < len(live) * _BELIEVED:
         report.not_compared.append(
             f"{account}: the vendor lists {len(live & there)} of the {len(live)} keys that we hold "
@@ -178,6 +180,7 @@ def _compare_vendor(account: VendorAccount, report: Report) -> None:
         )
         return
     report.findings += _at_vendor(account, listed, by_id)
+    # guard: the comparison names an id of another secret
     report.findings += _ids_of_others(listed, by_id)
     for vendor_id in sorted(live - there):
         report.findings.append(_of(findings.MISSING_AT_VENDOR, by_id[vendor_id]))
@@ -285,6 +288,7 @@ def _tell(report: Report, *, whole: bool) -> None:
         parts = {"account": finding.account, "key": finding.key, "version": finding.version}
         text = f"{finding.what}. {finding.do} (Finding {finding.id}.)"
         open_alert(_ACTOR, HumanTask.Kind.FINDING, finding.about, text, **parts)  # type: ignore[arg-type]
+    # guard: half an answer closes nothing
     if whole and report.complete:
         seen = {finding.about for finding in report.findings}
         still = HumanTask.objects.filter(

@@ -69,6 +69,7 @@ def adopt(by: Member, finding_id: str) -> KeyVersion:
     draft.path, draft.vendor_id = uuid.UUID(path), data.get("vendor_id", "")
     draft.label, draft.checked_at, draft.check_answer = data.get("label", ""), timezone.now(), VALID
     with transaction.atomic():
+        # guard: adopted secret is no leftover
         stored_secrets.adopt_secret(draft.path)
         old = ApiKey.objects.select_for_update().get(pk=key.pk).current
         versions.save_next(draft)
@@ -114,6 +115,7 @@ def _require_current_dead(key: ApiKey) -> datetime | None:
         current = versions.read_secret(key.current)
     except secret_store.StoreMissing:
         return None
+    # guard: adopt only what is needed
     if check_secret(key.account, current).answer != REFUSED:
         raise Conflict("The key's current secret is not refused by the vendor: nothing to adopt.")
     return timezone.now()

@@ -104,6 +104,7 @@ def _read(feed: FreezeCalendar) -> bool:
         read_at=timezone.now(), last_error="", failing_since=None, remarks=remarks
     )
     close_alert(_actor(feed), HumanTask.Kind.FINDING, _about(feed), "It is read again.")
+    # guard: what was not read exactly is told at once
     _tell_remarks(feed, reading.remarks)
     return True
 
@@ -113,6 +114,7 @@ def _refuse_sudden_emptiness(feed: FreezeCalendar, reading: Reading) -> None:
     if reading.events or reading.remarks or not feed.freezes.exists():
         return
     since = feed.failing_since or timezone.now()
+    # guard: a calendar that is empty all at once
     if reading.found == 0 and timezone.now() - since < _EMPTY_BELIEVED_AFTER:
         raise BadInput(
             "It is empty all at once: believed when it stays so for a day. Nothing was changed."
@@ -182,6 +184,7 @@ def _failed(feed: FreezeCalendar, why: str) -> None:
         last_error=why[:300], failing_since=since, next_read_at=now + _AGAIN
     )
     log.warning("calendar not read", extra={"feed": feed.pk, "error": why})
+    # guard: a new calendar that cannot be read is told at once
     if now - since >= _TOLD_AFTER or feed.read_at is None:
         holds = "The freezes that it said last still hold."
         text = (

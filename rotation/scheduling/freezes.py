@@ -71,6 +71,7 @@ def _save(
     freeze.environment = environment
     freeze.rule, freeze.feed = _rule(rule, freeze), feed
     require_clean(freeze)
+    # guard: a calendar's freeze comes before a maximum age
     if feed is None:
         _require_ages_left(freeze)
     freeze.save()
@@ -106,6 +107,7 @@ def _require_ages_left(freeze: ChangeFreeze) -> None:
     days = (freeze.last_day - freeze.first_day).days + 1
     if freeze.last_day < timezone.now().date() and not freeze.rule:
         return  # it is over: calendars keep what was
+    # guard: a freeze as long as a maximum age
     if tight is None or tight.max_age_days is None or days < tight.max_age_days:
         return
     last = freeze.first_day + timedelta(days=tight.max_age_days - 2)
@@ -120,6 +122,7 @@ def end_freeze(by: Member, freeze: ChangeFreeze) -> None:
     """Remove a freeze; what it held back is planned anew."""
     if not may(by, Permission.MANAGE):
         raise Denied("Only an owner of the installation may end a freeze.")
+    # guard: freezes of a calendar end with it
     if freeze.feed:
         raise BadInput(
             f"It comes from the calendar {freeze.feed}: end it there. Nothing was changed."
@@ -128,6 +131,7 @@ def end_freeze(by: Member, freeze: ChangeFreeze) -> None:
         record(Action.FREEZE_CHANGED, member_actor(by), freeze, added=False)
         environment = freeze.environment
         freeze.delete()
+        # guard: a freeze can be ended
         replan(environment, strict=False)
 
 

@@ -79,6 +79,7 @@ def _parts(content: bytes, reading: Reading, *, partial: bool) -> list[tuple[int
     if not re.search(r"^BEGIN:VCALENDAR\s*$", text, re.M | re.I):
         raise Unreadable("no calendar")
     unended = [_times(text, "BEGIN", name) - _times(text, "END", name) for name in _WHOLE]
+    # guard: a calendar that was cut off
     if any(unended):
         if not partial:
             raise Unreadable("cut off")
@@ -121,6 +122,7 @@ def _calendars(text: str, reading: Reading) -> list[tuple[int, Any, ZoneInfo | N
         for number, one in enumerate(icalendar.Calendar.from_ical(text, multiple=True)):
             off = str(one.get("METHOD") or "").upper() == "CANCEL"
             zoned = _in_zone(str(one.get("X-WR-TIMEZONE") or ""), reading)
+            # guard: the zone of a calendar
             calendar = x_wr_timezone.to_standard(one) if zoned else one
             found += [(number, event, zoned, off) for event in calendar.walk("VEVENT")]
     except BROKEN:
@@ -143,6 +145,7 @@ def _read_group(group: list[Part], within: Horizon, reading: Reading) -> None:
     """Read the events of one UID: a series with the single dates that differ from it."""
     kept = [part for part in group if not part.cancelled and not _is_free(part, reading)]
     off = max((sequence(part) for part in kept if is_off(part) and is_main(part)), default=-1)
+    # guard: a cancellation by a later revision
     kept = [part for part in kept if not is_main(part) or sequence(part) > off]
     kept = [part for part in kept if not _is_of_another_age(part, reading)]
     broken = [part for part in kept if _is_broken(part)]
@@ -188,6 +191,7 @@ def _is_broken(part: Part) -> bool:
     if not all("FREQ" in rule for rule in (said if isinstance(said, list) else [said])):
         return True
     noted = {str(name or "").upper() for name, _why in one.errors}
+    # guard: broken dates of an event
     return bool(noted & _WHEN) or not isinstance(getattr(one.get("DTSTART"), "dt", None), date)
 
 

@@ -155,6 +155,7 @@ def _spans(part: Part, start: Any, end: Any, within: Horizon) -> list[tuple[date
     """Return the days of one occurrence; of a time in UTC alone, as each zone in use sees it."""
     if _is_in_utc_alone(part, start) and isinstance(end, datetime):
         zones = within.zones or (ZoneInfo("UTC"),)
+        # guard: the days of a time in UTC
         days = [_days(start.astimezone(zone), end.astimezone(zone)) for zone in zones]
         days.append(_days(start, end))
         return [(min(one for one, _ in days), max(one for _, one in days))]
@@ -199,11 +200,13 @@ def expanded(parts: Sequence[Part], within: Horizon, reading: Reading) -> list[E
             )
             break
         part = Part(one, "", zone, cancelled=False)
+        # guard: cancelled single dates
         if not is_off(part):
             found += [
                 Event(part.name, *span)
                 for span in _spans(part, one["DTSTART"].dt, _end(one), within)
             ]
+    # guard: events of one UID and revision
     return [*found, *_doubles(parts, within)]
 
 
@@ -218,6 +221,7 @@ def _bound(part: Part, made: Any, within: Horizon, reading: Reading) -> None:
             rule["FREQ"] = ["DAILY"]
             reading.remarks.append(f"“{part.name}” comes many times a day: each day is frozen.")
         if "UNTIL" in rule:
+            # guard: an end of a series that the standard forbids
             _end_by_until(part, made, rule, within, reading)
             if often:  # its last times are of a day, too, and may come before the time of the first
                 rule["UNTIL"] = [rule["UNTIL"][0] + DAY - timedelta(seconds=1)]

@@ -209,6 +209,7 @@ def apply_next_scope(at_once: int = A_BATCH) -> bool:
         return False
     with transaction.atomic():
         # Policies are held before the row is locked, in the order of whoever changes a level.
+        # guard: level carried in the request's order
         lock_policies()
         level = waiting.select_for_update(of=("self",)).first()
         if level:
@@ -241,6 +242,7 @@ def recompute_policies(keys: QuerySet[ApiKey], *, strict: bool = True) -> int:
     Raises BadInput for a policy that cannot be kept; if not strict, such a key keeps what it has and
     people are asked.
     """
+    # guard: levels are carried in turn
     lock_policies()
     levels, freezes, changed = Levels(), Freezes(), []
     last = seen = 0
@@ -296,6 +298,7 @@ def _impossible(policy: RotationPolicy, frozen: list[Span], strict: bool) -> str
     try:
         require_possible(policy, frozen)
     except BadInput as error:
+        # guard: a level that a key cannot keep
         if strict:
             raise
         return error.message

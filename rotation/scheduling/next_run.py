@@ -100,6 +100,7 @@ ROOM = timedelta(days=1)
 
 def before_expiry(planned: datetime, expires_at: datetime | None, lead: timedelta) -> datetime:
     """Return `planned`, or `lead` before the end if that comes first; an unknown end moves nothing."""
+    # guard: planned before the end
     return planned if expires_at is None else min(planned, expires_at - lead)
 
 

@@ -53,6 +53,7 @@ def may_run_late(policy: RotationPolicy, now: datetime, frozen: Sequence[Span]) 
     """Return whether a run that missed its window is to be made up for at once, freezes apart."""
     if policy.missed != "now":
         return False
+    # guard: late, but in no freeze
     return windows.next_open(now, None, frozen, ZoneInfo(policy.time_zone)) == now
 
 
@@ -62,6 +63,7 @@ def ask_if_too_late(policy: RotationPolicy) -> None:
     about = f"ends-first:{key.pk}"
     actor = system_actor("schedule")
     ends = key.current.expires_at if key.current else None
+    # guard: ends before its window
     if not policy.enabled or ends is None or (at is not None and at < ends):
         close_alert(actor, HumanTask.Kind.FINDING, about, "It is planned before it ends.")
         return

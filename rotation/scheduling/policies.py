@@ -28,6 +28,7 @@ def set_policy(by: Member, key: ApiKey, wish: Wish, seen: str | None = None) -> 
     said = wish.cleaned()
     own = {name: said[name] for name in SETTINGS if said[name] is not None}
     with transaction.atomic():
+        # guard: policies are written in turn
         inheritance.lock_policies()
         require_unchanged(seen, key)
         policy = RotationPolicy.objects.filter(key=key).first() or RotationPolicy(key=key)

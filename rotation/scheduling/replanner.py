@@ -28,6 +28,7 @@ def carry_on(at_once: int = inheritance.A_BATCH) -> bool:
         return False
     with transaction.atomic():
         # Policies are held before the row is locked, in the order of whoever changes a freeze.
+        # guard: replanning reads under the lock
         inheritance.lock_policies()
         one = ReplanProgress.objects.select_related("environment").order_by("pk").first()
         return one is not None and _carry(one.environment, one.applied_to, at_once, strict=False)

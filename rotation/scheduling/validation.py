@@ -84,6 +84,7 @@ def require_possible(policy: RotationPolicy, frozen: list[Span] | None = None) -
     if frozen is None:
         frozen = Freezes().of(policy.key.environment_id)
     _require_time_between(policy)
+    # guard: a quiet period that shows nothing
     _require_quiet(policy)
     _require_open(policy, frozen)
     _require_young(policy, frozen)

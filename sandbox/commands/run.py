@@ -65,6 +65,7 @@ def _watch(installation: Installation) -> NoReturn:
             if installation.running():
                 continue
             ended = installation.mend()
+        # guard: the launcher outlives a full disk
         except (StartFailed, OSError) as error:
             # A full disk, for one: whoever frees some room finds everything running again.
             text = in_words(error) if isinstance(error, OSError) else str(error)

@@ -73,6 +73,7 @@ class Process:
             # A child that nobody could find again must not live on.
             if self._popen is not None:
                 self.kill()
+            # guard: a full disk is told in one sentence
             raise StartFailed(f"{self.name} cannot be started: {in_words(error)}") from None
 
     def _spawn(

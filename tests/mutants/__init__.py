@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.access import ACCESS
@@ -18,25 +17,14 @@ from tests.mutants.endings import ENDINGS
 from tests.mutants.engine import ENGINE
 from tests.mutants.evidence import EVIDENCE
 from tests.mutants.faults import FAULTS
+from tests.mutants.guard import ROOT, Guard, marked, without
 from tests.mutants.holders import HOLDERS
 from tests.mutants.imports import IMPORTS
 from tests.mutants.irreversible import IRREVERSIBLE
 from tests.mutants.planning import PLANNING
 from tests.mutants.setting_up import SETTING_UP
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 _SKIP = shutil.ignore_patterns(".git", ".run", ".venv", "*_cache", "__pycache__", ".hypothesis")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A guard: where it stands, what stands there instead, and the tests that must fail then."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: str
 
 
 _SUBJECTS = (
@@ -53,30 +41,28 @@ _SUBJECTS = (
     PLANNING,
     SETTING_UP,
 )
-MUTANTS = tuple(Mutant(*one) for subject in _SUBJECTS for one in subject)
+MUTANTS: tuple[Guard, ...] = tuple(guard for subject in _SUBJECTS for guard in subject)
 
 
 def main(names: list[str]) -> int:
     """Run the mutants (all, or those named) and say which survive."""
-    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
-    survivors = [mutant.name for mutant in chosen if _survives(mutant)]
+    chosen = [guard for guard in MUTANTS if not names or guard[0] in names]
+    survivors = [guard[0] for guard in chosen if _survives(guard)]
     for name in survivors:
         print(f"survived: {name}")
     print(f"mutants: {len(chosen) - len(survivors)} of {len(chosen)} killed")
     return 1 if survivors or not chosen else 0
 
 
-def _survives(mutant: Mutant) -> bool:
+def _survives(guard: Guard) -> bool:
+    name, tests = guard[0], guard[-1]
     with tempfile.TemporaryDirectory(prefix="keyvault-mutant-") as folder:
         copy = Path(folder) / "code"
         shutil.copytree(ROOT, copy, ignore=_SKIP)
-        path = copy / mutant.file
-        text = path.read_text(encoding="utf-8")
-        if text.count(mutant.old) != 1:
-            print(f"{mutant.name}: the guard is not where it was in {mutant.file}")
-            return True
-        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-        command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {mutant.tests}"
+        (where,) = marked()[name]
+        path = copy / where
+        path.write_text(without(guard, path.read_text(encoding="utf-8")), encoding="utf-8")
+        command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {tests}"
         done = subprocess.run(command, cwd=copy, shell=True, capture_output=True, check=False)
-        print(f"{mutant.name}: {'killed' if done.returncode == 1 else 'SURVIVED'}", flush=True)
+        print(f"{name}: {'killed' if done.returncode == 1 else 'SURVIVED'}", flush=True)
         return done.returncode != 1

@@ -1,51 +1,41 @@
-"""Guards of holds on keys, and their end: each as name, file, old, new and tests."""
+"""Guards of holds on keys, and their end: name, change and tests."""
 
-ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
+from tests.mutants.guard import FALSE, GONE, Guard
+
+ENDINGS: tuple[Guard, ...] = (
     (
         "no word of a new key where a key is retired",
-        "rotation/consumers/adoption.py",
         "    if rotation.retires:\n        said",
         "    if False:\n        said",
         "tests/rotation/test_retiring.py -k no_page_speaks",
     ),
     (
         "a leaver's pending approvals",
-        "rotation/campaigns/offboarding.py",
-        "    approvals.lapse(actor, member)\n",
-        "",
+        GONE,
         'tests/rotation/test_returning.py -k "lapses or counts_no_more"',
     ),
     (
         "asker and approver are here",
-        "keyvault/access/approvals.py",
-        "        if not _both_are_here(by, approval):",
-        "        if False:",
+        FALSE,
         "tests/rotation/test_returning.py -k at_this_moment",
     ),
     (
         "standby from before somebody left",
-        "rotation/engine/steps/generate.py",
-        '    standbys = standbys.exclude(added_by__returned_at__gt=F("created_at"))\n',
-        "",
+        GONE,
         "tests/rotation/test_returning.py -k standby",
     ),
     (
         "off-boarded before they come back",
-        "rotation/campaigns/reinstatement.py",
-        "        if here.left_at is None:\n            offboarding.finish_leaver(here)\n",
-        "",
+        GONE,
         "tests/rotation/test_returning.py -k with_nothing",
     ),
     (
         "nothing of before opens a door",
-        "rotation/campaigns/reinstatement.py",
-        "        _forget(by, here)\n",
-        "",
+        GONE,
         "tests/rotation/test_returning.py -k with_nothing",
     ),
     (
         "hold under the lock of the intent to delete",
-        "rotation/engine/steps/delete_old_key.py",
         "        held = holds.wait_locked(rotation)\n        if held:\n            return held\n"
         "        intent = begin_delete(claim, old)",
         "        intent = begin_delete(claim, old)",
@@ -53,42 +43,34 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "hold right before the vendor is called",
-        "rotation/engine/steps/delete_old_key.py",
         "        or hold_status.holds_on(rotation.key_id)\n",
         "",
         "tests/rotation/test_holds.py -k right_before_it_calls",
     ),
     (
         "hold at the delete step",
-        "rotation/engine/steps/delete_old_key.py",
         "    held = holds.wait(claim.rotation)\n    if held:\n        id_proof.let_go",
         "    held = None\n    if held:\n        id_proof.let_go",
         "tests/rotation/test_holds.py -k may_be_late",
     ),
     (
         "hold before Vault",
-        "keyvault/inventory/versions.py",
-        "    hold_status.require_no_hold(version.key_id)\n",
-        "",
+        GONE,
         "tests/rotation/test_holds.py -k no_door",
     ),
     (
         "hold keeps a refused standby",
-        "rotation/engine/steps/generate.py",
-        "            if hold_status.lock_holds_on(rotation.key_id):",
-        "            if False:",
+        FALSE,
         "tests/rotation/test_holds.py -k thrown_away",
     ),
     (
         "hold right before a replacement in place",
-        "rotation/engine/steps/replace_in_place.py",
         "    if hold_status.holds_on(rotation.key_id):\n        return _not_called",
         "    if False:\n        return _not_called",
         "tests/rotation/test_holds.py -k about_to_replace",
     ),
     (
         "hold under the lock of a replacement in place",
-        "rotation/engine/steps/replace_in_place.py",
         "        held = holds.wait_locked(rotation)\n        if held:\n            return held\n"
         "        # Nothing",
         "        # Nothing",
@@ -96,51 +78,40 @@ ENDINGS: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     (
         "hold's task is taken back",
-        "rotation/engine/holds.py",
-        "    close_tasks(actor, rotation, text, kinds=(HumanTask.Kind.DELETE,))\n",
-        "",
+        GONE,
         "tests/rotation/test_holds.py -k nobody_is_asked",
     ),
     (
         "cancel under the lock of a retirement",
-        "rotation/engine/steps/retire_key.py",
         "        if rotation.cancelling and not _begun(claim).exists():\n            return Wait",
         "        if False:\n            return Wait",
         "tests/rotation/test_retiring.py -k last_moment",
     ),
     (
         "proofs before a retirement",
-        "rotation/engine/steps/retire_key.py",
-        "    if not adoption.done:\n        return wait_for_adoption(claim.rotation, adoption)\n",
-        "",
+        GONE,
         "tests/rotation/test_retiring.py -k named_and_waited_for",
     ),
     (
         "completion of an incident",
-        "keyvault/api/tasks.py",
         "    HumanTask.Kind.INCIDENT: Fields,\n",
         "",
         "tests/rotation/test_completing.py",
     ),
     (
         "no end by a list that names a key nobody knows",
-        "rotation/engine/steps/delete_old_key.py",
-        "    if not version.is_linked and not (other and _all_are_others(version, there)):",
-        "    if False:",
+        FALSE,
         "tests/rotation/test_lost.py -k that_nobody_knows",
     ),
     (
         "no end of a retired key by an empty list",
-        "rotation/engine/steps/delete_old_key.py",
         "not (other and _all_are_others(version, there)):",
         "not _all_are_others(version, there):",
         "tests/rotation/test_lost.py -k that_is_retired",
     ),
     (
         "second person lifts a hold",
-        "rotation/engine/holds.py",
-        "    approvals.require(by, asked)\n",
-        "",
+        GONE,
         "tests/rotation/test_holds.py -k second_one_agrees",
     ),
 )

@@ -1,138 +1,117 @@
-"""Guards of what counts as proof that an old key is not needed: each as name, file, old, new and tests."""
+"""Guards of what counts as proof that an old key is not needed: name, change and tests."""
+
+from tests.mutants.guard import FALSE, GONE, Guard
 
 _OLD_KEY = "tests/rotation/test_old_key.py"
 _ADOPTION = "tests/rotation/test_adoption.py"
 
-EVIDENCE: tuple[tuple[str, str, str, str, str], ...] = (
+EVIDENCE: tuple[Guard, ...] = (
     (
         "silence outvotes no consumer on record",
-        "rotation/consumers/adoption.py",
         "    if any(one.must_prove for one in left):\n",
         "    if any(one.must_prove for one in left) and not (word and word.quiet):\n",
         "tests/rotation/test_adoption.py -k outvotes",
     ),
     (
         "a word that is not calibrated counts for nothing",
-        "rotation/consumers/last_use.py",
-        "    if why_not:\n",
-        "    if False:\n",
-        f"{_ADOPTION} -k does_not_know",
+        FALSE,
+        "tests/rotation/test_adoption.py -k does_not_know",
     ),
     (
         "never is no word where we were accepted",
-        "rotation/consumers/last_use.py",
         '    if last_used is None:\n        return "it says',
         '    if last_used is None:\n        return ""  # it says',
         f"{_ADOPTION} -k does_not_know",
     ),
     (
         "quiet with lag and resolution added",
-        "rotation/consumers/last_use.py",
         "db_clock.now() - since - blind(timing)",
         "db_clock.now() - since",
         f"{_ADOPTION} -k lag_and_resolution",
     ),
     (
         "own checks are nobody's need",
-        "rotation/consumers/last_use.py",
         "    return None if ours or _not_yet",
         "    return None if _not_yet",
         f"{_ADOPTION} -k own_checks",
     ),
     (
         "time without a word is not quiet",
-        "rotation/engine/steps/old_key.py",
         "    if not word.counts:\n        claim.note",
         "    if False:\n        claim.note",
         f"{_OLD_KEY} -k right_again",
     ),
     (
         "a gateway's 404 is no last use",
-        "rotation/engine/steps/verify.py",
-        "        if said.error:\n            raise said.error\n",
-        "        pass\n",
-        f"{_OLD_KEY} -k own_word",
+        GONE,
+        "tests/rotation/test_old_key.py -k own_word",
     ),
     (
         "gone is the vendor's own code",
-        "keyvault/vendors/sandbox_api.py",
         "error_of(answer.body)[0] == _GONE_CODE",
         "bool(error_of(answer.body)[0])",
         "tests/rotation/providers/test_sandbox.py",
     ),
     (
         "rights are compared behind a gateway",
-        "rotation/engine/steps/compare_keys.py",
         "    except KeyDead:\n",
         "    except VendorError:\n",
         "tests/rotation/test_likeness.py -k uncompared",
     ),
     (
         "an unknown id whose secret works",
-        "rotation/engine/steps/compare_keys.py",
-        "        if rotation.new_version_id and _was_just_accepted(rotation, version):",
-        "        if False:",
+        FALSE,
         "tests/rotation/test_likeness.py -k does_not_know",
     ),
     (
         "an accepted secret of before this rotation",
-        "rotation/engine/steps/compare_keys.py",
         "    return version.check_answer == VALID and bool(asked and checked and checked >= asked)\n",
         "    return version.check_answer == VALID\n",
         "tests/rotation/test_likeness.py -k stood_on_record",
     ),
     (
         "an early death is told",
-        "rotation/engine/steps/old_key.py",
         "    if rotation.old_gone_at or not (steady or dead):",
         "    if True:",
         f"{_OLD_KEY} -k dies_early",
     ),
     (
         "a dead key is no proof",
-        "rotation/consumers/adoption.py",
         "    if rotation.old_gone_at:\n        return _without",
         "    if False:\n        return _without",
         f"{_OLD_KEY} -k dies_early",
     ),
     (
         "one refusal is no death",
-        "rotation/engine/steps/old_key.py",
         "rotation.old_refusals >= timing_of(rotation.key.account).steady_answers",
         "rotation.old_refusals >= 1",
         f"{_OLD_KEY} -k one_refusal",
     ),
     (
         "a secret that works is not dead",
-        "rotation/engine/steps/old_key.py",
         "        return _lives_again(claim) if rotation.old_gone_at else False\n",
         "",
         f"{_OLD_KEY} -k given_back",
     ),
     (
         "checks leave time in which others are seen",
-        "rotation/engine/steps/old_key.py",
         "        few = max(few, _SIGHT",
         "        few = max(0.0 * few, 0.0 * _SIGHT",
         f"{_OLD_KEY} -k coarse",
     ),
     (
         "checks of old keys keep to the month's calls",
-        "rotation/engine/steps/old_key.py",
         "    if rotation.old_asked < _FREE_CHECKS:",
         "    if True:",
         f"{_OLD_KEY} -k few_minutes",
     ),
     (
         "a quiet period that shows nothing",
-        "rotation/scheduling/validation.py",
-        "    _require_quiet(policy)\n",
-        "",
+        GONE,
         "tests/rotation/test_policies.py -k shows_nothing",
     ),
     (
         "a list without labels is no evidence",
-        "rotation/engine/steps/create_key.py",
         "    nameless = [] if found else _nameless(intent)\n",
         "    nameless: list[str] = []\n",
         "tests/rotation/test_automatic.py -k list_without_labels",

@@ -1,124 +1,102 @@
-"""Guards of imports and pastes: each as name, file, old, new and tests."""
+"""Guards of imports and pastes: name, change and tests."""
+
+from tests.mutants.guard import FALSE, GONE, Guard
 
 _SAMPLES = "tests/keyvault/test_export_samples.py"
 _NOT_KEYS = "tests/keyvault/test_not_keys.py"
 
-IMPORTS: tuple[tuple[str, str, str, str, str], ...] = (
+IMPORTS: tuple[Guard, ...] = (
     (
         "nothing is escaped that need not be",
-        "keyvault/inventory/export_formats.py",
         """    if "'" not in value and""",
         """    if value.isalnum() and""",
         "tests/keyvault/test_env_format.py -k read_alike",
     ),
     (
         "a line without = is no name",
-        "keyvault/inventory/import_formats.py",
         "binding.error or value is None or not _NAME.fullmatch(name)",
         "binding.error",
         f"{_SAMPLES} -k no_line_makes",
     ),
     (
         "the end of a bare key is no value",
-        "keyvault/inventory/import_formats.py",
         """not value.strip(" =") or typed""",
         """not value or typed""",
         f"{_SAMPLES} -k bare_key",
     ),
     (
         "a file is recognised before its lines are read",
-        "keyvault/inventory/import_formats.py",
         "    kind = file_kinds.known_as(text, _OURS)\n",
         "    kind = None\n",
         f"{_SAMPLES} -k each_kind",
     ),
     (
         "a secret in the column of names is not shown",
-        "keyvault/inventory/bulk_import.py",
-        "    if name in odd:",
-        "    if False:",
-        f"{_NOT_KEYS} -k on_record_is_never",
+        FALSE,
+        "tests/keyvault/test_not_keys.py -k on_record_is_never",
     ),
     (
         "swapped columns are seen",
-        "keyvault/inventory/import_formats.py",
         """    if _is_swapped(""",
         """    if False and _is_swapped(""",
         f"{_NOT_KEYS} -k swapped",
     ),
     (
         "what does not fit is not sent",
-        "keyvault/inventory/bulk_import.py",
-        "    if doubt and not ticked:",
-        "    if False:",
-        f"{_SAMPLES} -k what_fits",
+        FALSE,
+        "tests/keyvault/test_export_samples.py -k what_fits",
     ),
     (
         "a tick stands for one content",
-        "keyvault/inventory/bulk_import.py",
         "\\0{new.name}\\0{secret}",
         "",
         f"{_NOT_KEYS} -k ticked",
     ),
     (
         "one pasted key of somebody else is asked about",
-        "keyvault/inventory/vendor_match.py",
-        "    if doubt and not as_it_is:",
-        "    if False:",
-        f"{_NOT_KEYS} -k somebody_else",
+        FALSE,
+        "tests/keyvault/test_not_keys.py -k somebody_else",
     ),
     (
         "what is no key is refused",
-        "keyvault/inventory/secret_input.py",
-        "    placeholders.refuse(text)\n",
-        "",
-        f"{_NOT_KEYS} -k named_and_never",
+        GONE,
+        "tests/keyvault/test_not_keys.py -k named_and_never",
     ),
     (
         "a doubt about a key is asked",
-        "keyvault/inventory/secret_input.py",
-        "        placeholders.ask(text)\n",
-        "        pass\n",
-        f"{_NOT_KEYS} -k seldom",
+        GONE,
+        "tests/keyvault/test_not_keys.py -k seldom",
     ),
     (
         "a whole file is no key",
-        "keyvault/inventory/secret_input.py",
         "    kind = file_kinds.pasted_as(text)\n",
         "    kind = None\n",
         f"{_SAMPLES} -k place_of_a_key",
     ),
     (
         "no secret becomes a name",
-        "keyvault/inventory/secret_names.py",
-        "if (not is_right and secret_patterns.looks_secret(name)) or holds_known(name):",
-        "if False:",
-        f"{_NOT_KEYS} -k for_a_name",
+        FALSE,
+        "tests/keyvault/test_not_keys.py -k for_a_name",
     ),
     (
         "a known secret is never a name",
-        "keyvault/inventory/secret_names.py",
         " or holds_known(name):",
         ":",
         f"{_NOT_KEYS} -k on_record_is_never",
     ),
     (
         "a key is not named by itself",
-        "keyvault/inventory/keys.py",
-        "    secret_names.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))\n",
-        "",
-        f"{_SAMPLES} -k own_secret",
+        GONE,
+        "tests/keyvault/test_export_samples.py -k own_secret",
     ),
     (
         "a cut comment is said",
-        "keyvault/inventory/import_formats.py",
         'return "What stands after',
         'return "" and "What stands after',
         f"{_NOT_KEYS} -k comment",
     ),
     (
         "refused rows are no success",
-        "keyvault/management/commands/importkeys.py",
         "        if bad or left or not any(one.good for one in done.rows):",
         "        if bad and options['yes']:",
         f"{_NOT_KEYS} -k exit_code",

@@ -40,6 +40,7 @@ def _actor() -> Actor:
 def find(condition: Q | None = None) -> models.QuerySet[Member]:
     """Return the people whom the directory may see: all but those whom it deleted."""
     gone = Q(is_active=False, directory__deleted_at__isnull=False)
+    # guard: who was deleted is not there
     found = Member.objects.exclude(gone).select_related("directory").order_by("pk")
     return found if condition is None else found.filter(condition)
 
@@ -75,6 +76,7 @@ def _entry(member: Member) -> DirectoryEntry:
 def add(person: Any) -> Member:
     """Record a person; raises BadInput, Conflict (code name_used) for a known address, name or id."""
     active = person.active is not False
+    # guard: who is to be inactive is made inactive
     member = Member(is_active=active)
     member.set_unusable_password()
     entry = DirectoryEntry(not_begun=not active)
@@ -106,10 +108,12 @@ def change(member_id: int, edit: Callable[[Any], Any]) -> Member:
         with transaction.atomic():
             member = _changed(member_id, noted)
     except IntegrityError:
+        # guard: owners hear of a person named twice
         raise _known_already(asked[0], but=member_id) from None
     except _NoReturn:
         leaver = Member.objects.get(pk=member_id)
         raise telling.refuse_return(leaver, _SOURCE) from None
+    # guard: a refused return is over when the directory gives in
     telling.no_return_asked(member)
     return member
 
@@ -122,11 +126,13 @@ def _changed(member_id: int, edit: Callable[[Any], Any]) -> Member:
     entry = _entry(member)
     after = edit(describe(member))
     was_active, address, name = member.is_active, member.email, str(member)
+    # guard: active cannot be taken away
     if after.active is None:
         raise BadInput(
             "“active” is true or false and cannot be taken away. Nothing was changed.",
             code="mutability",
         )
+    # guard: nobody who left comes back by the directory
     if after.active and not was_active and not _never_here(member, entry):
         raise _NoReturn
     _take(member, entry, after)
@@ -168,6 +174,7 @@ def _deactivate(member: Member) -> None:
     if not Member.objects.filter(pk=member.pk, is_active=True).update(is_active=False):
         return
     member.is_active = False
+    # guard: last owner of a directory
     roles.require_an_owner()
     sessions.end(_actor(), member)
     record(Action.MEMBER_DEACTIVATED, _actor(), member)
@@ -209,6 +216,7 @@ def _tell_change(member: Member, address: str, name: str) -> None:
     if member.email == address:
         return
     # Whoever proves the old address is not this person any more.
+    # guard: an address that was given up opens nothing
     EmailAddress.objects.filter(user=member).delete()
     if Grant.objects.filter(Q(member=member) | Q(group__members=member)).exists():
         telling.tell_owners(

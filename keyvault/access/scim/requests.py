@@ -22,6 +22,7 @@ _SINGLE = {
     if name not in {"schemas", "meta", "name", "emails", "phone_numbers", "addresses", "groups"}
 }
 _MANAGER, _DEEPEST = "manager", 20
+# guard: what a directory says and is not known is refused
 _POLICY = ScimPolicy(
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
     unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
@@ -96,6 +97,7 @@ def _operation(said: dict[str, Any]) -> dict[str, Any]:
 def _single(name: str, value: Any) -> Any:
     """Return what a list of one holds where there is one value only, as some directories send it."""
     plain = name.strip().casefold().removeprefix(USER.casefold() + ":")
+    # guard: single values sent as lists
     if plain in _SINGLE and isinstance(value, list) and len(value) == 1:
         value = value[0]
         if isinstance(value, dict):
@@ -112,6 +114,7 @@ def _flat(fields: dict[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         if name.casefold() == USER.casefold() and isinstance(value, dict):
             inner = value
+        # guard: attributes under the schema's URN
         elif name.casefold().startswith(USER.casefold() + ":"):
             inner = {name[len(USER) + 1 :]: value}
         else:
@@ -133,6 +136,7 @@ def _refuse_doubles(value: Any, depth: int = 0) -> None:
     if depth > _DEEPEST:
         raise BadInput("The body is nested too deeply. Nothing was changed.", code="invalidSyntax")
     if isinstance(value, dict):
+        # guard: an attribute given twice in another case
         if len({name.casefold() for name in value}) < len(value):
             raise _double()
         value = list(value.values())

@@ -9,6 +9,7 @@ share that write. Nobody goes on before it: the procedure returns after it.
 from django.db import migrations
 
 # 'CALL' must stand alone, outside a transaction; the rights are those of `audit_append`.
+# guard: an audit row is on disk
 NOW = """
 CREATE PROCEDURE audit_append_now(entry jsonb, INOUT number bigint)
 LANGUAGE plpgsql AS $$

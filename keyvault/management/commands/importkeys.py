@@ -62,6 +62,7 @@ class Command(DoorCommand):
         left = sum(one.state == "left" and not one.setting for one in done.rows)
         told = {"rows": [_told(one) for one in done.rows], "bad": bad, "left_out": left}
         self.say(options, told, _text(done, done_really=options["yes"]))
+        # guard: refused rows are no success
         if bad or left or not any(one.good for one in done.rows):
             raise Error(_refusal(bad, left), code="rows_refused", said=True)
 

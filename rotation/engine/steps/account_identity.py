@@ -27,8 +27,10 @@ def problems(rotation: Rotation) -> list[str]:
     if old is None:
         return []
     manager = manages(old)
+    # guard: a management credential is not rotated as a key
     if manager:
         return [own_credential(manager)]
+    # guard: a foreign credential is not used
     if account.vendor_account and old.vendor_account not in ("", account.vendor_account):
         return [
             f"The management credential of {account} belongs to the account {account.vendor_account} "
@@ -90,11 +92,13 @@ def compare(claim: Claim, new: CheckResult) -> Outcome | None:
     told = (verdict.account if verdict else "") or old.vendor_account
     if _differ(new.account, told):
         return _foreign(new.account, told)
+    # guard: other account
     if verdict and alive and verdict.facts != new.facts:
         return GiveUp(
             "The new key belongs to another account at the vendor: "
             f"it reports {new.facts}, the old one {verdict.facts}."
         )
+    # guard: no key of another account by the vendor's list
     if new.account and told:
         return None
     return _by_list(rotation, old, secret if alive else None)

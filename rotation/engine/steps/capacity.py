@@ -57,6 +57,7 @@ def _make(claim: Claim, listed: list[ListedKey], limit: int | None) -> Outcome |
     """Delete what is left over of ours; None when that makes room, else what is waited for."""
     account = claim.rotation.key.account
     over = any(_left_over(account, listed))
+    # guard: no left-over is deleted while frozen
     frozen = holds.wait_for_deletions() if over else None
     if frozen:
         return frozen
@@ -75,12 +76,15 @@ def _left_over(
     that is proven to be this secret's: by another one somebody else's key would go.
     """
     known = KeyVersion.objects.filter(key__account=account)
+    # guard: only settled calls leave orphans
     strays = Intent.objects.filter(
         kind=Intent.Kind.CREATE,
         state=Intent.State.ABANDONED,
         rotation__key__account=account,
         label__in=[key.label for key in listed if key.label],
     ).exclude(label__in=known.exclude(label="").values("label"))
+    # guard: no room is made by an id that is not proven
+    # guard: only dead keys of ours make room
     dead = known.filter(
         state__in=(VersionState.DELETED, VersionState.DISCARDED),
         refused_at__isnull=False,

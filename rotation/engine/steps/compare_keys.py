@@ -35,6 +35,7 @@ def difference(rotation: Rotation) -> str:
     had, granted = _described(rotation, rotation.old_version), _described(rotation, new)
     if granted and granted.expires_at and new.expires_at is None:
         versions.note_end(new, granted.expires_at)
+    # guard: lives are compared
     found = [_rights(had, granted), _end(rotation, had, new)]
     return " ".join(text for text in found if text)
 
@@ -52,10 +53,12 @@ def _described(rotation: Rotation, version: KeyVersion | None) -> ListedKey | No
         return provider.describe(
             vendor_account(rotation.key.account, manage=True), version.vendor_id
         )
+    # guard: rights are compared behind a gateway
     except KeyDead:
         if version.pk == rotation.new_version_id:
             # Just made and just checked, so it exists: its description comes late.
             raise VendorError("The vendor does not describe the new key yet.") from None
+        # guard: an unknown id whose secret works
         if rotation.new_version_id and _was_just_accepted(rotation, version):
             raise VendorError(
                 f"With the account's management credential the vendor knows no key {version.vendor_id}, and "
@@ -69,11 +72,13 @@ def _described(rotation: Rotation, version: KeyVersion | None) -> ListedKey | No
 def _was_just_accepted(rotation: Rotation, version: KeyVersion) -> bool:
     """Return whether this rotation asked about the secret itself: what stood on record may be old."""
     asked, checked = rotation.old_asked_at, version.checked_at
+    # guard: an accepted secret of before this rotation
     return version.check_answer == VALID and bool(asked and checked and checked >= asked)
 
 
 def _rights(had: ListedKey | None, granted: ListedKey | None) -> str:
     old, new = had.rights if had else None, granted.rights if granted else None
+    # guard: rights are compared
     if old is None or new is None or old == new:
         return ""
     parts = [

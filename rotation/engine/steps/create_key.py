@@ -61,6 +61,7 @@ def create(claim: Claim) -> Outcome | None:
             f"{MOST_CREATES} tries to make a key at the vendor failed. {rotation.last_error}"
         )
     over = _cap_reached(rotation.key.account)
+    # guard: cap on new keys
     if over:
         return over
     account = vendor_account(rotation.key.account, manage=True)
@@ -68,6 +69,7 @@ def create(claim: Claim) -> Outcome | None:
     reached("intent.before")
     path = uuid.uuid4()
     with claim.transaction():
+        # guard: labels of our own
         intent = Intent.objects.create(
             rotation=rotation,
             kind=Intent.Kind.CREATE,
@@ -140,6 +142,7 @@ def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
     """Write the new secret to Vault once; the loser of two writers deletes its own key only."""
     Intent.objects.filter(pk=intent.pk).update(vendor_id=created.vendor_id)
     fault = unusable(created.secret)
+    # guard: key that cannot be sent refused
     if fault:
         return _refuse(claim, intent, created, fault)
     data = as_stored(claim, intent, created)
@@ -152,6 +155,7 @@ def _keep(claim: Claim, intent: Intent, created: CreatedKey) -> Outcome:
             _delete_own(claim.rotation, created, reason)
             raise ClaimLost from None
     except secret_store.StoreDenied as error:
+        # guard: keys without a home are taken back
         return _take_back(claim, intent, created, error)
     reached("store.after")
     return adopt(claim, intent, data)
@@ -273,6 +277,7 @@ def recover(claim: Claim, intent: Intent) -> Outcome:
         )
     if not data:
         try:
+            # guard: mark against late writers
             secret_store.write_once(versions.AREA, intent.path, _ABANDONED)
         except secret_store.StoreConflict:
             return Wait(WaitingFor.VENDOR, "Another worker just stored the key.", 0.0)
@@ -298,11 +303,13 @@ def _clear_away(claim: Claim, intent: Intent) -> Outcome:
     found = delete_strays(intent)
     since = intent.unclear_since or db_clock.now()
     lag = timedelta(seconds=timing_of(rotation.key.account).list_lag_seconds)
+    # guard: list lag
     if not found and db_clock.now() - since < lag:
         with claim.transaction():
             Intent.objects.filter(pk=intent.pk).update(unclear_since=since)
         text = "The vendor lists no key from the unclear call so far; looking again."
         return Wait(WaitingFor.VENDOR, text, min(2.0, lag.total_seconds()))
+    # guard: a list without labels is no evidence
     nameless = [] if found else _nameless(intent)
     if nameless:
         return Park(

@@ -40,12 +40,15 @@ def delete(claim: Claim) -> Outcome:
     if old is None:
         return Move(Step.DONE, "There was no old key to delete.")
     frozen = holds.wait_for_deletions()
+    # guard: a freeze enables what was disabled for a proof
+    # guard: freeze before delete
     if frozen:
         id_proof.let_go(claim, old)
         return frozen
     if old.state == VersionState.PREVIOUS:
         begun = delete_intent(rotation, old)
         back = lost_secret.way_back_from_delete(claim, begun)
+        # guard: Vault looked at before a person deletes
         if back:
             return back
         held = held_back(claim, old, begun)
@@ -65,6 +68,7 @@ def held_back(claim: Claim, version: KeyVersion, intent: Intent | None) -> Outco
     """Return the wait for a hold, with what was disabled on the way enabled; None where it is over."""
     if intent and intent.state != Intent.State.OPEN:
         return None
+    # guard: hold at the delete step
     held = holds.wait(claim.rotation)
     if held:
         id_proof.let_go(claim, version, proven=True)
@@ -75,6 +79,7 @@ def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
     """Look at every precondition anew, then commit the intent to delete under the same lock."""
     rotation = claim.rotation
     trouble = check_new(claim)
+    # guard: delete preconditions
     if trouble:
         return trouble  # also the way back: until the intent commits, the old key lives
     adoption = weigh(claim)
@@ -84,8 +89,10 @@ def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
     with claim.transaction():
         locked = ApiKey.objects.select_for_update().filter(pk=rotation.key_id)
         current = locked.values_list("current_id", flat=True)[0]
+        # guard: current version under lock
         if current != rotation.new_version_id or current == old.pk:
             return Park("The key's current version changed: the old key is left alone.")
+        # guard: hold under the lock of the intent to delete
         held = holds.wait_locked(rotation)
         if held:
             return held
@@ -114,9 +121,11 @@ def begin_delete(claim: Claim, version: KeyVersion) -> Intent:
 def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome | None:
     """Delete the version's key at the vendor and prove it; None once it is steadily refused."""
     manager = account_identity.manages(version)
+    # guard: a management credential is not ended as an old key
     if manager and intent.state == Intent.State.OPEN and not intent.disabling_at:
         return Park(account_identity.own_credential(manager))
     rotation, by_program = claim.rotation, _by_program(claim.rotation, version)
+    # guard: no delete by an id that is not proven
     if intent.state == Intent.State.OPEN and by_program and version.is_linked:
         _delete_by_program(claim, intent, version)
     elif intent.disabling_at and not intent.disabled_at:
@@ -134,6 +143,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
     reached("refused.after")
     if verdict.code == UNSENDABLE:
         return _gone_without_proof(claim, version)  # nobody can ask; nobody can use it either
+    # guard: a dead secret proves no id
     if by_program and not version.is_linked and (intent.disabling_at or verdict.answer != REFUSED):
         if not intent.disabling_at:
             _require_readable(rotation, version)
@@ -141,6 +151,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
         if trouble:
             return trouble
         by_program = False
+    # guard: proof of refusal
     if verdict.answer == REFUSED:
         return _count_refusal(claim, version)
     if rotation.bad_answers:
@@ -154,6 +165,7 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
 
 def _by_hand(claim: Claim, intent: Intent, version: KeyVersion, verdict: CheckResult) -> Outcome:
     """Have a person end the key, and take the way back where they ended the wrong one."""
+    # guard: the wrong key deleted by hand
     if verdict.answer == VALID and _wrong_one_deleted(claim, intent, version):
         return GiveUp(
             "The new key is refused while the old one still works: the wrong one was deleted at "
@@ -181,6 +193,8 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
         other and other.vendor_id not in there
     ):
         return Retry(WaitingFor.VENDOR, "The vendor's list still has the old key, or is not whole.")
+    # guard: no end by a list that names a key nobody knows
+    # guard: no end of a retired key by an empty list
     if not version.is_linked and not (other and _all_are_others(version, there)):
         return _unseen(claim, version)
     versions.note_refused(version, db_clock.now())
@@ -234,14 +248,18 @@ def _by_program(rotation: Rotation, version: KeyVersion) -> bool:
     """Return whether the vendor's API may be asked to end this key, once its id is proven."""
     if not (provider_of(rotation.key.account).can_delete and version.vendor_id):
         return False
+    # guard: a refuted id is never called by again
+    # guard: no delete by an id that two share
     return version.link != Link.REFUTED and id_proof.shared_with(version) is None
 
 
 def _delete_by_program(claim: Claim, intent: Intent, version: KeyVersion) -> None:
     rotation = claim.rotation
     provider = provider_of(rotation.key.account)
+    # guard: nothing is ended without the new secret
     account = vendor_account(rotation.key.account, manage=True)
     _require_readable(rotation, version)
+    # guard: hold right before the vendor is called
     if (
         not claim.still_ours()
         or deletion_lock.lock_reason()
@@ -321,6 +339,7 @@ def _ask_person(rotation: Rotation, version: KeyVersion, answer: str) -> Outcome
     name = provider_of(rotation.key.account).name
     tail = f" ending in {version.tail}" if version.tail else ""
     text = f"Delete the key{tail} (version {version.number}) at {name}."
+    # guard: who deletes by hand sees who holds the key
     whole = f"{text}{_still_holding(rotation, version)}"[:TASK_TEXT]
     open_task(worker_actor(rotation), rotation, HumanTask.Kind.DELETE, whole, version)
     waited = (db_clock.now() - (rotation.waiting_since or db_clock.now())).total_seconds()

@@ -38,6 +38,7 @@ def generate(claim: Claim) -> Outcome:
     """Bring about a new version that is proven to work, or say what is waited for."""
     rotation = claim.rotation
     intent = create_key.open_intent(rotation)
+    # guard: intent before create
     if intent:
         return create_key.recover(claim, intent)
     if rotation.cancelling:
@@ -51,6 +52,7 @@ def generate(claim: Claim) -> Outcome:
     if standby:
         return standby
     if provider_of(rotation.key.account).can_create:
+        # guard: room before the create
         made = capacity.look(claim) or create_key.create(claim) or capacity.when_full(claim)
         return prove(claim) if rotation.new_version else made
     return replace_in_place.replace(claim) or _ask_person(rotation)
@@ -103,13 +105,16 @@ def _take_standby(claim: Claim) -> Outcome | None:
     rotation = claim.rotation
     standbys = KeyVersion.objects.filter(key=rotation.key, state=VersionState.STANDBY)
     # Whoever left still knows the one that they brought in.
+    # guard: standby of a leaver
     standbys = standbys.exclude(added_by__left_at__isnull=False)
+    # guard: standby from before somebody left
     standbys = standbys.exclude(added_by__returned_at__gt=F("created_at"))
     for version in standbys.order_by("number"):
         before = version.check_answer
         try:
             secret = versions.read_secret(version)
         except secret_store.StoreMissing as missing:
+            # guard: lost standby put away
             _put_away_lost(claim, version, missing.message)
             continue
         verdict = check_secret(rotation.key.account, secret)
@@ -121,6 +126,7 @@ def _take_standby(claim: Claim) -> Outcome | None:
             return prove(claim)
         if verdict.answer == CANNOT_TELL:
             return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
+        # guard: a standby is refused twice
         if before != REFUSED:
             # Nodes of a vendor may disagree: a good key thrown away would live on unknown.
             text = f"The standby is refused; asking once more. {verdict.text}"
@@ -130,6 +136,7 @@ def _take_standby(claim: Claim) -> Outcome | None:
         if frozen:
             return frozen
         with claim.transaction():
+            # guard: hold keeps a refused standby
             if hold_status.lock_holds_on(rotation.key_id):
                 continue  # refused or not, it is kept as it is
             versions.discard_version(version)
@@ -177,6 +184,7 @@ def prove(claim: Claim) -> Outcome:
     verdict = check_secret(rotation.key.account, versions.read_secret(version))
     claim.note_check(version, verdict)
     reached("prove.after")
+    # guard: stored key that cannot be sent given up
     if verdict.code == UNSENDABLE:
         return GiveUp(f"The new key holds characters that no request can carry. {verdict.text}")
     if verdict.answer == CANNOT_TELL:
@@ -194,6 +202,7 @@ def prove(claim: Claim) -> Outcome:
 def _not_yet(rotation: Rotation, window: float, text: str) -> Outcome:
     """A new key may start late: a refusal counts only when the vendor's window has passed."""
     since = rotation.proving_since or rotation.step_since
+    # guard: propagation window
     if db_clock.now() - since < timedelta(seconds=window):
         return Wait(WaitingFor.VENDOR, f"The new key is not accepted yet. {text}", 2.0)
     return GiveUp(f"The vendor refuses the new key after {window:.0f} seconds. {text}")

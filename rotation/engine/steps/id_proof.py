@@ -59,6 +59,7 @@ def contradiction(
     name = version.vendor_id
     try:
         found = _described(rotation, version)
+    # guard: an id that the vendor does not know refutes
     except KeyDead:
         found = None
     if found is None:
@@ -70,6 +71,7 @@ def contradiction(
             if works and _tells(rotation)
             else ""
         )
+    # guard: a mask that does not fit refutes
     if secret_masks.fits(found.masked, secret) is False:
         return f"the vendor shows the key {name} as “{found.masked}”."
     if works and found.disabled:
@@ -125,6 +127,7 @@ def _begin(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome:
     reached("disable_intent.before")
     with claim.transaction():
         intent.disabling_at = db_clock.now()
+        # guard: intent before the disabling
         intent.save(update_fields=["disabling_at"])
     reached("disable_intent.after")
     return disable(claim, version, intent)
@@ -174,6 +177,7 @@ def _watch(claim: Claim, version: KeyVersion, intent: Intent, verdict: CheckResu
         if verdict.answer == CANNOT_TELL:
             text = f"The key of its id is disabled. {verdict.text}"
         return Wait(WaitingFor.VENDOR, text, _SPACING)
+    # guard: without a verdict it is enabled again
     if verdict.answer == CANNOT_TELL:
         return _unclear(claim, version, intent, verdict)
     why = (
@@ -198,6 +202,7 @@ def refute(claim: Claim, version: KeyVersion, why: str, intent: Intent | None = 
     """Leave everything as it was, and note that this id is never called by for this secret."""
     tail = f" ending in {version.tail}" if version.tail else ""
     text = f"The id {version.vendor_id} does not belong to this secret{tail}: {why}"
+    # guard: what a false id disabled is enabled again
     there = _enable(claim, intent) if intent and intent.disabling_at else False
     if intent and intent.disabled_at:
         text = f"{text} {_after(there)}"
@@ -251,5 +256,6 @@ def _note_enabled(claim: Claim, version: KeyVersion, intent: Intent, *, there: b
     if not intent.disabling_at:
         return
     Intent.objects.filter(pk=intent.pk).update(disabling_at=None, disabled_at=None)
+    # guard: what the vendor no longer has is not recorded as enabled
     action = Action.VENDOR_KEY_ENABLED if there else Action.VENDOR_KEY_GONE
     record(action, worker_actor(claim.rotation), version, vendor_id=intent.vendor_id)

@@ -54,6 +54,7 @@ def way_back(claim: Claim) -> Outcome | None:
     can_be_had = old_can_be_had(claim)
     if can_be_had is None:
         return _ask_again(claim)
+    # guard: changed value concludes nothing alone
     if isinstance(why, versions.SecretChanged) and not can_be_had:
         return Park(why.message)  # as likely FINGERPRINT_KEY is another one: nothing is concluded
     does = (
@@ -69,6 +70,7 @@ def way_back(claim: Claim) -> Outcome | None:
         "of the lost secret lives on at the vendor until whoever fetched it is back."
     )
     lost_secrets.tell_incident(worker_actor(rotation), new, text)
+    # guard: waiver of the old key is none of the lost one
     claim.note(
         last_error=f"Vault lost the new secret. {does}"[:500],
         waived_by=None,
@@ -85,6 +87,7 @@ def way_back_from_delete(claim: Claim, intent: Intent | None) -> Outcome | None:
     if (intent and intent.state == Intent.State.DONE) or missing(new) is None:
         return None
     if intent and intent.disabling_at:
+        # guard: old key enabled again for the way back
         id_proof.let_go(claim, old)
         text = "Vault lost the new secret: the old key was enabled again, and is looked at next."
         return Wait(WaitingFor.VENDOR, text, _ENABLED_WITHIN)

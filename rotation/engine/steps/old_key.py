@@ -73,6 +73,7 @@ def ask_vendor(claim: Claim) -> Said:
     except VendorError as error:
         return Said(True, error=error)
     word = last_use.weigh(rotation, last_used, timing_of(rotation.key.account))
+    # guard: time without a word is not quiet
     if not word.counts:
         claim.note(quiet_from=db_clock.now())
     elif word.others:
@@ -102,10 +103,13 @@ def check(claim: Claim, dead: str = "") -> bool:
     claim.note_check(old, verdict)
     if verdict.answer == VALID:
         claim.note(old_refusals=0)
+        # guard: a secret that works is not dead
         return _lives_again(claim) if rotation.old_gone_at else False
     if verdict.answer == REFUSED:
         claim.note(old_refusals=rotation.old_refusals + (2 if before else 1))
+    # guard: one refusal is no death
     steady = rotation.old_refusals >= timing_of(rotation.key.account).steady_answers
+    # guard: an early death is told
     if rotation.old_gone_at or not (steady or dead):
         return False
     how = f"{dead} {verdict.text}".strip() if verdict.answer == REFUSED else dead
@@ -141,7 +145,9 @@ def _pause(rotation: Rotation, waited: float) -> float:
         rotation.waiting_for != WaitingFor.ADOPTION
         and provider_of(rotation.key.account).tells_last_use
     ):
+        # guard: checks leave time in which others are seen
         few = max(few, _SIGHT * last_use.blind(timing).total_seconds())
+    # guard: checks of old keys keep to the month's calls
     if rotation.old_asked < _FREE_CHECKS:
         return few
     return max(few, check_budget.spare_pause(rotation.key.account).total_seconds())

@@ -54,13 +54,17 @@ def replace(claim: Claim) -> Outcome | None:
         return None
     intent = rotation.intents.filter(kind=Intent.Kind.SWAP).first()
     if intent:
+        # guard: the call in place is made once
         return _look(claim, intent, old)
     doubt = _prove(claim, old)
     if doubt:
         return doubt
     # Whoever said "leak" agreed to end this key, and not whichever one an unproven id names.
+    # guard: a leak does not stand for an agreement to an unproven id
+    # guard: a person agrees before a key dies
     if rotation.waived_at is None and not (rotation.reason == Reason.LEAK and old.is_linked):
         return _ask(rotation, old)
+    # guard: no replacing while frozen
     return (
         holds.wait_for_deletions()
         or holds.wait(rotation)
@@ -76,8 +80,10 @@ def _prove(claim: Claim, old: KeyVersion) -> Outcome | None:
     """
     if old.is_linked:
         return None
+    # guard: no replacing in place by a refuted id
     if old.link == Link.REFUTED:
         return id_proof.refuted(old)
+    # guard: no replacing in place by an id that two versions have
     other = id_proof.shared_with(old)
     if other:
         return Park(
@@ -93,6 +99,7 @@ def _prove(claim: Claim, old: KeyVersion) -> Outcome | None:
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     wrong = id_proof.contradiction(claim.rotation, old, secret, works=verdict.answer == VALID)
+    # guard: no replacing in place by an id that is shown to be wrong
     if wrong:
         return id_proof.refute(claim, old, wrong)
     if id_proof.shown_by_mask(claim.rotation, old, secret):
@@ -133,6 +140,7 @@ def _call(claim: Claim, old: KeyVersion) -> Outcome:
     with claim.transaction():
         if rotation.cancelling:
             return Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
+        # guard: hold under the lock of a replacement in place
         held = holds.wait_locked(rotation)
         if held:
             return held
@@ -150,6 +158,7 @@ def _call(claim: Claim, old: KeyVersion) -> Outcome:
     reached("swap_intent.after")
     if not claim.still_ours():
         raise ClaimLost
+    # guard: hold right before a replacement in place
     if hold_status.holds_on(rotation.key_id):
         return _not_called(claim, intent)
     try:
@@ -181,6 +190,7 @@ def _failed(claim: Claim, intent: Intent, old: KeyVersion, error: VendorError) -
 def _keep(claim: Claim, intent: Intent, old: KeyVersion, made: CreatedKey) -> Outcome:
     """Bring the new secret to Vault; if that fails, it is lost, since the vendor tells it once."""
     fault = create_key.unusable(made.secret)
+    # guard: odd key of an in-place vendor told
     if fault:
         return _lost(claim, intent, old, fault)
     data = create_key.as_stored(claim, intent, made)

@@ -54,6 +54,7 @@ def verify(claim: Claim) -> Outcome:
     adoption = _weigh(claim)
     if isinstance(adoption, Wait):
         return adoption
+    # guard: proofs before a retirement
     if not adoption.done:
         return wait_for_adoption(claim.rotation, adoption)
     claim.note(adopted_at=db_clock.now(), adopted_how=adoption.how[:300], bad_answers=0)
@@ -122,6 +123,7 @@ def _permit(claim: Claim) -> Outcome | None:
             return Wait(adoption.waiting_for, adoption.missing, 30.0)
     reached("retire_intent.before")
     with claim.transaction():
+        # guard: cancel under the lock of a retirement
         if rotation.cancelling and not _begun(claim).exists():
             return Wait(WaitingFor.NOTHING, "Cancelled meanwhile.", 0.0)
         held = holds.wait_locked(rotation)

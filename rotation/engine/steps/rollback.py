@@ -32,14 +32,17 @@ def roll_back(claim: Claim) -> Outcome:
         return create_key.recover(claim, intent)
     new = rotation.new_version
     if new and rotation.key.current_id == new.pk:
+        # guard: rotation without a key ends
         trouble = lost_secret.nothing_to_restore(claim, new) or _restore(claim, new)
         if trouble:
             return trouble
+    # guard: freeze in roll back
     frozen = holds.wait_for_deletions() if new else None
     if frozen:
         id_proof.let_go(claim, new)
         return frozen  # the pointer is back; only ending the new key has to wait
     if new and new.state in (VersionState.PENDING, VersionState.PREVIOUS):
+        # guard: holders of the lost key waited for
         trouble = lost_secret.wait_for_holders(claim, new) or _undo_new(claim, new)
         if trouble:
             return trouble

@@ -27,10 +27,12 @@ _CONTRADICTION = (
 def verify(claim: Claim) -> Outcome:
     """Check the published secret again, then wait for adoption and for the overlap to pass."""
     rotation = claim.rotation
+    # guard: Vault looked at while verify waits
     trouble = lost_secret.way_back(claim) or _check_published(claim)
     if trouble:
         return trouble
     adoption = weigh(claim)
+    # guard: adoption
     if not adoption.done:
         return wait_for_adoption(rotation, adoption)
     if rotation.adopted_at is None:
@@ -49,6 +51,7 @@ def verify(claim: Claim) -> Outcome:
 def _overlap(rotation: Rotation, remaining: float) -> Outcome:
     ends = db_clock.now() + timedelta(seconds=remaining)
     text = f"Consumers moved. Old and new key overlap until {ends:%Y-%m-%d %H:%M:%S} UTC."
+    # guard: long wait cut short
     remaining = min(remaining, lost_secret.LOOK_EVERY)
     if old_key.overlaps(rotation):
         remaining = min(remaining, max(1.0, old_key.due_in(rotation)))
@@ -80,6 +83,7 @@ def check_new(claim: Claim) -> Outcome | None:
     verdict = check_secret(rotation.key.account, versions.read_secret(version))
     claim.note_check(version, verdict)
     reached("post_verify.after")
+    # guard: cannot tell takes nothing back
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     if verdict.answer == REFUSED:
@@ -106,6 +110,7 @@ def weigh(claim: Claim) -> Adoption:
     if old_key.check(claim):
         adoption = judge(rotation, None, vendor_tells=False)
     if rotation.old_gone_at is None:
+        # guard: a gateway's 404 is no last use
         if said.error:
             raise said.error
         if rotation.old_refusals:
