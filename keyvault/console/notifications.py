@@ -111,7 +111,7 @@ def add_hook(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, status=400, hook_form=form)
     # guard: an address waits for its proof in no session
-    require_recent_auth(request, back="notices")
+    require_recent_auth(request, back="notifications")
     said = form.cleaned_data
     try:
         made = channels.add_channel(

@@ -122,7 +122,7 @@ def _key_form(by: Any, data: Any) -> RegisterForm:
 
 
 def _add_account(request: HttpRequest, form: forms.Form) -> HttpResponse:
-    require_recent_auth(request, back="start")
+    require_recent_auth(request, back="onboarding")
     account = add_account(current_member(request), **form.cleaned_data)
     found = try_connection(current_member(request), account)
     tone = messages.SUCCESS if found.good else messages.WARNING

@@ -215,7 +215,7 @@ ACCESS: tuple[Guard, ...] = (
     ),
     (
         "an address waits for its proof in no session",
-        'require_recent_auth(request, back="notices")',
+        'require_recent_auth(request, back="notifications")',
         "require_recent_auth(request)",
         "tests/rotation/test_proof.py -k chat",
     ),

@@ -18,7 +18,7 @@ from rotation import recurrence
 from rotation.engine import scheduler, standby_stock
 from rotation.engine.manual_keys import add_standby
 from rotation.models import ChangeFreeze, HumanTask, PolicyScope, Rotation, RotationPolicy
-from rotation.scheduling import freezes, inheritance, policies
+from rotation.scheduling import freezes, inheritance, planner, policies
 from rotation.scheduling.next_run import following
 from rotation.scheduling.policies import Wish
 from tests.factories import lone_key, make_key
@@ -71,7 +71,7 @@ def test_a_change_of_a_level_plans_its_keys_anew_at_once(vendor, people, place, 
     before = policy(key).next_run_at
     inheritance.set_scope(people.owner, place.application, Wish(10))
     assert policy(key).next_run_at == before - timedelta(days=80)
-    assert policy(other).next_run_at == policies.planning.due_at(policy(other), [])
+    assert policy(other).next_run_at == planner.due_at(policy(other), [])
     inheritance.set_scope(people.owner, place.application, Wish())
     assert policy(key).next_run_at == before
     inheritance.set_scope(people.owner, None, Wish())

@@ -59,7 +59,7 @@ def test_a_stale_form_says_who_changed_what(client, place, people, kind, change)
     route = {
         "environment": "environment",
         "application": "application-change",
-        "account": "account-of-vendor",
+        "account": "vendor-account",
     }[kind]
     address, opened = reverse(route, args=[row.pk]), edit_mark(row)
     was = row.name
