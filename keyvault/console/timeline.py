@@ -88,7 +88,7 @@ def _grants(key: ApiKey) -> Iterator[int]:
 def _levels(key: ApiKey) -> Iterator[int]:
     """Yield the numbers of the rows by which a policy above the key was changed."""
     above = [str(one) for one in inheritance.Levels().numbers_above(key)]
-    rows = AuditEvent.objects.filter(object_kind="policylevel", object_id__in=above)
+    rows = AuditEvent.objects.filter(object_kind="policyscope", object_id__in=above)
     yield from rows.order_by("-seq").values_list("seq", flat=True)[:_GRANTS]
 
 
