@@ -130,7 +130,10 @@ def test_no_role_elsewhere_learns_of_or_changes_what_is_not_theirs(
 
 def _own_place(path: str) -> bool:
     """Accounts and environments are known to everybody with a role; one's own key is nobody's here."""
-    return bool(re.fullmatch(r"(/api/v1)?/(accounts|environments)/1/", path)) or "/2fa/" in path
+    return (
+        bool(re.fullmatch(r"(/api/v1)?/(accounts/1/(settings)?|environments/1/)", path))
+        or "/2fa/" in path
+    )
 
 
 @pytest.mark.parametrize(

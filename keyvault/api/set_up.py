@@ -1,5 +1,7 @@
 """Vendor accounts and consumers: list and add; what is secret is shown once or never."""
 
+from typing import Any
+
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,8 +14,9 @@ from keyvault.api.serializers.inventory import AccountSerializer
 from keyvault.api.serializers.rotations import ConsumerSerializer, NewConsumerSerializer
 from keyvault.api.tokens import PlaceQuery, in_place
 from keyvault.core.errors import NotFound
-from keyvault.inventory import accounts, catalog
-from keyvault.models import Member
+from keyvault.inventory import account_settings, accounts, catalog
+from keyvault.inventory.account_settings import ACCOUNT_SETTINGS, AccountSetting
+from keyvault.models import Member, VendorAccount
 from keyvault.vendors import PROVIDERS
 from rotation.consumers import registry
 from rotation.engine import management_credentials
@@ -73,6 +76,45 @@ class AccountCredential(MemberView):
             self.by, account, fields["credential"], as_it_is=fields["as_it_is"]
         )
         return Response(AccountSerializer(changed).data)
+
+
+def _field(setting: AccountSetting) -> serializers.Field[Any, Any, Any, Any]:
+    text = setting.help_text or setting.label
+    if setting.whole:
+        return serializers.IntegerField(required=False, allow_null=True, help_text=text)
+    return serializers.FloatField(required=False, allow_null=True, help_text=text)
+
+
+# One field for each setting; null follows the vendor's own figure or the installation's setting.
+AccountSettingsFields = type(
+    "AccountSettingsFields",
+    (Fields,),
+    {
+        "__doc__": "Settings of a vendor account; null leaves one to its default.",
+        **{setting.name: _field(setting) for setting in ACCOUNT_SETTINGS},
+    },
+)
+
+
+class AccountSettings(MemberView):
+    """Limits and timings of an account."""
+
+    @extend_schema(responses=AccountSettingsFields)
+    def get(self, _request: Request, account_id: int) -> Response:
+        """Show them; null: the default counts."""
+        return Response(_settings_of(catalog.get_account(self.by, account_id)))
+
+    @extend_schema(request=AccountSettingsFields, responses=AccountSettingsFields)
+    def patch(self, _request: Request, account_id: int) -> Response:
+        """Change those that the body names; for owners."""
+        account = catalog.get_account(self.by, account_id)
+        fields = self.body(AccountSettingsFields)
+        self.prove()
+        return Response(_settings_of(account_settings.change_settings(self.by, account, fields)))
+
+
+def _settings_of(account: VendorAccount) -> dict[str, float | None]:
+    return {setting.name: account.settings.get(setting.name) for setting in ACCOUNT_SETTINGS}
 
 
 class ConsumerList(MemberView):

@@ -98,6 +98,7 @@ v1: list[URLPattern | URLResolver] = [
     path("members/<int:member_id>/offboard", offboarding.MemberOffboard.as_view()),
     path("members/<int:member_id>/return", offboarding.MemberReturn.as_view()),
     path("accounts/", set_up.AccountList.as_view()),
+    path("accounts/<int:account_id>/settings", set_up.AccountSettings.as_view()),
     path("accounts/<int:account_id>/credential", set_up.AccountCredential.as_view()),
     path("consumers/", set_up.ConsumerList.as_view()),
     path("consumers/<int:consumer_id>/", set_up.ConsumerDetail.as_view()),

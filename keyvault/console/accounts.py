@@ -15,11 +15,18 @@ from keyvault.console.decorators import (
     require_recent_auth,
 )
 from keyvault.console.edit_forms import refreshed, shown, without_mark
-from keyvault.console.forms.rotations import AccountChangeForm, AccountForm, CredentialForm
+from keyvault.console.forms.rotations import (
+    AccountChangeForm,
+    AccountForm,
+    AccountSettingsForm,
+    CredentialForm,
+)
 from keyvault.console.pagination import newest_first, next_link
 from keyvault.core.errors import KeyServiceError
+from keyvault.inventory.account_settings import change_settings
 from keyvault.inventory.accounts import add_account, change_account, try_connection
 from keyvault.inventory.catalog import get_account, visible_accounts
+from keyvault.inventory.edit_conflicts import edit_mark
 from keyvault.models import VendorAccount
 from keyvault.vendors import PROVIDERS
 from rotation.engine.management_credentials import replace_credential
@@ -96,6 +103,26 @@ def credential(request: HttpRequest, account_id: int) -> HttpResponse:
     return redirect("vendor-account", account.pk)
 
 
+@require_POST
+@login_required_page
+def settings(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Change limits and timings of the account, by a person who proves again who they are."""
+    account = get_account(current_member(request), account_id)
+    form = AccountSettingsForm(account, request.POST.dict())
+    if not form.is_valid():
+        return _one(request, account, _change(account), status=400, limits=form)
+    require_recent_auth(request, back=reverse("vendor-account", args=[account.pk]))
+    try:
+        change_settings(current_member(request), account, form.values(), form.cleaned_data["seen"])
+    except KeyServiceError as error:
+        if error.code == "stale":
+            # Whoever has read what somebody else changed may save again and replace it.
+            form = AccountSettingsForm(account, {**form.data, "set-seen": edit_mark(account)})
+        return _one(request, account, _change(account), error.message, error.status, limits=form)
+    messages.success(request, "The limits and timings are stored.")
+    return redirect("vendor-account", account.pk)
+
+
 def _change(account: VendorAccount) -> AccountChangeForm:
     return AccountChangeForm(initial=shown(account, AccountChangeForm))
 
@@ -120,10 +147,12 @@ def _one(
     problem: str = "",
     status: int = 200,
     other: CredentialForm | None = None,
+    limits: AccountSettingsForm | None = None,
 ) -> HttpResponse:
     facts = {
         "account": account,
         "credential_form": other or CredentialForm(),
+        "settings_form": limits or AccountSettingsForm(account),
         "vendor": PROVIDERS.get(account.provider),
         "usage": AccountUsage.objects.filter(account=account).first(),
         "level": scope_of(account),

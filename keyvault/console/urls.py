@@ -144,6 +144,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", accounts.listing, name="accounts"),
     path("accounts/<int:account_id>/", accounts.show, name="vendor-account"),
     path("accounts/<int:account_id>/test", accounts.test, name="account-test"),
+    path("accounts/<int:account_id>/settings", accounts.settings, name="account-settings"),
     path("accounts/<int:account_id>/credential", accounts.credential, name="account-credential"),
     path("environments/", environments.listing, name="environments"),
     path("environments/<int:environment_id>/", environments.change, name="environment"),

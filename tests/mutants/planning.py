@@ -100,4 +100,9 @@ PLANNING: tuple[Guard, ...] = (
         "        one =",
         "tests/rotation/test_replanning.py -k passed_over",
     ),
+    (
+        "account settings within their bounds",
+        FALSE,
+        "tests/keyvault/test_account_settings.py -k bounds",
+    ),
 )

@@ -1,14 +1,17 @@
 """Forms about rotations, consumers and vendor accounts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
 from keyvault import vendors
 from keyvault.console.forms.keys import AsItIsForm, SecretField, SeenForm, offer
+from keyvault.inventory.account_settings import ACCOUNT_SETTINGS, defaults_of
 from keyvault.inventory.catalog import visible_environments
+from keyvault.inventory.edit_conflicts import edit_mark
 from keyvault.inventory.vendor_id_format import LONGEST
-from keyvault.models import LIVE_STATES, Environment, KeyVersion, Member
+from keyvault.models import LIVE_STATES, Environment, KeyVersion, Member, VendorAccount
 from rotation.models import Reason
 
 _BY_HAND = (Reason.MANUAL, Reason.LEAK, Reason.LEAVER, Reason.INCIDENT)
@@ -105,6 +108,31 @@ class AccountChangeForm(SeenForm):
         label="Dashboard address",
         help_text="Where people make and delete keys; tasks link to it.",
     )
+
+
+class AccountSettingsForm(SeenForm):
+    """Limits and timings of an account; an empty field follows the default, which it shows."""
+
+    def __init__(self, account: VendorAccount, data: Mapping[str, Any] | None = None) -> None:
+        initial = {**account.settings, "seen": edit_mark(account)}
+        super().__init__(data, initial=initial, prefix="set")
+        defaults = defaults_of(account)
+        for setting in ACCOUNT_SETTINGS:
+            kind = forms.IntegerField if setting.whole else forms.FloatField
+            default = defaults[setting.name]
+            widget = forms.NumberInput(
+                attrs={
+                    "placeholder": "no limit" if default is None else f"{default:g}",
+                    "step": "any",
+                }
+            )
+            self.fields[setting.name] = kind(
+                required=False, label=setting.label, help_text=setting.help_text, widget=widget
+            )
+
+    def values(self) -> dict[str, int | float | None]:
+        """Return the value of each setting; None where the field is empty."""
+        return {setting.name: self.cleaned_data[setting.name] for setting in ACCOUNT_SETTINGS}
 
 
 class CredentialForm(AsItIsForm):
