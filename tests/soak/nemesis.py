@@ -6,9 +6,12 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import redis
+from django.db import Error as AnyDatabaseError
+from django.db import connection
 
 _HONEST = {"last_use_shown": "exact", "last_use_resolution": 0, "last_use_lag": 0}
 
@@ -133,7 +136,12 @@ class Nemesis:
 
     def old_key_ended_early(self) -> None:
         """Somebody deletes an old key in the dashboard while its holders still move."""
-        if not self.world.odd.end_one_early(self.vendor):
+        ended = False
+        # The database that was killed a moment ago may not be back yet: another time, then.
+        with suppress(AnyDatabaseError, OSError):
+            ended = self.world.odd.end_one_early(self.vendor)
+        connection.close_if_unusable_or_obsolete()
+        if not ended:
             self.done["old key ended early"] -= 1
 
     def _last_use(self, **lie: Any) -> None:
