@@ -17,8 +17,8 @@ def as_(client: Client, member: Any) -> Client:
 
 
 def text(answer: Any) -> str:
-    """Return an answer's text as people read it, without HTML's entities."""
-    return html.unescape(answer.content.decode())
+    """Return an answer's text as people read it: without entities, each run of spaces one space."""
+    return " ".join(html.unescape(answer.content.decode()).split())
 
 
 def statements(client: Client, address: str) -> int:

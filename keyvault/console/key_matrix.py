@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ from keyvault.console.decorators import current_member, login_required_page, par
 from keyvault.console.keys import STATES
 from keyvault.console.pagination import next_link
 from keyvault.inventory.catalog import visible_environments
-from keyvault.models import ApiKey, Application
+from keyvault.models import ApiKey, Application, Environment
 from rotation.models import OPEN_STEPS, Rotation
 from rotation.monitoring.cached_counts import LONG_SECONDS, CachedCounts, Counted
 
@@ -40,7 +41,7 @@ def show(request: HttpRequest) -> HttpResponse:
             {
                 "it": one,
                 "cells": [
-                    {"environment": place, **counted.value.get((one.pk, place.pk), {})}
+                    _cell_of(one, place, counted.value.get((one.pk, place.pk), {}))
                     for place in environments
                 ],
             }
@@ -53,6 +54,16 @@ def show(request: HttpRequest) -> HttpResponse:
         "section": "keys",
     }
     return render(request, "console/keys/matrix.html", facts)
+
+
+def _cell_of(
+    application: Application, environment: Environment, counts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return one cell, with the filters of the list of keys that shows what it counts."""
+    filters = {"application": application.pk, "environment": environment.pk}
+    if counts.get("state"):
+        filters["state"] = counts["state"]
+    return {"environment": environment, "query": urlencode(filters), **counts}
 
 
 def _applications(

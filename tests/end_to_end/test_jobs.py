@@ -310,7 +310,10 @@ def test_the_keyboard_alone_rotates_many(desk: Any, vendor: Any, place: Any, peo
 
 def reach(page: Any, name: str, *, back: bool = False) -> None:
     """Press Tab until the element of this name has the focus."""
-    named = "document.activeElement.ariaLabel || document.activeElement.textContent.trim()"
+    named = (
+        "document.activeElement.ariaLabel"
+        " || document.activeElement.textContent.trim().replace(/\\s+/g, ' ')"
+    )
     for _ in range(80):
         if page.evaluate(named) == name:
             return

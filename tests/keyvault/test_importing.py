@@ -17,6 +17,7 @@ from tests import leakscan
 from tests.api_client import counting, sign_in
 from tests.commands import manage
 from tests.factories import make_key, secret_of
+from tests.pages import text
 from tests.rotation.driving import drive
 
 HEADER = "name,account,environment,application,secret"
@@ -226,16 +227,16 @@ def test_the_page_shows_fates_and_never_sends_the_text_back(
         "application": place.application.pk,
     }
     page = client.post("/keys/import/", {**form, "look": "1"})
-    assert "1 of 2 rows are good" in page.content.decode()
-    assert made[0] not in page.content.decode()
+    assert "1 of 2 rows are good" in text(page)
+    assert made[0] not in text(page)
     assert "no-store" in page["Cache-Control"]
     part = client.post("/keys/import/", {**form, "record": "1"}, headers={"HX-Request": "true"})
-    assert "1 of 2 rows are recorded" in part.content.decode()
-    assert "<html" not in part.content.decode()
+    assert "1 of 2 rows are recorded" in text(part)
+    assert "<html" not in text(part)
     assert ApiKey.objects.get().name == "FIRST"
     many = "".join(f"K{number}=inf_some_value_{number:05}\n" for number in range(201))
     refused = client.post("/keys/import/", {**form, "text": many, "record": "1"})
-    assert "A page takes 200" in refused.content.decode()
+    assert "A page takes 200" in text(refused)
     assert client.post("/keys/import/", {**form, "text": ""}).status_code == 400
 
 

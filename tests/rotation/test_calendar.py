@@ -20,7 +20,7 @@ from rotation.scheduling import calendar, policies
 from rotation.scheduling.forecast import coming
 from rotation.scheduling.policies import Wish
 from rotation.scheduling.windows import parse
-from tests import leakscan
+from tests import leakscan, pages
 from tests.api_client import counting, sign_in
 from tests.commands import call
 from tests.factories import grant, make_key, make_member, secret_of
@@ -110,7 +110,7 @@ def key(vendor: Any, place: Any, people: Any) -> ApiKey:
 def text(client: Client, path: str = "/calendar/") -> str:
     answer = client.get(path)
     assert answer.status_code == 200, answer.content.decode()
-    return str(answer.content.decode())
+    return pages.text(answer)
 
 
 def test_the_page_shows_a_month_in_ones_own_zone_with_its_freezes(

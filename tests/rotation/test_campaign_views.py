@@ -13,6 +13,7 @@ from rotation.models import Reason, Rotation
 from rotation.models.campaigns import Campaign
 from tests.api_client import counting, sign_in
 from tests.factories import grant, make_key, make_member, show
+from tests.pages import text
 from tests.rotation.driving import drive
 
 START = {"title": "The CI provider was broken into", "reason": "incident"}
@@ -21,10 +22,6 @@ START = {"title": "The CI provider was broken into", "reason": "incident"}
 @pytest.fixture
 def owner(people: Any) -> Client:
     return sign_in(Client(), people.owner)
-
-
-def text(answer: Any) -> str:
-    return str(answer.content.decode())
 
 
 def test_an_incident_from_preview_to_the_last_key(

@@ -20,6 +20,7 @@ from tests.api_client import Api
 from tests.commands import call
 from tests.factories import make_key, secret_of
 from tests.oracle import assert_all_is_well
+from tests.pages import text
 from tests.rotation.driving import drive, started, step
 from tests.rotation.test_crashes import let_the_lease_end, run_until_death
 
@@ -300,7 +301,7 @@ def test_an_agreement_where_keys_overlap_is_refused_before_anything_starts(vendo
 def test_page_api_and_command_say_it_and_take_the_reason(client, vendor, place, people, key):
     """The plan is seen before the start, and the reason goes on record whichever way it came."""
     client.force_login(people.owner)
-    page = client.get(f"/keys/{key.pk}/").content.decode()
+    page = text(client.get(f"/keys/{key.pk}/"))
     assert "No overlap: Sandbox vendor, in place ends the old key" in page
     sent = {"reason": "manual", "accept_outage": WHY}
     assert client.post(f"/keys/{key.pk}/rotate", sent).status_code == 302
@@ -320,7 +321,7 @@ def test_the_rotations_page_asks_for_the_agreement(client, vendor, place, people
     rotation = started(people.operator, key)
     drive(rotation, lambda r: r.waiting_for == WaitingFor.PERSON)
     client.force_login(people.owner)
-    page = client.get(f"/rotations/{rotation.pk}/").content.decode()
+    page = text(client.get(f"/rotations/{rotation.pk}/"))
     assert "Agree that applications are refused for a moment" in page
     client.post(f"/rotations/{rotation.pk}/waive", {"reason": WHY})
     drive(rotation)

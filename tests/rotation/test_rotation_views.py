@@ -38,8 +38,8 @@ def made(vendor, place):
 def test_the_rotation_page_says_what_it_waits_for_and_who_can_help(client, people, waiting):
     address = reverse("rotation", args=[waiting.pk])
     page = text(as_(client, people.operator).get(address))
-    assert "Waits for a key from a person" in page
-    assert "An operator or an owner of Billing in Development can help it on." in page
+    assert "Waiting for a key from a person" in page
+    assert "An operator or an owner of Billing in Development can help." in page
     assert "Open the task" in page
     assert "Cancel this rotation" in page
     assert "Cancel this rotation" not in text(as_(client, people.viewer).get(address))

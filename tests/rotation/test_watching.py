@@ -24,6 +24,7 @@ from rotation.scheduling import pauses, policies
 from rotation.tasks import watch
 from tests.api_client import Api, sign_in
 from tests.factories import make_key, secret_of
+from tests.pages import text
 from tests.rotation.driving import drive
 
 
@@ -313,17 +314,17 @@ def test_pauses_by_api_are_asked_for_and_explained(place: Any, people: Any, key:
 def test_pauses_on_the_pages(place: Any, people: Any, key: ApiKey) -> None:
     owner, operator = sign_in(Client(), people.owner), sign_in(Client(), people.operator)
     operator.post(f"/keys/{key.pk}/pause", {"reason": "a migration", "days": "3"})
-    page = operator.get(f"/keys/{key.pk}/").content.decode()
+    page = text(operator.get(f"/keys/{key.pk}/"))
     assert "This key is paused until" in page
     assert "a migration" in page
     assert operator.post("/pauses/", {"reason": "a migration", "days": "3"}).status_code == 403
     owner.post("/pauses/", {"reason": "the vendor moves", "days": "1"})
-    assert "Everything is paused" in operator.get("/rotations/").content.decode()
-    assert "Everything is paused" in operator.get(f"/keys/{key.pk}/").content.decode()
+    assert "Everything is paused" in text(operator.get("/rotations/"))
+    assert "Everything is paused" in text(operator.get(f"/keys/{key.pk}/"))
     assert owner.post("/pauses/", {"reason": "x", "days": "0"}).status_code == 400
     for one in RotationPause.objects.all():
         owner.post(f"/pauses/{one.pk}/resume")
-    assert "paused" not in operator.get("/rotations/").content.decode()
+    assert "paused" not in text(operator.get("/rotations/"))
     assert not RotationPause.objects.exists()
 
 
@@ -332,4 +333,4 @@ def test_the_accounts_page_shows_what_is_used_up(
 ) -> None:
     vendor.patch_account(place.vendor_api["id"], credits_total=1000, credits_used=310)
     come()
-    assert "31 %" in sign_in(Client(), people.owner).get("/accounts/").content.decode()
+    assert "31 %" in text(sign_in(Client(), people.owner).get("/accounts/"))

@@ -14,6 +14,7 @@ from sandbox import app
 NIGHT_SECONDS = 40.0
 RUN_CALLS = 3
 SLOW_POLL_SECONDS = 25.0
+LONGEST_CALL_SECONDS = 5.0
 _NEVER = threading.Event()
 
 
@@ -65,6 +66,10 @@ def _obey(copies: list[Held], acts: Path) -> None:
                 else:
                     one.take()
             acts.unlink(missing_ok=True)
+            if said == "end":
+                # A call under way is over by then; only now may somebody say that it was ended.
+                _NEVER.wait(LONGEST_CALL_SECONDS)
+                acts.with_name(acts.name.replace("act-", "ended-")).touch()
 
 
 def _polls(one: Held, number: int) -> list[Callable[[], None]]:

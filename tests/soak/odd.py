@@ -91,9 +91,7 @@ class Odd:
         ).exclude(published_at=None):
             waited = (timezone.now() - (rotation.published_at or timezone.now())).total_seconds()
             if waited > END_AFTER and self.kinds[rotation.key_id] == "expired":
-                self._act(rotation.key_id, "end")
-                with suppress(KeyServiceError):
-                    lifecycle.waive(self.world.people.owner, rotation, "Its program was ended.")
+                self._end(rotation)
             elif waited > END_AFTER and self.kinds[rotation.key_id] == "doomed":
                 with suppress(KeyServiceError):
                     lifecycle.waive(self.world.people.owner, rotation, "It was dead already.")
@@ -101,6 +99,16 @@ class Odd:
                 self.mend(rotation)  # by the wrong id the vendor tells another program's use
             elif waited > START_AFTER:
                 self._act(rotation.key_id, "start")
+
+    def _end(self, rotation: Any) -> None:
+        """End the program, and say that nothing needs the old key once it has ended."""
+        from rotation.engine import lifecycle
+
+        if not (self.world.applications / f"ended-{rotation.key_id}").exists():
+            self._act(rotation.key_id, "end")
+            return
+        with suppress(KeyServiceError):
+            lifecycle.waive(self.world.people.owner, rotation, "Its program was ended.")
 
     def _act(self, key_id: int, what: str) -> None:
         (self.world.applications / f"act-{key_id}").write_text(what)
