@@ -1,5 +1,6 @@
-"""Holds README, CONTRIBUTING and THREAT_MODEL to the code: names, tables, commands, routes."""
+"""Holds README and the other documents to the code: names, tables, commands, routes."""
 
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.guards import ROOT, settings_read
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {name: (ROOT / name).read_text(encoding="utf-8") for name in
-        ("README.md", "CONTRIBUTING.md", "THREAT_MODEL.md")}  # fmt: skip
+        ("README.md", "CONTRIBUTING.md", "THREAT_MODEL.md", "docs/architecture.md")}  # fmt: skip
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -130,6 +131,32 @@ def test_every_file_that_is_named_exists(name: str) -> None:
         path for path in there if not (ROOT / path).exists() and path not in known | api_words()
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_name_of_the_code_exists(name: str) -> None:
+    named = [
+        word for word in code(DOCS[name]) if re.fullmatch(r"(keyvault|rotation)(\.\w+)+", word)
+    ]
+    assert named
+    assert [word for word in named if not _resolves(word)] == []
+    assert not _resolves("rotation.engine.runner.no_such_function")
+
+
+def _resolves(name: str) -> bool:
+    """Return whether a dotted name is a module, or something in one."""
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (ImportError, AttributeError):
+        return False
+
+
+def test_the_architecture_names_every_package() -> None:
+    text = DOCS["docs/architecture.md"]
+    for app in ("keyvault", "rotation"):
+        packages = [path.parent.name for path in (ROOT / app).glob("*/__init__.py")]
+        named = {one for one in packages if f"`{app}/{one}/`" in text}
+        assert set(packages) - named <= {"migrations", "templatetags"}
 
 
 def api_words() -> set[str]:

@@ -61,7 +61,7 @@ def wrong_usage(message: str) -> Error:
     return Error(message, returncode=USAGE, code="usage")
 
 
-class DoorCommand(BaseCommand):
+class ServiceCommand(BaseCommand):
     """A command that calls our doors: `--json`, and their errors in one sentence."""
 
     # Commands must work, and say what is wrong, when other parts are not set up.

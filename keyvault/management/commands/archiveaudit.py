@@ -12,10 +12,10 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from keyvault.audit import archive
-from keyvault.management.base import DoorCommand, Error, system_user, table, wrong_usage
+from keyvault.management.base import Error, ServiceCommand, system_user, table, wrong_usage
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Write closed months of the audit log to files, prove them, and drop them."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,12 +7,12 @@ from django.core.management.base import CommandParser
 
 from keyvault.checking import CANNOT_TELL, REFUSED, VALID
 from keyvault.inventory.keys import check_key
-from keyvault.management.base import DoorCommand, acting_member, add_by, facts, find_key
+from keyvault.management.base import ServiceCommand, acting_member, add_by, facts, find_key
 
 EXIT = {VALID: 0, REFUSED: 1, CANNOT_TELL: 2}
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Ask the vendor whether a key's current secret is valid (0), refused (1), unclear (2)."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,7 +12,7 @@ from keyvault.audit.actors import system_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.errors import Conflict
-from keyvault.management.base import DoorCommand, system_user
+from keyvault.management.base import ServiceCommand, system_user
 from keyvault.models import Grant, Member, Role
 
 _LENGTH = 24
@@ -20,7 +20,7 @@ _LENGTH = 24
 _ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("0O1lI")))
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Create an owner of the whole installation; prints a random password once."
 
     def add_arguments(self, parser: CommandParser) -> None:

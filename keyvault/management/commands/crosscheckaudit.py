@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault.management.base import DoorCommand, table, wrong_usage
+from keyvault.management.base import ServiceCommand, table, wrong_usage
 from rotation.monitoring.vault_reads import run
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Compare Vault's audit log with ours, in both directions."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from keyvault.core.errors import BadInput
 from keyvault.inventory import hold_status
-from keyvault.management.base import DoorCommand, acting_member, add_by, find_key
+from keyvault.management.base import ServiceCommand, acting_member, add_by, find_key
 from keyvault.models import KeyHold
 from rotation.engine import holds
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Keep every version of a key alive (--reason), show its holds, or lift one (--lift)."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -10,8 +10,8 @@ from keyvault.access.permissions import visible_applications
 from keyvault.inventory import bulk_import, catalog, import_formats
 from keyvault.inventory.bulk_import import Defaults, Fate, Fates, Way
 from keyvault.management.base import (
-    DoorCommand,
     Error,
+    ServiceCommand,
     acting_member,
     add_by,
     find,
@@ -23,7 +23,7 @@ from keyvault.models import Member
 _MOST_BYTES = 4 * 1024 * 1024
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = (
         "Record the keys of a CSV or .env file (standard input); without --yes it only says what "
         "would become of each."

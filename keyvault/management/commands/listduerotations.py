@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from keyvault.management.base import DoorCommand, table, wrong_usage
+from keyvault.management.base import ServiceCommand, table, wrong_usage
 from rotation.models import RotationPolicy
 from rotation.scheduling.forecast import coming
 from rotation.scheduling.freeze_days import Freezes
@@ -17,7 +17,7 @@ from rotation.scheduling.freeze_days import Freezes
 _LONGEST_DAYS = 3650
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Show the coming runs of every rotation policy, and what is in the way of each."
 
     def add_arguments(self, parser: CommandParser) -> None:

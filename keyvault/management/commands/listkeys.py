@@ -8,14 +8,14 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from keyvault.access.permissions import visible_keys
-from keyvault.management.base import DoorCommand, find, find_member, table
+from keyvault.management.base import ServiceCommand, find, find_member, table
 from keyvault.models import ApiKey, Application, Environment, VendorAccount
 from rotation.models import OPEN_STEPS, Rotation
 
 _TAIL = 4
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "List keys; never shows a secret."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault.management.base import DoorCommand, acting_member, add_by, find_member
+from keyvault.management.base import ServiceCommand, acting_member, add_by, find_member
 from keyvault.models import Member
 from rotation.campaigns import offboarding
 from rotation.campaigns.offboarding import Done, Plan
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Off-board a person: sessions, roles and tokens end, and what they know is rotated."
 
     def add_arguments(self, parser: CommandParser) -> None:

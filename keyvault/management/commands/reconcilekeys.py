@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault.management.base import DoorCommand, acting_member, add_by, find, table
+from keyvault.management.base import ServiceCommand, acting_member, add_by, find, table
 from keyvault.models import VendorAccount
 from rotation.recovery import deletion_lock, restore
 from rotation.recovery.findings import Report
@@ -17,7 +17,7 @@ from rotation.recovery.reconciliation import reconcile
 CLEAN, FOUND, PARTLY = 0, 1, 3
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Compare what the database, Vault and the vendors hold. Deletes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -10,7 +10,7 @@ from keyvault.core.dates import end_as_typed
 from keyvault.inventory import catalog
 from keyvault.inventory.keys import Added, NewKey, register_key
 from keyvault.management.base import (
-    DoorCommand,
+    ServiceCommand,
     acting_member,
     add_by,
     facts,
@@ -21,7 +21,7 @@ from keyvault.management.base import (
 from keyvault.models import Member
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Record a key and its secret; the secret is read from standard input."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault.management.base import DoorCommand, acting_member, add_by, find_key
+from keyvault.management.base import ServiceCommand, acting_member, add_by, find_key
 from rotation.engine import retirement
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Retire a key: told, proven unused, ended at the vendor, destroyed, archived."
 
     def add_arguments(self, parser: CommandParser) -> None:

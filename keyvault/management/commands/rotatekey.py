@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from keyvault.core.numbers import whole
-from keyvault.management.base import DoorCommand, acting_member, add_by, facts, find_key
+from keyvault.management.base import ServiceCommand, acting_member, add_by, facts, find_key
 from rotation.engine.lifecycle import start
 from rotation.models import Attempt, HumanTask, Reason, Rotation, Step
 
@@ -25,7 +25,7 @@ _LONGEST_SECONDS = 365 * 86400
 REASONS = [reason.value for reason in Reason if reason != Reason.SCHEDULE]
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Start a rotation of a key, or join the open one; --wait follows it to the end."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -15,7 +15,7 @@ from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core.redaction import one_line
 from keyvault.inventory.leak_scan import Hit, Report, index, scan, scan_stream
-from keyvault.management.base import DoorCommand, acting_member, add_by, wrong_usage
+from keyvault.management.base import ServiceCommand, acting_member, add_by, wrong_usage
 from keyvault.models import LIVE_STATES, KeyVersion, Member
 from rotation.engine.lifecycle import start
 from rotation.models import Reason
@@ -24,7 +24,7 @@ CLEAN, FOUND, PARTLY = 0, 1, 4
 _MOST_TOLD = 20
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Find our own keys in files; --rotate withdraws those that still live, without waiting."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,7 +12,7 @@ from keyvault.inventory import catalog
 from keyvault.inventory.accounts import add_account
 from keyvault.inventory.keys import NewKey, register_key
 from keyvault.management.base import (
-    DoorCommand,
+    ServiceCommand,
     acting_member,
     add_by,
     facts,
@@ -37,7 +37,7 @@ class Place:
     manual_account: VendorAccount
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Create the sandbox's accounts, application and keys from a JSON object on stdin."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -13,13 +13,13 @@ from django.utils.dateparse import parse_date, parse_datetime
 from keyvault.audit.actors import system_actor
 from keyvault.audit.log import record_now
 from keyvault.audit.models import Action, AuditEvent
-from keyvault.management.base import DoorCommand, key_id_of, system_user, table, wrong_usage
+from keyvault.management.base import ServiceCommand, key_id_of, system_user, table, wrong_usage
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _FILTERS = ("key", "actor", "action", "since", "limit")
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Show audit rows, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -13,12 +13,12 @@ from django.core.management.base import CommandParser
 
 from keyvault.audit import checkpoints, signing
 from keyvault.audit.verify import Anchor, Report, verify
-from keyvault.management.base import DoorCommand, Error, wrong_usage
+from keyvault.management.base import Error, ServiceCommand, wrong_usage
 
 T = TypeVar("T")
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     help = "Recompute the audit chain and name the first bad row, if there is one."
 
     def add_arguments(self, parser: CommandParser) -> None:
