@@ -11,6 +11,7 @@ from keyvault.audit.log import record
 from keyvault.audit.models import Action
 from keyvault.core import db_clock
 from keyvault.core.failpoints import reached
+from keyvault.core.secret import Secret
 from keyvault.inventory import hold_status, versions
 from keyvault.inventory.vendor_gateway import check_secret, provider_of, timing_of, vendor_account
 from keyvault.models import LIVE_STATES, ApiKey, KeyVersion, Link, VersionState
@@ -130,19 +131,10 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
         _delete_by_program(claim, intent, version)
     elif intent.disabling_at and not intent.disabled_at:
         return id_proof.disable(claim, version, intent)  # the answer to the first call was lost
-    reached("refused.before")
-    try:
-        secret = versions.read_secret(version)
-    except versions.LOST as gone:
-        if isinstance(gone, versions.SecretChanged) and not lost_secret.is_new(claim, version):
-            id_proof.let_go(claim, version)
-            raise
+    secret = _readable_secret(claim, version)
+    verdict = _check_old_secret(claim, version, secret) if secret else None
+    if secret is None or verdict is None:
         return _gone_without_proof(claim, version)
-    verdict = check_secret(rotation.key.account, secret)
-    claim.note_check(version, verdict)
-    reached("refused.after")
-    if verdict.code == UNSENDABLE:
-        return _gone_without_proof(claim, version)  # nobody can ask; nobody can use it either
     # guard: a dead secret proves no id
     if by_program and not version.is_linked and (intent.disabling_at or verdict.answer != REFUSED):
         if not intent.disabling_at:
@@ -156,11 +148,35 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
         return _count_refusal(claim, version)
     if rotation.bad_answers:
         claim.note(bad_answers=0)
-    if not by_program:
-        return _by_hand(claim, intent, version, verdict)
+    if by_program:
+        return _not_refused(rotation, version, verdict)
+    return _by_hand(claim, intent, version, verdict)
+
+
+def _not_refused(rotation: Rotation, version: KeyVersion, verdict: CheckResult) -> Outcome:
     if verdict.answer == CANNOT_TELL:
         return Retry(WaitingFor.VENDOR, verdict.text, verdict.retry_after)
     return _still_accepted(rotation, delete_intent(rotation, version))
+
+
+def _readable_secret(claim: Claim, version: KeyVersion) -> Secret | None:
+    """Return the secret; None when Vault has lost it. Raises SecretChanged if another one is there."""
+    reached("refused.before")
+    try:
+        return versions.read_secret(version)
+    except versions.LOST as gone:
+        if isinstance(gone, versions.SecretChanged) and not lost_secret.is_new(claim, version):
+            id_proof.let_go(claim, version)
+            raise
+        return None
+
+
+def _check_old_secret(claim: Claim, version: KeyVersion, secret: Secret) -> CheckResult | None:
+    """Ask the vendor; None for a secret that nobody can send, and so nobody can use either."""
+    verdict = check_secret(claim.rotation.key.account, secret)
+    claim.note_check(version, verdict)
+    reached("refused.after")
+    return None if verdict.code == UNSENDABLE else verdict
 
 
 def _by_hand(claim: Claim, intent: Intent, version: KeyVersion, verdict: CheckResult) -> Outcome:
