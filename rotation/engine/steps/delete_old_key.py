@@ -131,15 +131,13 @@ def end_at_vendor(claim: Claim, version: KeyVersion, intent: Intent) -> Outcome 
         _delete_by_program(claim, intent, version)
     elif intent.disabling_at and not intent.disabled_at:
         return id_proof.disable(claim, version, intent)  # the answer to the first call was lost
-    secret = _readable_secret(claim, version)
-    verdict = _check_old_secret(claim, version, secret) if secret else None
-    if secret is None or verdict is None:
+    asked = _ask_about(claim, version)
+    if asked is None:
         return _gone_without_proof(claim, version)
+    secret, verdict = asked
     # guard: a dead secret proves no id
     if by_program and not version.is_linked and (intent.disabling_at or verdict.answer != REFUSED):
-        if not intent.disabling_at:
-            _require_readable(rotation, version)
-        trouble = id_proof.record_link(claim, version, intent, secret, verdict)
+        trouble = _prove_id(claim, version, intent, secret, verdict)
         if trouble:
             return trouble
         by_program = False
@@ -159,24 +157,32 @@ def _not_refused(rotation: Rotation, version: KeyVersion, verdict: CheckResult) 
     return _still_accepted(rotation, delete_intent(rotation, version))
 
 
-def _readable_secret(claim: Claim, version: KeyVersion) -> Secret | None:
-    """Return the secret; None when Vault has lost it. Raises SecretChanged if another one is there."""
+def _prove_id(
+    claim: Claim, version: KeyVersion, intent: Intent, secret: Secret, verdict: CheckResult
+) -> Outcome | None:
+    if not intent.disabling_at:
+        _require_readable(claim.rotation, version)
+    return id_proof.record_link(claim, version, intent, secret, verdict)
+
+
+def _ask_about(claim: Claim, version: KeyVersion) -> tuple[Secret, CheckResult] | None:
+    """Return the old secret and what the vendor says of it; None when nobody can ask.
+
+    Vault may have lost it, or hold one that cannot be sent: then nobody can use it either. Raises
+    SecretChanged if Vault holds another secret than the one on record.
+    """
     reached("refused.before")
     try:
-        return versions.read_secret(version)
+        secret = versions.read_secret(version)
     except versions.LOST as gone:
         if isinstance(gone, versions.SecretChanged) and not lost_secret.is_new(claim, version):
             id_proof.let_go(claim, version)
             raise
         return None
-
-
-def _check_old_secret(claim: Claim, version: KeyVersion, secret: Secret) -> CheckResult | None:
-    """Ask the vendor; None for a secret that nobody can send, and so nobody can use either."""
     verdict = check_secret(claim.rotation.key.account, secret)
     claim.note_check(version, verdict)
     reached("refused.after")
-    return None if verdict.code == UNSENDABLE else verdict
+    return None if verdict.code == UNSENDABLE else (secret, verdict)
 
 
 def _by_hand(claim: Claim, intent: Intent, version: KeyVersion, verdict: CheckResult) -> Outcome:
