@@ -18,7 +18,7 @@ def sign(*facts: object) -> str:
     return f"{zlib.crc32(repr(facts).encode()):08x}"
 
 
-def rotation_marks(rotation: Rotation, tasks: list[int], attempts: object) -> tuple[str, str]:
+def rotation_marks(rotation: Rotation, tasks: list[object], attempts: object) -> tuple[str, str]:
     """Return the marks of what is shown of a rotation, and of what can be done about it."""
     acts = sign(rotation.step, rotation.waiting_for, rotation.cancelling, rotation.waived_at, tasks)
     shown = sign(

@@ -19,7 +19,6 @@ from keyvault.console.progress import track
 from keyvault.console.queries import get_rotation, rotations_of, state_of, who_may
 from keyvault.core.errors import BadInput, KeyServiceError, NotFound
 from keyvault.inventory import hold_status
-from keyvault.inventory.vendor_gateway import provider_of
 from keyvault.models import Member
 from rotation.consumers import holders
 from rotation.engine import lifecycle
@@ -103,7 +102,8 @@ def _facts(member: Member, rotation: Rotation) -> dict[str, Any]:
     held = holders.of_rotation(rotation)[:_HOLDERS] if rotation.step in _MOVING else []
     newest = [(one.pk, one.count) for one in attempts[:1]]
     marks = (newest, [(one.copies_moved, one.state) for one in held])
-    seen, acts = rotation_marks(rotation, [task.pk for task in tasks], marks)
+    left = holders.names(one for one in held if not (one.moved or one.waived))
+    seen, acts = rotation_marks(rotation, [*[task.pk for task in tasks], left], marks)
     verb = _UNBLOCKS.get(WaitingFor(rotation.waiting_for))
     can = {verb.value: may(member, verb, rotation.key) for verb in _VERBS}
     return {
@@ -118,6 +118,7 @@ def _facts(member: Member, rotation: Rotation) -> dict[str, Any]:
         "can": can,
         "offers": _offers(rotation, can),
         "waive_form": WaiveForm(),
+        "left": left,
         "seen": seen,
         "acts": acts,
         "holds": hold_status.holds_on(rotation.key_id) if rotation.is_open else [],
@@ -131,7 +132,7 @@ def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
     """Return the acts that make sense now and that this person may do."""
     waits = rotation.waiting_for
     possible = {
-        "waive": _may_be_waived(rotation) and can[Permission.WAIVE],
+        "waive": can[Permission.WAIVE] and rotation.is_open and lifecycle.may_be_waived(rotation),
         "look": waits == WaitingFor.DELETION and can[Permission.PASTE],
         "retry": waits in (WaitingFor.PERSON, WaitingFor.VENDOR, WaitingFor.VAULT)
         and can[Permission.ROTATE],
@@ -140,15 +141,6 @@ def _offers(rotation: Rotation, can: dict[str, bool]) -> set[str]:
         and can[Permission.ROTATE],
     }
     return {act for act, fits in possible.items() if fits and rotation.is_open}
-
-
-def _may_be_waived(rotation: Rotation) -> bool:
-    in_advance = (
-        rotation.step == Step.GENERATE and provider_of(rotation.key.account).replaces_in_place
-    )
-    going_back = rotation.step == Step.ROLL_BACK and rotation.waiting_for == WaitingFor.ADOPTION
-    fits = rotation.step == Step.VERIFY or in_advance or going_back
-    return rotation.waived_at is None and fits
 
 
 @require_POST

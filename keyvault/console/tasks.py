@@ -18,9 +18,10 @@ from keyvault.console.queries import get_task, state_of, who_may
 from keyvault.core.errors import KeyServiceError, NotFound
 from keyvault.inventory.vendor_gateway import provider_of
 from keyvault.models import Member
+from rotation.consumers import holders
 from rotation.engine import manual_keys
 from rotation.human_tasks import close_review, key_of, rotation_of
-from rotation.models import HumanTask
+from rotation.models import HumanTask, Rotation, Step
 
 _NEEDS = {
     HumanTask.Kind.PASTE: Permission.PASTE,
@@ -105,7 +106,8 @@ def _render(
 def _facts(member: Member, task: HumanTask) -> dict[str, Any]:
     rotation, key, verb = rotation_of(task), key_of(task), _NEEDS[HumanTask.Kind(task.kind)]
     stored = task.kind == HumanTask.Kind.PASTE and rotation.new_version is not None
-    acts = sign(task.closed_at, stored)
+    left = _left(task, rotation)
+    acts = sign(task.closed_at, stored, left)
     return {
         "task": task,
         "rotation": rotation,
@@ -118,9 +120,16 @@ def _facts(member: Member, task: HumanTask) -> dict[str, Any]:
         "track": track(rotation),
         "paste_form": PasteForm(),
         "waive_form": WaiveForm(),
+        "left": left,
         "acts": acts,
         "seen": sign(acts, task.text, rotation.waiting_text, rotation.step),
     }
+
+
+def _left(task: HumanTask, rotation: Rotation) -> str:
+    """Return for whom a person confirms, who may have changed since the task was written."""
+    asked = task.kind == HumanTask.Kind.CONFIRM and rotation.step in (Step.VERIFY, Step.DELETE)
+    return holders.names(holders.waited_for(rotation)) if asked else ""
 
 
 def _steps(task: HumanTask) -> tuple[str, ...]:

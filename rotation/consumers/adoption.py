@@ -42,13 +42,15 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
     """
     if rotation.reason == Reason.LEAK:
         return Adoption(True, "The key leaked: it is withdrawn without waiting for consumers.")
-    if rotation.waived_at:
-        waived = f"Waived by {rotation.waived_by}: {rotation.waiver_reason}"
-        return Adoption(True, f"{waived} {_gone(rotation)}".strip())
+    if rotation.waived_at and rotation.waived_holders is None:
+        return _waived(rotation)
     if rotation.old_version is None:
         return Adoption(True, "There was no old key.")
     found = holders.of_rotation(rotation)
-    left = [one for one in found if not one.moved]
+    # guard: a waiver speaks for whom it named
+    left = [one for one in found if not (one.moved or one.waived)]
+    if rotation.waived_at and not left:
+        return _waived(rotation)
     known = any(one.on_record or one.has_proved for one in found)
     # guard: a dead key is no proof
     if rotation.old_gone_at:
@@ -69,6 +71,11 @@ def judge(rotation: Rotation, last_used: datetime | None, vendor_tells: bool) ->
     if not known:
         return _nobody(rotation, word)
     return Adoption(True, f"{_ALL_MOVED} {_quiet_text(rotation, word)}".strip())
+
+
+def _waived(rotation: Rotation) -> Adoption:
+    waived = f"Waived by {rotation.waived_by}: {rotation.waiver_reason}"
+    return Adoption(True, f"{waived} {_gone(rotation)}".strip())
 
 
 def _without_old_key(rotation: Rotation, left: list[Holder], known: bool) -> Adoption:

@@ -51,6 +51,7 @@ class Holder:
     consumer: Consumer | None = None
     proof: Proof | None = None
     rows: list[TokenKeyVersion] = field(default_factory=list)
+    waived: bool = False  # a person took responsibility for all of it that has not moved
 
     @property
     def name(self) -> str:
@@ -199,6 +200,16 @@ class Holder:
         alone = len(self.rows) == row.copies == 1
         return alone and bool(self.proof and self.proof.version_id == new)
 
+    def identities(self) -> dict[str, int]:
+        """Return what a waiver speaks for: this holder, and each copy left, with how many it is."""
+        copies = {f"{self.token.pk}/{row.instance}": row.copies for row in self._left()}
+        return {str(self.token.pk): 0, **copies}
+
+    def waived_by(self, spoken_for: dict[str, int]) -> bool:
+        """Return whether a waiver for these speaks for all that is left here."""
+        # guard: a waiver speaks for no copy that came later
+        return all(spoken_for.get(one, -1) >= count for one, count in self.identities().items())
+
     def words(self) -> str:
         """Return its name, with what tells why it counts and how many copies moved."""
         said = [self.what] if self.what else []
@@ -238,7 +249,12 @@ def _patience(row: TokenKeyVersion, switch: Switch) -> timedelta:
 def of_rotation(rotation: Rotation) -> list[Holder]:
     """Return whoever holds the old version or must prove the new one, those on record first."""
     switch = Switch(rotation.old_version_id, rotation.new_version_id, rotation.published_at)
-    return gathered(rotation.key, switch)
+    found = gathered(rotation.key, switch)
+    if rotation.waived_at:
+        spoken_for = rotation.waived_holders
+        for one in found:
+            one.waived = spoken_for is None or one.waived_by(spoken_for)
+    return found
 
 
 def of_key(key: ApiKey) -> list[Holder]:
@@ -294,6 +310,18 @@ def consumers_of(key: ApiKey) -> QuerySet[Consumer]:
 def left(rotation: Rotation) -> list[Holder]:
     """Return whoever is not known to have moved to the rotation's new version."""
     return [one for one in of_rotation(rotation) if not one.moved]
+
+
+def waited_for(rotation: Rotation) -> list[Holder]:
+    """Return whoever is left and was not waived."""
+    return [one for one in left(rotation) if not one.waived]
+
+
+def may_be_waived_again(rotation: Rotation) -> bool:
+    """Return whether somebody is left for whom no waiver speaks yet, or nobody waived at all."""
+    if rotation.waived_at is None:
+        return True
+    return rotation.waived_holders is not None and bool(waited_for(rotation))
 
 
 def names(found: Iterable[Holder], longest: int = _LONGEST_NAMES) -> str:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -217,20 +216,41 @@ def waive(by: Member, rotation: Rotation, reason: str) -> None:
     _note_waiver(by, rotation, reason)
 
 
+def may_be_waived(rotation: Rotation) -> bool:
+    """Return whether there is something to confirm now, and somebody for whom nobody did yet."""
+    in_place = provider_of(rotation.key.account).replaces_in_place
+    # On the way back too, where it waits for those that hold a new secret that was lost; and where
+    # somebody came while it was about to end the old key.
+    waits = rotation.waiting_for
+    fits = (
+        rotation.step == Step.VERIFY
+        or (rotation.step == Step.GENERATE and in_place)
+        or (rotation.step == Step.ROLL_BACK and waits == WaitingFor.ADOPTION)
+        or (rotation.step == Step.DELETE and waits in (WaitingFor.ADOPTION, WaitingFor.QUIET))
+    )
+    return fits and holders.may_be_waived_again(rotation)
+
+
 def _note_waiver(by: Member, rotation: Rotation, reason: str) -> None:
-    in_advance = provider_of(rotation.key.account).replaces_in_place
-    steps = [Step.GENERATE, Step.VERIFY] if in_advance else [Step.VERIFY]
-    # On the way back too, where it waits for those that hold a new secret that was lost.
-    waits = Q(step__in=steps) | Q(step=Step.ROLL_BACK, waiting_for=WaitingFor.ADOPTION)
     with transaction.atomic():
-        changed = Rotation.objects.filter(waits, pk=rotation.pk, waived_at__isnull=True).update(
-            waived_by=by, waived_at=timezone.now(), waiver_reason=reason.strip()[:500]
-        )
-        if not changed:
+        locked = Rotation.objects.select_for_update(of=("self",)).select_related("key__account")
+        run = locked.get(pk=rotation.pk)
+        if not may_be_waived(run):
             raise Conflict(f"There is nothing to confirm now: {_where(rotation)}")
+        left = holders.left(run)
+        named = run.step in (Step.VERIFY, Step.DELETE)
+        spoken_for: dict[str, int] = {}
+        for one in left:
+            spoken_for |= one.identities()
+        Rotation.objects.filter(pk=run.pk).update(
+            waived_by=by,
+            waived_at=timezone.now(),
+            waiver_reason=reason.strip()[:500],
+            waived_holders=spoken_for if named else None,
+        )
         wake(rotation)
         # By name: this is the one way past somebody who holds the old key.
-        outvoted = [one.name for one in holders.left(rotation)[:_MOST_NAMED]]
+        outvoted = [one.name for one in left[:_MOST_NAMED]]
         actor = member_actor(by)
         # guard: a waiver names whom it outvotes
         record(Action.ADOPTION_WAIVED, actor, rotation, reason=reason, not_moved=outvoted)

@@ -121,6 +121,9 @@ class Rotation(models.Model):
     waived_by = models.ForeignKey(Member, null=True, on_delete=models.SET_NULL, related_name="+")
     waived_at = models.DateTimeField(null=True, blank=True)
     waiver_reason = models.CharField(max_length=500, blank=True, default="")
+    # For whom the waiver speaks: each holder and each copy of it that was left then, with how many it
+    # stood for. None: for whoever holds the key, as an agreement in advance or on the way back does.
+    waived_holders = models.JSONField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=500, blank=True, default="")
 

@@ -105,6 +105,24 @@ HOLDERS: tuple[Guard, ...] = (
         "tests/rotation/test_holders.py -k whom_it_outvoted",
     ),
     (
+        "a waiver speaks for whom it named",
+        "if not (one.moved or one.waived)]",
+        "if not (one.moved or rotation.waived_at)]",
+        "tests/rotation/test_waivers.py -k after_the_waiver",
+    ),
+    (
+        "a waiver speaks for no copy that came later",
+        "all(spoken_for.get(one, -1) >= count for one, count in self.identities().items())",
+        "str(self.token.pk) in spoken_for",
+        "tests/rotation/test_waivers.py -k copy_that_comes",
+    ),
+    (
+        "who came after a waiver is told by name",
+        "long or rotation.waived_at or",
+        "long or",
+        "tests/rotation/test_waivers.py -k after_the_waiver",
+    ),
+    (
         "a program is acknowledged when it stayed up",
         "if self._wishes.ready else time.monotonic() >= self._settles_at():",
         "if self._wishes.ready else True:",

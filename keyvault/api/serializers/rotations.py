@@ -128,6 +128,9 @@ class HolderSerializer(serializers.Serializer[Any]):
     standing = serializers.CharField(help_text="active, expired, revoked or removed")
     state = serializers.CharField(help_text="never, behind, fetched or acknowledged")
     moved = serializers.BooleanField()
+    waived = serializers.BooleanField(
+        help_text="a person took responsibility for what has not moved"
+    )
     copies = serializers.IntegerField()
     copies_moved = serializers.IntegerField()
     copies_gone = serializers.IntegerField(help_text="not seen for long, by their own rhythm")

@@ -23,7 +23,7 @@ from rotation.engine.actors import worker_actor
 from rotation.engine.lease import Claim, ClaimLost
 from rotation.engine.outcomes import GiveUp, Move, Outcome, Park, Retry, Wait
 from rotation.engine.steps import account_identity, id_proof, lost_secret
-from rotation.engine.steps.verify import check_new, weigh
+from rotation.engine.steps.verify import check_new, wait_for_adoption, weigh
 from rotation.human_tasks import close_tasks, open_task
 from rotation.models import TASK_TEXT, HumanTask, Intent, Rotation, Step, WaitingFor
 from rotation.recovery import deletion_lock
@@ -85,7 +85,7 @@ def _permit(claim: Claim, old: KeyVersion) -> Intent | Outcome:
         return trouble  # also the way back: until the intent commits, the old key lives
     adoption = weigh(claim)
     if not adoption.done:
-        return Wait(adoption.waiting_for, adoption.missing, 30.0)
+        return wait_for_adoption(rotation, adoption)
     reached("delete_intent.before")
     with claim.transaction():
         locked = ApiKey.objects.select_for_update().filter(pk=rotation.key_id)

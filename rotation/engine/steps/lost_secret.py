@@ -75,6 +75,7 @@ def way_back(claim: Claim) -> Outcome | None:
         last_error=f"Vault lost the new secret. {does}"[:500],
         waived_by=None,
         waived_at=None,
+        waived_holders=None,
         waiver_reason="",
     )
     return Move(Step.ROLL_BACK, f"Vault lost the new secret: {why.message} {does}")

@@ -172,7 +172,7 @@ def _died(claim: Claim, how: str, at: datetime) -> None:
     if new is None:
         # A key that is being retired: that nothing can use it is what is waited for.
         return claim.note(old_gone_at=at, old_gone_how=how[:300])
-    lagging = [] if rotation.waived_at else holders.left(rotation)
+    lagging = holders.waited_for(rotation)
     names = holders.names(lagging)
     actor = worker_actor(rotation)
     reached("old_gone.before")

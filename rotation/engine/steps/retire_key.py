@@ -120,7 +120,7 @@ def _permit(claim: Claim) -> Outcome | None:
         if isinstance(adoption, Wait):
             return adoption
         if not adoption.done:
-            return Wait(adoption.waiting_for, adoption.missing, 30.0)
+            return wait_for_adoption(rotation, adoption)
     reached("retire_intent.before")
     with claim.transaction():
         # guard: cancel under the lock of a retirement

@@ -135,7 +135,8 @@ def wait_for_adoption(rotation: Rotation, adoption: Adoption) -> Outcome:
     if adoption.waiting_for == WaitingFor.QUIET:
         patience += timedelta(seconds=rotation.quiet_seconds)
     long = rotation.published_at and db_clock.now() - rotation.published_at > patience
-    if long or "a person must confirm" in adoption.missing:
+    # guard: who came after a waiver is told by name
+    if long or rotation.waived_at or "a person must confirm" in adoption.missing:
         open_task(worker_actor(rotation), rotation, HumanTask.Kind.CONFIRM, adoption.missing[:500])
     pause = min(60.0, max(1.0, rotation.quiet_seconds / 2))
     if old_key.overlaps(rotation):
