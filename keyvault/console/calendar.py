@@ -157,7 +157,7 @@ def end_calendar(request: HttpRequest) -> HttpResponse:
     if found is None:
         raise NotFound("There is no such calendar.")
     freeze_calendars.end_feed(current_member(request), found)
-    messages.success(request, f"{found.name} is read no more, and its freezes are over.")
+    messages.success(request, f"Calendar {found.name} and its freezes were removed.")
     return redirect("calendar")
 
 

@@ -137,7 +137,7 @@ def live(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @require_POST
 @login_required_page
 def end(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """Begin nothing more of a planned campaign."""
+    """Stop a planned campaign: start no further rotation."""
     campaign = _campaign(request, campaign_id)
     service.end(current_member(request), campaign)
     messages.success(request, "Nothing more of it begins; what is under way goes on.")

@@ -76,7 +76,7 @@ def require_recent_auth(request: HttpRequest, back: str = "") -> None:
         raise ReauthenticationRequired
     messages.info(
         request,
-        "First say again who you are. Then fill in the form anew: what you sent was not kept.",
+        "Confirm your identity, then submit the form again; it was not saved.",
     )
     page = back if back.startswith("/") else reverse(back)
     where = get_adapter().get_reauthentication_methods(current_member(request))[0]["url"]

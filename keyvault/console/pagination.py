@@ -61,7 +61,7 @@ class Order:
         text, _sign, number = after.rpartition("~")
         found = whole(number)
         if found is None:
-            raise NotFound("The address goes on from a place that is none.")
+            raise NotFound("Invalid page cursor.")
         return text, found
 
     def _value(self, text: str) -> Any:

@@ -248,7 +248,7 @@ def accept(by: Member, item: CampaignItem, reason: str) -> None:
 
 
 def end(by: Member, campaign: Campaign) -> None:
-    """Begin nothing more of a planned campaign; what is under way goes on. Conflict when closed.
+    """Stop a planned campaign; rotations under way continue. Conflict when closed.
 
     One about an incident ends only when each of its secrets is dead or accepted.
     """

@@ -90,7 +90,7 @@ def test_an_operator_sees_the_campaign_that_they_began_and_can_end_it(
     key = make_key(vendor, place, people.owner)
     campaign = bulk.start(people.operator, "Mine", ApiKey.objects.filter(pk=key.pk))
     as_(client, people.operator)
-    assert "Begin nothing more" in text(client.get(f"/campaigns/{campaign.pk}/"))
+    assert "Stop campaign" in text(client.get(f"/campaigns/{campaign.pk}/"))
     assert as_(client, people.developer).get(f"/campaigns/{campaign.pk}/").status_code == 403
     as_(client, people.operator).post(f"/campaigns/{campaign.pk}/end")
     assert service.work() == 0

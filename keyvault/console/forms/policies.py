@@ -74,7 +74,7 @@ class PolicyForm(forms.Form):
         required=False,
         min_value=1,
         max_value=3650,
-        label="Oldest, days",
+        label="Maximum age (days)",
         help_text="However the rule falls, no key grows older.",
     )
     standbys = forms.IntegerField(
