@@ -188,8 +188,6 @@ REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 MAX_KEYS_CREATED_PER_DAY = env.int("MAX_KEYS_CREATED_PER_DAY", default=50)
 
 # Wiring: keyvault asks vendors through this function and never imports rotation.
-KEY_CHECKER = "keyvault.inventory.vendor_gateway.check_secret"
-KEY_SIGNS = "keyvault.inventory.vendor_gateway.signs_of"
 REVIEW_OPENER = "rotation.human_tasks.open_review"
 LOSS_TELLER = "rotation.engine.missing_secrets.noticed"
 RETURN_REFUSER = "rotation.campaigns.reinstatement.refuse"

@@ -8,7 +8,6 @@ from django.views.decorators.http import require_POST
 
 from keyvault.access.approvals import NeedsApproval
 from keyvault.access.permissions import Permission
-from keyvault.checking import REFUSED, VALID
 from keyvault.console.decorators import (
     current_member,
     login_required_page,
@@ -26,6 +25,7 @@ from keyvault.inventory import reveal as revealing
 from keyvault.inventory.edit_conflicts import edit_mark
 from keyvault.inventory.reveal import Wish
 from keyvault.inventory.vendor_gateway import provider_of
+from keyvault.vendors.base import REFUSED, VALID
 from rotation.engine import lifecycle, retirement
 from rotation.engine.manual_keys import add_standby
 from rotation.models import Reason

@@ -11,7 +11,6 @@ from keyvault.access.permissions import require_owner
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record
 from keyvault.audit.models import Action
-from keyvault.checking import REFUSED, VALID
 from keyvault.core import outbound_addresses
 from keyvault.core.errors import BadInput, Conflict
 from keyvault.core.secret import Secret
@@ -20,6 +19,7 @@ from keyvault.inventory.vendor_gateway import ACCOUNTS, check_secret
 from keyvault.models import Member, VendorAccount
 from keyvault.models.approvals import ApprovalAction
 from keyvault.vendors import PROVIDERS
+from keyvault.vendors.base import REFUSED, VALID
 
 
 def add_account(

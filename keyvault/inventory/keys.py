@@ -11,12 +11,10 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from keyvault import checking
 from keyvault.access.permissions import Permission, lock_member, may
 from keyvault.audit.actors import member_actor
 from keyvault.audit.log import record, record_now
 from keyvault.audit.models import Action
-from keyvault.checking import Verdict
 from keyvault.core import dates
 from keyvault.core.errors import BadInput, Conflict, Denied, NotFound, Unavailable
 from keyvault.core.hashing import fingerprint
@@ -29,6 +27,7 @@ from keyvault.inventory import (
     vendor_match,
     versions,
 )
+from keyvault.inventory.vendor_gateway import check_secret
 from keyvault.models import (
     LIVE_STATES,
     ApiKey,
@@ -39,6 +38,7 @@ from keyvault.models import (
     VendorAccount,
     VersionState,
 )
+from keyvault.vendors.base import REFUSED, VALID, CheckResult
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Added:
     """A version that was stored, the vendor's verdict on it, and what was taken off the paste."""
 
     version: KeyVersion
-    verdict: Verdict
+    verdict: CheckResult
     notes: list[str] = field(default_factory=list)
 
 
@@ -100,7 +100,7 @@ def register_key(
     secret_names.refuse_own_secret(pasted.secret, (new.name, new.purpose, new.vendor_id))
     refuse_known(by, pasted.secret)
     vendor_id_format.require_free(by, new.account, new.vendor_id)
-    verdict = checking.ask_vendor(new.account, pasted.secret)
+    verdict = check_secret(new.account, pasted.secret)
     require_valid(verdict, accept_unknown=unchecked)
     refuse_foreign_account(new.account, verdict)
     draft = versions.draft_version(key, pasted.secret, source="registered", added_by=by)
@@ -149,7 +149,7 @@ def add_pasted(
         raise Denied("Your role does not let you add secrets to this key.")
     pasted = vendor_match.take(key.account, text, as_it_is=as_it_is)
     refuse_known(by, pasted.secret)
-    verdict = checking.ask_vendor(key.account, pasted.secret)
+    verdict = check_secret(key.account, pasted.secret)
     require_valid(verdict)
     refuse_other_account(key, verdict)
     draft = versions.draft_version(key, pasted.secret, source="pasted", added_by=by)
@@ -185,14 +185,14 @@ def change_key(by: Member, key: ApiKey, *, name: str, purpose: str) -> None:
         raise _lost_race() from None
 
 
-def check_key(by: Member, key: ApiKey) -> Verdict:
+def check_key(by: Member, key: ApiKey) -> CheckResult:
     """Ask the vendor about the current secret and note the answer."""
     if not may(by, Permission.VIEW, key):
         raise NotFound("There is no such key, or it is not yours to see.")
     if key.current is None:
         raise Conflict("This key has no current secret to check.")
     record_now(Action.KEY_CHECKED, member_actor(by), key, version=key.current.number)
-    verdict = checking.ask_vendor(key.account, versions.read_secret(key.current))
+    verdict = check_secret(key.account, versions.read_secret(key.current))
     versions.save_verdict(key.current, verdict)
     return verdict
 
@@ -227,9 +227,9 @@ def refuse_known(by: Member, secret: Secret) -> None:
     )
 
 
-def require_valid(verdict: Verdict, *, accept_unknown: bool = False) -> None:
+def require_valid(verdict: CheckResult, *, accept_unknown: bool = False) -> None:
     """Raise BadInput for a refused secret, and Unavailable when the vendor gave no verdict."""
-    if verdict.answer == checking.REFUSED:
+    if verdict.answer == REFUSED:
         raise BadInput(
             (
                 f"The vendor refuses this key: {verdict.text} Nothing was stored. Check that you copied "
@@ -237,7 +237,7 @@ def require_valid(verdict: Verdict, *, accept_unknown: bool = False) -> None:
             ),
             code="refused_by_vendor",
         )
-    if verdict.answer != checking.VALID and not accept_unknown:
+    if verdict.answer != VALID and not accept_unknown:
         raise Unavailable(
             (
                 f"The vendor could not be asked about this key: {verdict.text} Nothing was stored. Try "
@@ -247,7 +247,7 @@ def require_valid(verdict: Verdict, *, accept_unknown: bool = False) -> None:
         )
 
 
-def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
+def refuse_other_account(key: ApiKey, verdict: CheckResult) -> None:
     """Raise BadInput when the vendor describes another account than for the key's current secret.
 
     A current secret that Vault has lost tells nothing, and what is pasted is what mends that.
@@ -260,10 +260,10 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
     # guard: paste over a lost current secret
     except versions.LOST:
         return
-    known = checking.ask_vendor(key.account, current)
+    known = check_secret(key.account, current)
     told = known.account or key.current.vendor_account
     same = not (told and verdict.account) or told == verdict.account
-    if same and (known.answer != checking.VALID or known.facts == verdict.facts):
+    if same and (known.answer != VALID or known.facts == verdict.facts):
         return
     raise BadInput(
         (
@@ -276,7 +276,7 @@ def refuse_other_account(key: ApiKey, verdict: Verdict) -> None:
     )
 
 
-def refuse_foreign_account(account: VendorAccount, verdict: Verdict) -> None:
+def refuse_foreign_account(account: VendorAccount, verdict: CheckResult) -> None:
     """Raise BadInput when the vendor names another account than for the management credential."""
     known = account.vendor_account
     # guard: no key on record of another account than the credential's
@@ -292,7 +292,7 @@ def refuse_foreign_account(account: VendorAccount, verdict: Verdict) -> None:
     )
 
 
-def _facts(verdict: Verdict, account: str) -> str:
+def _facts(verdict: CheckResult, account: str) -> str:
     said = {**verdict.facts, **({"account": account} if account else {})}
     return ", ".join(f"{name} {value}" for name, value in sorted(said.items()))
 

@@ -1,6 +1,5 @@
 """Ask vendors: build the account a provider needs, and get its verdict on a secret."""
 
-import re
 import time
 import uuid
 
@@ -10,7 +9,6 @@ from keyvault.core.errors import BadInput
 from keyvault.core.redaction import one_line
 from keyvault.core.secret import Secret
 from keyvault.core.ttl_cache import TTLCache
-from keyvault.inventory.vendor_match import Signs
 from keyvault.models import KeyVersion, VendorAccount
 from keyvault.vault import secret_store
 from keyvault.vendors import PROVIDERS
@@ -74,18 +72,6 @@ def forget() -> None:
 def check_secret(account: VendorAccount, secret: Secret) -> CheckResult:
     """Return the vendor's verdict on `secret`: valid, refused or cannot tell."""
     return provider_of(account).check(vendor_account(account), secret)
-
-
-def signs_of(account: VendorAccount) -> Signs:
-    """Return by what keys of the account's vendor are known: their shape, the names of variables."""
-    ours = provider_of(account)
-    others = tuple(
-        (one.name, re.compile(one.shape))
-        for one in PROVIDERS.values()
-        if one.shape and one.shape != ours.shape
-    )
-    shape = re.compile(ours.shape) if ours.shape else None
-    return Signs(ours.name, shape, ours.env_names, others)
 
 
 def no_overlap(account: VendorAccount, version: KeyVersion | None) -> str:

@@ -7,14 +7,13 @@ bearer token. So what is not known to be the vendor's needs a person's word, row
 import re
 from dataclasses import dataclass
 
-from django.conf import settings
-from django.utils.module_loading import import_string
-
 from keyvault.core.errors import BadInput
 from keyvault.inventory import placeholders, secret_input, secret_patterns
 from keyvault.inventory.placeholders import Question
 from keyvault.inventory.secret_input import Pasted
+from keyvault.inventory.vendor_gateway import provider_of
 from keyvault.models import VendorAccount
+from keyvault.vendors import PROVIDERS
 
 # Variables that tools write beside the secrets of people, whatever their values look like.
 _OF_TOOLS = re.compile(
@@ -76,9 +75,15 @@ class Doubt:
 
 
 def signs_of(account: VendorAccount) -> Signs:
-    """Return by what the keys of the account's vendor are known, through what settings name."""
-    signs: Signs = import_string(settings.KEY_SIGNS)(account)
-    return signs
+    """Return by what keys of the account's vendor are known: their shape, the names of variables."""
+    ours = provider_of(account)
+    others = tuple(
+        (one.name, re.compile(one.shape))
+        for one in PROVIDERS.values()
+        if one.shape and one.shape != ours.shape
+    )
+    shape = re.compile(ours.shape) if ours.shape else None
+    return Signs(ours.name, shape, ours.env_names, others)
 
 
 def take(account: VendorAccount, text: str, *, as_it_is: bool = False) -> Pasted:

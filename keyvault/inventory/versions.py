@@ -9,13 +9,13 @@ from datetime import datetime
 from django.db.models import Max
 from django.utils import timezone
 
-from keyvault.checking import Verdict
 from keyvault.core.errors import Conflict, Unavailable
 from keyvault.core.hashing import fingerprint, last_four
 from keyvault.core.secret import Secret
 from keyvault.inventory import hold_status, stored_secrets
 from keyvault.models import ApiKey, KeyVersion, Link, Member, VersionState
 from keyvault.vault import secret_store
+from keyvault.vendors.base import CheckResult
 
 AREA = "keys"
 
@@ -92,7 +92,7 @@ def save_next(version: KeyVersion) -> None:
     version.save(force_insert=True)
 
 
-def note_verdict(version: KeyVersion, verdict: Verdict) -> None:
+def note_verdict(version: KeyVersion, verdict: CheckResult) -> None:
     """Copy a vendor's verdict onto the version, unsaved."""
     version.checked_at = timezone.now()
     version.check_answer = verdict.answer
@@ -100,7 +100,7 @@ def note_verdict(version: KeyVersion, verdict: Verdict) -> None:
     version.vendor_account = verdict.account[:100] or version.vendor_account
 
 
-def save_verdict(version: KeyVersion, verdict: Verdict) -> None:
+def save_verdict(version: KeyVersion, verdict: CheckResult) -> None:
     """Note a vendor's verdict in the version's row."""
     note_verdict(version, verdict)
     save_noted(version)

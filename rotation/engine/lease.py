@@ -11,10 +11,10 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from keyvault.checking import Verdict
 from keyvault.core import db_clock
 from keyvault.inventory import versions
 from keyvault.models import ApiKey, KeyVersion
+from keyvault.vendors.base import CheckResult
 from rotation.models import OPEN_STEPS, Rotation
 
 LEASE_SECONDS = 90
@@ -53,7 +53,7 @@ class Claim:
         self._noted |= changes
         self._take_over(changes)
 
-    def note_check(self, version: KeyVersion, verdict: Verdict) -> None:
+    def note_check(self, version: KeyVersion, verdict: CheckResult) -> None:
         """Note a vendor's verdict on a version; saved with the next transaction of the claim."""
         versions.note_verdict(version, verdict)
         version.checked_at = (

@@ -18,8 +18,7 @@ from keyvault.inventory import (
 from keyvault.inventory.bulk_import import RECORD, Defaults, Way
 from keyvault.inventory.keys import NewKey
 from keyvault.inventory.placeholders import Question
-from keyvault.inventory.vendor_gateway import signs_of
-from keyvault.inventory.vendor_match import doubt, foreign
+from keyvault.inventory.vendor_match import doubt, foreign, signs_of
 from keyvault.models import ApiKey, KeyVersion, VersionState
 from rotation.models import HumanTask
 from tests.api_client import sign_in

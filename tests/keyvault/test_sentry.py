@@ -65,7 +65,7 @@ def page():
     from django.test import Client
     from keyvault.models import Member
     from django.test.utils import override_settings
-    with override_settings(KEY_CHECKER="no.such.function", ALLOWED_HOSTS=["*"]):
+    with override_settings(FINGERPRINT_KEY=None, ALLOWED_HOSTS=["*"]):
         client = Client(raise_request_exception=False, HTTP_AUTHORIZATION="Bearer " + canary)
         client.force_login(Member.objects.get(email="owner@example.com"))
         place = json.loads(os.environ["PLACE"])

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keyvault.checking import CANNOT_TELL, REFUSED, VALID
 from keyvault.inventory.keys import check_key
 from keyvault.management.base import ServiceCommand, acting_member, add_by, facts, find_key
+from keyvault.vendors.base import CANNOT_TELL, REFUSED, VALID
 
 EXIT = {VALID: 0, REFUSED: 1, CANNOT_TELL: 2}
 
