@@ -104,10 +104,15 @@ ENDINGS: tuple[Guard, ...] = (
         "tests/rotation/test_lost.py -k that_nobody_knows",
     ),
     (
-        "no end of a retired key by an empty list",
+        "no end of a retired key by an id that is not proven",
         "not (other and _all_are_others(version, there)):",
         "not _all_are_others(version, there):",
-        "tests/rotation/test_lost.py -k that_is_retired",
+        "tests/rotation/test_lost.py -k retired_by_a_word",
+    ),
+    (
+        "no end of a proven id by a list without a key of ours",
+        FALSE,
+        "tests/rotation/test_lost.py -k proven_id",
     ),
     (
         "second person lifts a hold",

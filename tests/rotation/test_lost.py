@@ -4,7 +4,7 @@ import pytest
 from django.test import override_settings
 
 from keyvault.delivery import fetch, tokens
-from keyvault.models import KeyVersion, VersionState
+from keyvault.models import KeyVersion, Link, VersionState
 from keyvault.vault import secret_cache, secret_store
 from keyvault.vault.secret_store import StoreMissing
 from rotation import lost_secrets, queue
@@ -322,3 +322,30 @@ def test_an_empty_list_shows_no_end_of_a_key_that_is_retired(vendor, place, peop
     assert rotation.step == Step.DELETE
     assert "nobody can see whether the vendor refuses it" in rotation.waiting_text
     assert vendor.lookup(secret)["accepted_now"]
+
+
+def test_no_list_shows_the_end_of_a_key_that_is_retired_by_a_word(vendor, place, people, key):
+    """X1 with F4: its neighbours' ids may be a person's word too, and one of them be this key's."""
+    make_key(vendor, place, people.owner)
+    vendor.delete_key(key.current.vendor_id)
+    rotation = unseen(people, key, lambda: retirement.retire(people.owner, key, "It is gone."))
+    assert rotation.step == Step.DELETE
+    assert "nobody can see whether the vendor refuses it" in rotation.waiting_text
+
+
+@pytest.mark.parametrize("neighbour", [False, True])
+def test_a_list_without_a_key_of_ours_shows_no_end_of_a_proven_id(
+    vendor, place, people, key, neighbour
+):
+    """F5 with F4: that the id is right says nothing of whose list it is."""
+    KeyVersion.objects.filter(pk=key.current_id).update(link=Link.ANSWER)
+    key.refresh_from_db()
+    if neighbour:
+        make_key(vendor, place, people.owner)
+        vendor.delete_key(key.current.vendor_id)
+    else:
+        foreign(vendor, place)
+    rotation = unseen(people, key, lambda: retirement.retire(people.owner, key, "It is gone."))
+    assert rotation.step == (Step.DONE if neighbour else Step.DELETE)
+    if not neighbour:
+        assert "nobody can see whether the vendor refuses it" in rotation.waiting_text

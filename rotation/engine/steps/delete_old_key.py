@@ -216,8 +216,12 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
     ):
         return Retry(WaitingFor.VENDOR, "The vendor's list still has the old key, or is not whole.")
     # guard: no end by a list that names a key nobody knows
-    # guard: no end of a retired key by an empty list
+    # guard: no end of a retired key by an id that is not proven
     if not version.is_linked and not (other and _all_are_others(version, there)):
+        return _unseen(claim, version)
+    intent = delete_intent(rotation, version)
+    # guard: no end of a proven id by a list without a key of ours
+    if not (_others(version, there) or (intent and intent.outcome == _DELETED)):
         return _unseen(claim, version)
     versions.note_refused(version, db_clock.now())
     return None
@@ -239,10 +243,15 @@ def _all_are_others(version: KeyVersion, there: set[str]) -> bool:
 
     The version's own id is a person's word, so that this id is not listed would show nothing.
     """
+    return there == _others(version, there)
+
+
+def _others(version: KeyVersion, there: set[str]) -> set[str]:
+    """Return the ids among these of our other live keys: they tell whose list it is."""
     others = KeyVersion.objects.filter(
         key__account=version.key.account_id, state__in=LIVE_STATES, vendor_id__any=list(there)
     ).exclude(pk=version.pk)
-    return there == set(others.values_list("vendor_id", flat=True))
+    return set(others.values_list("vendor_id", flat=True))
 
 
 def _wrong_one_deleted(claim: Claim, intent: Intent, version: KeyVersion) -> bool:
