@@ -204,8 +204,7 @@ def _gone_without_proof(claim: Claim, version: KeyVersion) -> Outcome | None:
     The refusal cannot be seen any more; that the vendor's whole list lacks the key is proof as good.
     """
     rotation, account = claim.rotation, claim.rotation.key.account
-    by_list = _by_program(rotation, version) and provider_of(account).can_list
-    if not by_list:
+    if not (_by_program(rotation, version) and provider_of(account).can_list):
         return _unseen(claim, version)
     listed = provider_of(account).list_all(vendor_account(account, manage=True))
     new = rotation.new_version
