@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
+from keyvault import hooks
 from keyvault.core.errors import KeyServiceError
 from keyvault.vault import secret_store
 from rotation import dependencies
@@ -176,4 +177,14 @@ def check_audit_rights(databases: Any = None, **_: Any) -> list[CheckMessage]:
             "dump is restored with its rights.",
             id="keyvault.E007",
         )
+    ]
+
+
+@register(Tags.compatibility)
+def check_hooks(**_: Any) -> list[CheckMessage]:
+    """Name a hook that nobody connected: what it asks for would fail when it is needed."""
+    return [
+        Error(f"Nothing is connected to the hook {hook.name}.", id="keyvault.E009")
+        for hook in hooks.HOOKS
+        if not hook.connected
     ]

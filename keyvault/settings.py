@@ -187,12 +187,6 @@ REVEALS_PER_HOUR = env.int("REVEALS_PER_HOUR", default=20)
 # How many keys may be made at one vendor account within 24 hours.
 MAX_KEYS_CREATED_PER_DAY = env.int("MAX_KEYS_CREATED_PER_DAY", default=50)
 
-# Wiring: keyvault asks vendors through this function and never imports rotation.
-REVIEW_OPENER = "rotation.human_tasks.open_review"
-LOSS_TELLER = "rotation.engine.missing_secrets.noticed"
-RETURN_REFUSER = "rotation.campaigns.reinstatement.refuse"
-DIRECTORY_NEWS = "rotation.notifications.directory_events"
-
 # --- Telling people ---
 
 # Such as smtp+tls://name:password@mail.example.com:587; without it nobody is told by mail.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from keyvault import telling
+from keyvault import hooks
 from keyvault.access import rate_limits
 from keyvault.audit import actors
 from keyvault.audit.actors import token_actor
@@ -195,7 +195,7 @@ def _read(version: KeyVersion) -> Secret:
         what = "Vault has not the current secret of this key."
         if isinstance(lost, versions.SecretChanged):
             what = lost.message
-        raise type(lost)(f"{what} {telling.tell_of_loss(version, lost.message)}") from None
+        raise type(lost)(f"{what} {hooks.report_lost_secret(version, lost.message)}") from None
     secret_cache.put(version.path, secret)
     return secret
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keyvault import telling
+from keyvault import hooks
 from keyvault.access import approvals, rate_limits
 from keyvault.access.approvals import Asked
 from keyvault.access.permissions import Permission, lock_member, may
@@ -72,7 +72,7 @@ def reveal(by: Member, key: ApiKey, wish: Wish) -> Secret:
     )
     if wish.break_glass:
         text = f"{by} revealed the secret of {key} alone: {wish.reason.strip()}"
-        telling.open_review(by, key, text, f"break-glass {key.pk} {version.pk} {by.pk}")
+        hooks.open_review(by, key, text, f"break-glass {key.pk} {version.pk} {by.pk}")
     return versions.read_secret(version)
 
 
@@ -139,7 +139,7 @@ def _spend(by: Member, actor: Actor, key: ApiKey) -> None:
         )
     if rate_limits.count_attempt("reveal burst", str(by.pk), _BURST_WINDOW) == _BURST:
         text = f"{by} revealed {_BURST} secrets within ten minutes."
-        telling.open_review(by, None, text, f"burst of reveals {by.pk}")
+        hooks.open_review(by, None, text, f"burst of reveals {by.pk}")
 
 
 def _denied(actor: Actor, key: ApiKey, why: str, text: str, code: str = "denied") -> Denied:

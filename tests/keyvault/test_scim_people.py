@@ -1,6 +1,7 @@
 """Renames follow, nobody is there twice, a return is a person's to decide, and errors are SCIM's own."""
 
 import json
+from datetime import time
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from django.test import Client
 from keyvault.audit.models import AuditEvent
 from keyvault.models import DirectoryEntry, Grant, Member
 from rotation.campaigns import reinstatement
-from rotation.models import HumanTask, Notification
+from rotation.models import HumanTask, Notification, NotificationPreference
 from tests.factories import PASSWORD, make_member
 from tests.keyvault.test_directory import TOKEN, scim
 
@@ -269,7 +270,11 @@ def test_what_is_shown_names_nothing_else(people: Any) -> None:
 
 
 def test_even_a_failure_is_told_in_scims_own_form(people: Any, settings: Any) -> None:
-    settings.DIRECTORY_NEWS = "no.such.module"
+    # A row that no form lets in: the owners cannot be notified, which nobody foresaw.
+    settings.EMAIL_HOST = "mail.example.com"
+    NotificationPreference.objects.create(
+        member=people.owner, time_zone="No/Where", quiet_from=time(1), quiet_to=time(2)
+    )
     answer = Client(raise_request_exception=False).generic(
         "POST",
         "/scim/v2/Users",

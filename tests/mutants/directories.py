@@ -47,7 +47,7 @@ DIRECTORIES: tuple[Guard, ...] = (
     ),
     (
         "a refused return is over when the directory gives in",
-        "    telling.no_return_asked(member)\n    return member",
+        "    hooks.close_return_request(member)\n    return member",
         "    return member",
         f"{_PEOPLE} -k refused_return",
     ),

@@ -9,7 +9,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.db import connection, connections, transaction
 from django.test import Client
 
-from keyvault import telling
+from keyvault import hooks
 from keyvault.access import approvals
 from keyvault.access.approvals import NeedsApproval
 from keyvault.audit.models import AuditEvent
@@ -223,7 +223,7 @@ def test_a_directory_that_wants_somebody_back_is_refused_and_the_owners_are_told
 ) -> None:
     offboarding.off_board(people.owner, leaver, heir=people.owner)
     for _ in range(2):
-        error = telling.refuse_return(leaver, "the directory")
+        error = hooks.refuse_return(leaver, "the directory")
     assert (error.status, error.code) == (409, "left")
     assert "an owner lets them come back" in error.message
     task = HumanTask.objects.get()

@@ -13,7 +13,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from keyvault import telling
+from keyvault import hooks
 from keyvault.access import roles, sessions
 from keyvault.access.scim.resources import Kind, Person, address_of, name_of
 from keyvault.audit.actors import Actor, system_actor
@@ -112,9 +112,9 @@ def change(member_id: int, edit: Callable[[Any], Any]) -> Member:
         raise _known_already(asked[0], but=member_id) from None
     except _NoReturn:
         leaver = Member.objects.get(pk=member_id)
-        raise telling.refuse_return(leaver, _SOURCE) from None
+        raise hooks.refuse_return(leaver, _SOURCE) from None
     # guard: a refused return is over when the directory gives in
-    telling.no_return_asked(member)
+    hooks.close_return_request(member)
     return member
 
 
@@ -167,7 +167,7 @@ def remove(member_id: int) -> None:
         now = timezone.now()
         DirectoryEntry.objects.update_or_create(member=member, defaults={"deleted_at": now})
         _deactivate(member)
-    telling.no_return_asked(member)
+    hooks.close_return_request(member)
 
 
 def _deactivate(member: Member) -> None:
@@ -219,7 +219,7 @@ def _tell_change(member: Member, address: str, name: str) -> None:
     # guard: an address that was given up opens nothing
     EmailAddress.objects.filter(user=member).delete()
     if Grant.objects.filter(Q(member=member) | Q(group__members=member)).exists():
-        telling.tell_owners(
+        hooks.notify_owners(
             f"directory-address:{member.pk}:{member.email}",
             f"The directory gave {name} another address",
             f"{name} was {address} and is {member.email} now, with all their roles: whoever signs in "
@@ -234,8 +234,8 @@ def _known_already(person: Any, but: int | None = None) -> Conflict:
     if person.external_id:
         same |= Q(directory__external_id=person.external_id)
     for other in Member.objects.filter(same, is_active=False).exclude(pk=but or 0)[:2]:
-        telling.refuse_return(other, _SOURCE)
-    telling.tell_owners(
+        hooks.refuse_return(other, _SOURCE)
+    hooks.notify_owners(
         f"directory-double:{person.external_id or ''}:{name}:{address}"[:200],
         "The directory names a person twice",
         f"It says that somebody is {name} ({address}), and another person here has that user name, "
