@@ -16,6 +16,7 @@ _NOT_OURS = {"__pycache__", "node_modules", "build", "dist"}
 _DOTTED_BUT_OURS = {".ci", ".env.example", ".gitignore", ".dockerignore"}
 _OPERATORS = "deploy/secrets"
 
+WIDTH = 120
 FILE_LINES, TEST_FILE_LINES, PROVIDER_LINES = 400, 500, 150
 FUNCTION_LINES, MEDIAN_LINES, THIN_BODY_LINES = 60, 10, 15
 
@@ -298,6 +299,14 @@ def skips(source: Source) -> list[str]:
 
 
 # --- Text ---
+
+
+def wide_template(source: Source) -> list[str]:
+    """Complain of template lines that nobody can read without scrolling sideways."""
+    if not source.name.startswith("templates/"):
+        return []
+    lines = enumerate(source.text.splitlines(), 1)
+    return [f"{source.name}:{number}: {len(line)}" for number, line in lines if len(line) > WIDTH]
 
 
 def no_docstring(source: Source) -> list[str]:

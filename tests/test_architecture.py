@@ -121,6 +121,11 @@ GUARDS: dict[str, tuple[Callable[[Source], list[str]], list[Source], list[tuple[
         PYTHON,
         [("keyvault/a.py", "import os\n"), ("tests/test_a.py", "# only a comment\n")],
     ),
+    "template lines end at 120": (
+        guards.wide_template,
+        guards.sources(".html"),
+        [("templates/a.html", "<p>" + "x" * 120)],
+    ),
     "no file names a machine or a package registry": (
         guards.names_a_machine,
         guards.sources(),
